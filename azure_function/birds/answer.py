@@ -1,0 +1,50 @@
+"""Put a model's outputs for one photo into the words and numbers of the HTTP API."""
+
+from .classifier import Classifier, Outputs
+from .photo import Photo
+
+
+def answer(classifier: Classifier, photo: Photo, outputs: Outputs, top: int, heatmap: bool) -> dict:
+    """Encode the answer for one photo, the first in `outputs`.
+
+    `top` is clamped to 1 and the number of labels; `heatmap` is None where it wasn't asked for.
+    """
+    probability = outputs.probability[0]
+    order = (-probability).argsort(kind="stable")[: max(1, min(top, len(probability)))]
+    known = [classifier.card["labels"][index] for index in order]
+    best = float(probability[order[0]])
+    return {
+        "predictions": [
+            {
+                "label": facts["label"],
+                "common_name": facts["common_name"],
+                "scientific_name": facts["scientific_name"],
+                "probability": float(probability[index]),
+            }
+            for facts, index in zip(known, order, strict=True)
+        ],
+        "answer": {
+            "kind": "species",
+            "labels": [known[0]["label"]],
+            "text": f"{known[0]['common_name']}, {percent(best)} sure.",
+            "unknown_score": float(outputs.unknown[0]),
+        },
+        "photo": {"width": photo.width, "height": photo.height, "crop": list(photo.crop)},
+        "heatmap": encode_map(outputs.heatmap[0]) if heatmap else None,
+        "model": {key: classifier.card[key] for key in ("name", "version")},
+    }
+
+
+def percent(probability: float) -> str:
+    """Write a probability as people say it; nothing is ever 0 or 100 % sure."""
+    if probability >= 0.995:
+        return "over 99 %"
+    if probability < 0.01:
+        return "less than 1 %"
+    return f"{probability:.0%}".replace("%", " %")
+
+
+def encode_map(heatmap) -> dict:
+    """Encode a map [h, w] row by row."""
+    height, width = heatmap.shape
+    return {"width": width, "height": height, "values": [float(v) for v in heatmap.ravel()]}

@@ -1,0 +1,80 @@
+"""Load a model file and name the birds in prepared photos."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+
+from . import drawn, photo
+
+OUTPUTS = ("probability", "unknown", "heatmap", "embedding")
+TOLERANCE = 1e-3
+
+
+class ModelError(RuntimeError):
+    """A model file that can't be served; the text tells its owner what to do."""
+
+
+class Outputs(NamedTuple):
+    """What the graph says of N photos.
+
+    probability [N, C] sums to 1, unknown [N] is higher the stranger the photo, heatmap [N, h, w]
+    is between 0 and 1, embedding [N, D] holds the pooled features; all float32.
+    """
+
+    probability: np.ndarray
+    unknown: np.ndarray
+    heatmap: np.ndarray
+    embedding: np.ndarray
+
+
+class Classifier:
+    """One model file in memory; threads may share it.
+
+    `card` is its model card, `labels` its C labels in order, `size` the side of a prepared photo
+    in pixels. Raises ModelError for a file that is missing, not ours, damaged or miscomputed here.
+    """
+
+    def __init__(self, path: Path | str):
+        if not Path(path).is_file():
+            raise ModelError(f"There is no model file {path}. `make train` and `make publish` it.")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+            self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["card"])
+            self.labels = [each["label"] for each in self.card["labels"]]
+            self.size = self.card["preparation"]["size"]
+            recorded = self.card["drawn_photo"]
+        except Exception as error:  # onnxruntime's own errors share no base class
+            raise ModelError(
+                f"{Path(path).name} is damaged or no Fieldmark model. Export it once more."
+            ) from error
+        self.check(recorded)
+
+    def predict(self, photos: np.ndarray) -> Outputs:
+        """Answer for prepared photos, uint8 [N, size, size, 3]."""
+        return Outputs(*self.session.run(OUTPUTS, {"photo": photos}))
+
+    def check(self, recorded: dict) -> None:
+        """Raise ModelError unless the drawn photo gets the answer that its exporter got."""
+        outputs = self.predict(drawn_photo(self.size)[None])
+        for name, expected in recorded.items():
+            found = getattr(outputs, name)[0]
+            if np.shape(found) != np.shape(expected) or not np.allclose(
+                found, expected, atol=TOLERANCE
+            ):
+                raise ModelError(
+                    f"This model gives another {name} for its drawn photo than its card records: "
+                    "the file is damaged, or this onnxruntime computes it wrongly."
+                )
+
+
+def drawn_photo(size: int) -> np.ndarray:
+    """Return the drawn photo that a card records the outputs of, uint8 [size, size, 3]."""
+    name = next(iter(drawn.SPECIES))
+    return photo.prepare(drawn.encoded(drawn.bird(name, 0, size, size), "PNG"), size)

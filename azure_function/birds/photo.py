@@ -1,0 +1,134 @@
+"""Turn the bytes of a photo into the pixels that the model sees: the only code that does."""
+
+import io
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_BYTES = 20 * 2**20
+MAX_PIXELS = 50_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+FILTER = Image.Resampling.BICUBIC
+
+
+class PhotoError(ValueError):
+    """A photo that gets no answer; the text tells its owner what to do."""
+
+
+class EmptyPhoto(PhotoError):
+    """There are no bytes at all."""
+
+
+class NotAPhoto(PhotoError):
+    """The bytes are of no photo format that can be read here."""
+
+
+class DamagedPhoto(PhotoError):
+    """The bytes begin like a photo and cannot be decoded to the end."""
+
+
+class PhotoTooLarge(PhotoError):
+    """More bytes or pixels than are taken in."""
+
+
+class Photo(NamedTuple):
+    """A prepared photo: uint8 [size, size, 3], and where in the upright photo it was cut out."""
+
+    pixels: np.ndarray
+    width: int
+    height: int
+    crop: tuple[int, int, int, int]
+
+
+def prepare(data: bytes, size: int) -> np.ndarray:
+    """Return the upright middle square of a photo as RGB, uint8 [size, size, 3].
+
+    Raises PhotoError with a sentence for the owner of the photo.
+    """
+    return read(data, size).pixels
+
+
+def read(data: bytes, size: int) -> Photo:
+    """Prepare a photo and keep its upright size and the crop (left, top, width, height), in pixels.
+
+    Raises PhotoError with a sentence for the owner of the photo.
+    """
+    image, (width, height) = decode(data, size)
+    left, top, side = square(image.width, image.height)
+    box = (left, top, left + side, top + side)
+    pixels = np.array(image.resize((size, size), FILTER, box=box))
+    left, top, side = square(width, height)
+    return Photo(pixels, width, height, (left, top, side, side))
+
+
+def square(width: int, height: int) -> tuple[int, int, int]:
+    """Return left, top and side of the largest centred square, in pixels."""
+    side = min(width, height)
+    return (width - side) // 2, (height - side) // 2, side
+
+
+def decode(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
+    """Decode a photo to an upright RGB image, with the full upright width and height.
+
+    A JPEG with sides over twice `size` is decoded at 1/2, 1/4 or 1/8 of its scale, which is several
+    times faster and leaves at least 2 x 2 pixels for each one that `read` makes.
+    Raises PhotoError with a sentence for the owner of the photo.
+    """
+    check_bytes(len(data))
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            check_pixels(image.width, image.height)
+            width, height = image.size
+            image.draft(None, (2 * size, 2 * size))
+            image.load()
+            lying = image.size
+            upright = ImageOps.exif_transpose(image)
+            if upright.size != lying:
+                width, height = height, width
+            return to_rgb(upright), (width, height)
+    except PhotoError:
+        raise
+    except UnidentifiedImageError as error:
+        raise NotAPhoto(
+            "This file is not a photo that can be read here. Send a JPEG, PNG, WebP or GIF."
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise too_many_pixels() from error
+    except Exception as error:  # decoders raise anything from SyntaxError to struct.error
+        raise DamagedPhoto(
+            "This photo is damaged or was cut short on its way. Save or send it once more."
+        ) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any Pillow mode to RGB: 16-bit greys are scaled, transparency lies on white."""
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image, np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def check_bytes(count: int) -> None:
+    """Raise EmptyPhoto or PhotoTooLarge for a body of so many bytes."""
+    if not count:
+        raise EmptyPhoto("No photo came with the request. Send the bytes of one photo as the body.")
+    if count > MAX_BYTES:
+        raise PhotoTooLarge(
+            f"This photo has over {MAX_BYTES // 2**20} MiB. Send a smaller copy of it."
+        )
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Raise PhotoTooLarge for more pixels than are decoded here."""
+    if width * height > MAX_PIXELS:
+        raise too_many_pixels()
+
+
+def too_many_pixels() -> PhotoTooLarge:
+    """Say how many pixels are taken."""
+    return PhotoTooLarge(
+        f"This photo has over {MAX_PIXELS // 10**6} megapixels. Send a smaller copy of it."
+    )

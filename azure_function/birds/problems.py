@@ -1,0 +1,73 @@
+"""Answer every error in one place, as RFC 9457 application/problem+json."""
+
+from http import HTTPStatus
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError as Invalid
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from . import photo
+
+PHOTO_PROBLEMS = {
+    photo.EmptyPhoto: (400, "empty-photo"),
+    photo.NotAPhoto: (415, "not-a-photo"),
+    photo.DamagedPhoto: (422, "damaged-photo"),
+    photo.PhotoTooLarge: (413, "photo-too-large"),
+}
+
+
+class Problem(Exception):
+    """An error with a stable type, a status and a sentence that its reader can act on."""
+
+    def __init__(self, status: int, kind: str, detail: str, **headers: str):
+        super().__init__(detail)
+        self.status, self.kind, self.detail = status, kind, detail
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def not_ready(fault: str) -> Problem:
+    """Say why no photo gets an answer now."""
+    return Problem(503, "model-not-loaded", fault, Retry_After="60")
+
+
+def no_key() -> Problem:
+    """Say that a key is wanted."""
+    return Problem(401, "key-missing", "Send the function's key in the x-functions-key header.")
+
+
+def wrong_kind(kind: str) -> Problem:
+    """Say which types of body are read."""
+    return Problem(
+        415, "not-a-photo", f"Send the bytes of a photo with a type like image/jpeg, not {kind}."
+    )
+
+
+def answer(request: Request, error: Exception) -> JSONResponse:
+    """Encode any error as a problem document."""
+    problem = encode(error)
+    return JSONResponse(
+        {
+            "type": f"urn:fieldmark:{problem.kind}",
+            "title": HTTPStatus(problem.status).phrase,
+            "status": problem.status,
+            "detail": problem.detail,
+        },
+        problem.status,
+        problem.headers,
+        "application/problem+json",
+    )
+
+
+def encode(error: Exception) -> Problem:
+    """Find the status, type and sentence of an error."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, photo.PhotoError):
+        return Problem(*PHOTO_PROBLEMS[type(error)], str(error))
+    if isinstance(error, Invalid):
+        first = error.errors()[0]
+        return Problem(422, "invalid-query", f"{first['loc'][-1]}: {first['msg']}.")
+    if isinstance(error, HTTPException):
+        return Problem(error.status_code, "http-error", str(error.detail), **(error.headers or {}))
+    return Problem(500, "internal-error", "Something went wrong here, not with you. Try again.")

@@ -1,0 +1,1 @@
+"""From a Learner to a model file that has shown that it answers alike."""

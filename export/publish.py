@@ -1,0 +1,118 @@
+"""Turn a trained Learner into birds.onnx, and what it takes to make the file again."""
+
+import hashlib
+import json
+import tempfile
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import torch
+from birds import drawn
+from fastai.vision.all import Learner
+from safetensors.torch import save_file
+
+from . import card as cards
+from . import model_file
+from .gate import GateError, by_learner, gate
+from .graph import Graph
+
+
+def publish(
+    learn: Learner, photos: pd.DataFrame, folder: Path, size: int, facts: dict, out: Path
+) -> dict:
+    """Round, export, pass the gate, and write birds.onnx with its weights and split into `out`.
+
+    `photos` is the split table, `folder` holds its paths, `facts` are the card entries that only
+    the training knows (`name`, `trained_on`, `licence`, `architecture`, `weights`, `recipe` ...).
+    Returns the card. Raises GateError, having written nothing but gate.csv, if the answers differ.
+    """
+    learn.model.cpu().float().eval()
+    learn.dls.cpu()
+    judged = {
+        part: {path: (folder / path).read_bytes() for path in table["path"]}
+        for part, table in photos.groupby("split")
+        if part != "train"
+    }
+    measured = measure(learn, judged["calibrate"], photos)
+    model_file.round_to_half(learn.model)
+    rounded = measure(learn, judged["calibrate"], photos)
+    graph = Graph(learn).eval()
+    model = model_file.to_onnx(graph, size)
+    weights = halves(learn.model)
+    card = {"accuracy_before_rounding": measured["accuracy"]} | facts | {
+        "version": f"{date.today():%Y.%m.%d}-{digest(weights)[:8]}",
+        "labels": cards.labels(list(learn.dls.vocab)),
+        "preparation": cards.preparation(size, graph),
+        "data": fingerprint(photos, folder),
+        "metrics": rounded | {"part": "calibrate"},
+        "temperature": graph.temperature,
+        "thresholds": None,
+        "drawn_photo": cards.drawn_outputs(graph, size),
+        "opset": model_file.OPSET,
+        "versions": cards.versions(),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    everything = {name: data for part in judged.values() for name, data in part.items()}
+    everything |= {f"drawn: {name}": data for name, data in drawn.awkward().items()}
+    with tempfile.TemporaryDirectory(dir=out) as scratch:
+        candidate = Path(scratch) / "birds.onnx"
+        model_file.write(model, card, candidate)
+        try:
+            report = gate(learn, candidate, everything, graph.temperature)
+        except GateError as error:
+            error.report.to_csv(out / "gate.csv")
+            raise
+        card["gate"] = {
+            "photos": len(report),
+            "largest_difference": float(report["difference"].max()),
+        }
+        model_file.write(model, card, candidate)
+        save_file(weights, out / "birds.safetensors", {"card": json.dumps(card)})
+        photos.to_csv(out / "split.csv", index=False)
+        report.to_csv(out / "gate.csv")
+        candidate.replace(out / "birds.onnx")
+    return card
+
+
+def measure(learn: Learner, photos: dict[str, bytes], table: pd.DataFrame) -> dict:
+    """Measure accuracy and top-5 accuracy with 95 % intervals."""
+    vocab = list(learn.dls.vocab)
+    truth = table.set_index("path")["label"]
+    order = by_learner(learn, photos, 1.0).argsort(1)[:, ::-1]
+    ranks = [
+        list(row).index(vocab.index(truth[path]))
+        for path, row in zip(photos, order, strict=True)
+    ]
+    return {
+        name: cards.share(sum(rank < k for rank in ranks), len(ranks))
+        for name, k in (("accuracy", 1), ("top_5", 5))
+    }
+
+
+def halves(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the state dict with matrices as float16, which holds the rounded ones exactly."""
+    return {
+        name: (tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor)
+        .contiguous()
+        .clone()
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def digest(weights: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of the weights."""
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        found.update(name.encode() + weights[name].numpy().tobytes())
+    return found.hexdigest()
+
+
+def fingerprint(photos: pd.DataFrame, folder: Path) -> dict:
+    """Count the photos of each part and fingerprint names, labels, parts and bytes."""
+    found = hashlib.sha256()
+    for path, label, part in photos[["path", "label", "split"]].itertuples(index=False):
+        content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
+        found.update(f"{path}\t{label}\t{part}\t{content}\n".encode())
+    counts = {part: int(n) for part, n in photos["split"].value_counts().items()}
+    return {"photos": counts, "sha256": found.hexdigest()}

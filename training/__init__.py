@@ -1,0 +1,1 @@
+"""What train.ipynb calls: photos, DataLoaders, Learner, judgement."""

@@ -1,0 +1,98 @@
+"""DataLoaders whose validation photos are prepared by the very code that serves."""
+
+from pathlib import Path
+
+import pandas as pd
+import timm
+import torch
+from birds import photo
+from fastai.vision.all import (
+    CategoryBlock,
+    ColReader,
+    ColSplitter,
+    DataBlock,
+    DataLoaders,
+    IntToFloatTensor,
+    Normalize,
+    PILImage,
+    RandomResizedCrop,
+    RandTransform,
+    TransformBlock,
+    aug_transforms,
+)
+from PIL import Image
+
+
+class PhotoFile(bytes):
+    """The bytes of a photo, as they lie on the disk or come with a request."""
+
+    @classmethod
+    def read(cls, source: Path | str | bytes) -> "PhotoFile":
+        """Read a file; bytes stay as they are."""
+        return cls(source if isinstance(source, bytes) else Path(source).read_bytes())
+
+
+class Frame(RandTransform):
+    """Cut a square out of a photo: at random to train on it, else exactly as the function does."""
+
+    split_idx = None
+
+    def __init__(self, size: int, closest: float):
+        super().__init__(p=1.0)
+        self.size = size
+        self.crop = RandomResizedCrop(size, closest, resamples=(photo.FILTER, photo.FILTER))
+
+    def before_call(self, b, split_idx: int | None):
+        """Note whether this is for training; fastai calls it before `encodes`."""
+        super().before_call(b, split_idx)
+        self.training = split_idx == 0
+
+    def encodes(self, data: PhotoFile) -> PILImage:
+        """Frame one photo."""
+        if self.training:
+            return self.crop(PILImage(photo.decode(data, self.size)[0]), split_idx=0)
+        return PILImage(Image.fromarray(photo.prepare(data, self.size)))
+
+
+def settings(arch: str, size: int = 0) -> dict:
+    """Read `size` (pixels, unless given), `mean` and `std` from an architecture's timm config."""
+    config = timm.get_pretrained_cfg(arch)
+    shape = config.test_input_size or config.input_size
+    return {"size": size or shape[-1], "mean": config.mean, "std": config.std}
+
+
+def dataloaders(
+    photos: pd.DataFrame,
+    folder: Path,
+    size: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    batch_size: int = 32,
+    closest: float = 0.4,
+    farthest: float = 0.6,
+    validate: str = "tune",
+) -> DataLoaders:
+    """Make the DataLoaders: train on the part `train`, validate on the part `validate`.
+
+    A training photo is cropped at random to `closest` of its area or more and to another aspect
+    ratio, or seen from farther away (`farthest` times its scale at the least), turned, flipped and
+    lit otherwise, because visitors don't frame a bird as tightly as a data set does. Normalisation
+    is explicit: fastai adds it of itself only to pretrained weights.
+    """
+    shown = photos[photos["split"].isin(["train", validate])].reset_index(drop=True)
+    block = DataBlock(
+        blocks=(
+            TransformBlock(type_tfms=PhotoFile.read, batch_tfms=IntToFloatTensor),
+            CategoryBlock(vocab=sorted(photos["label"].unique())),
+        ),
+        get_x=ColReader("path", pref=f"{folder}/"),
+        get_y=ColReader("label"),
+        splitter=ColSplitter("split", on=validate),
+        item_tfms=[Frame(size, closest)],
+        batch_tfms=[
+            *aug_transforms(min_zoom=farthest, max_zoom=1.0, max_warp=0.1, pad_mode="border"),
+            Normalize.from_stats(mean, std),
+        ],
+    )
+    workers = None if torch.cuda.is_available() else 0  # a CPU is busy with the model already
+    return block.dataloaders(shown, bs=batch_size, num_workers=workers)

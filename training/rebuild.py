@@ -1,0 +1,60 @@
+"""Make birds.onnx again from the weights and split beside it, without training."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+from export.gate import GateError
+from export.publish import publish
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from .data import dataloaders
+from .learner import learner
+from .photos import PhotosError, folder
+
+MADE_ANEW = (
+    "version labels preparation data metrics temperature thresholds drawn_photo opset versions gate"
+).split()
+
+
+def rebuild(out: Path) -> dict:
+    """Rebuild the Learner from `out`, and publish it there through the gate; return the card."""
+    weights = out / "birds.safetensors"
+    if not weights.is_file():
+        raise PhotosError(f"There is no {weights}. `make train` writes it into its run.")
+    with safe_open(weights, "pt") as file:
+        card = json.loads(file.metadata()["card"])
+    photos = pd.read_csv(out / "split.csv")
+    source = folder(card["recipe"]["photos"])
+    missing = [path for path in photos["path"] if not (source / path).is_file()]
+    if missing:
+        raise PhotosError(
+            f"The gate needs the photos of the split, and {len(missing)} of them, like "
+            f"{missing[0]}, are not in {source}. Set FIELDMARK_PHOTOS to the folder that has them."
+        )
+    size, mean, std = (card["preparation"][key] for key in ("size", "mean", "std"))
+    dls = dataloaders(photos, source, size, mean, std)
+    learn = learner(dls, card["architecture"], "random")
+    learn.model.load_state_dict(load_file(weights))
+    facts = {key: value for key, value in card.items() if key not in MADE_ANEW}
+    return publish(learn, photos, source, size, facts, out)
+
+
+def main() -> int:
+    """Rebuild; 2 means that something has to be put in place first, 1 that the gate said no."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    try:
+        card = rebuild(parser.parse_args().out)
+    except (PhotosError, GateError) as error:
+        print(error, file=sys.stderr)
+        return 1 if isinstance(error, GateError) else 2
+    print(f"{card['name']} {card['version']} passed the gate: {json.dumps(card['gate'])}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Run train.ipynb by a recipe: check the YAML first, then leave a run behind in runs/<name>/."""
+
+import argparse
+import ast
+import difflib
+import sys
+from pathlib import Path
+
+import papermill
+import timm
+import yaml
+from papermill.exceptions import PapermillExecutionError
+
+from .learner import WeightsError, wanted, weights_file
+from .photos import PhotosError, folder
+
+NOTEBOOK = Path("train.ipynb")
+OWNERS = ("PhotosError", "WeightsError", "RecipeError")
+
+
+class RecipeError(ValueError):
+    """A recipe that can't be run; the text says which key to mend."""
+
+
+def read(path: Path) -> dict:
+    """Read a recipe and check each key against the notebook's parameters cell.
+
+    Raises RecipeError for a file, key, type or architecture that isn't right.
+    """
+    if not path.is_file():
+        near = ", ".join(str(p) for p in sorted(Path("recipes").glob("*.yaml")))
+        raise RecipeError(f"There is no recipe {path}. There are: {near}.")
+    recipe = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not isinstance(recipe, dict):
+        raise RecipeError(f"{path} must be lines of `key: value`.")
+    known = defaults()
+    for key, value in recipe.items():
+        if key not in known:
+            raise RecipeError(f"{path}: there is no parameter `{key}`.{nearest(key, known)}")
+        wanted = type(known[key])
+        fits = (int, float) if wanted is float else wanted
+        if not isinstance(value, fits) or (isinstance(value, bool) and wanted is not bool):
+            hint = " YAML reads 1e-3 as text; write 1.0e-3." if wanted is float else ""
+            raise RecipeError(f"{path}: `{key}: {value}` must be of type {wanted.__name__}.{hint}")
+    recipe = known | recipe
+    if not timm.is_model(recipe["arch"]):
+        near = nearest(recipe["arch"], timm.list_models())
+        raise RecipeError(f"{path}: timm has no architecture `{recipe['arch']}`.{near}")
+    return recipe
+
+
+def defaults() -> dict:
+    """Read the notebook's parameters cell."""
+    found = papermill.inspect_notebook(str(NOTEBOOK))
+    return {name: ast.literal_eval(facts["default"]) for name, facts in found.items()}
+
+
+def parameters(variables: dict) -> dict:
+    """Pick the parameters out of a notebook's variables, but for where it writes."""
+    return {name: variables[name] for name in defaults() if name != "out"}
+
+
+def nearest(word: str, known) -> str:
+    """Suggest what may have been meant."""
+    found = difflib.get_close_matches(str(word), list(known), 3, 0.5)
+    return f" Did you mean {' or '.join(found)}?" if found else ""
+
+
+def run(path: Path) -> Path:
+    """Run the notebook by a recipe; the executed notebook, recipe and model are in the run."""
+    recipe = read(path)
+    folder(recipe["photos"])
+    weights_file(wanted(recipe["weights"]))
+    out = Path("runs") / path.stem
+    out.mkdir(parents=True, exist_ok=True)
+    recipe["out"] = out.as_posix()
+    (out / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+    papermill.execute_notebook(
+        str(NOTEBOOK),
+        str(out / "train.ipynb"),
+        parameters=recipe,
+        kernel_name="python3",
+        log_output=True,
+        progress_bar=sys.stderr.isatty(),
+    )
+    return out
+
+
+def main() -> int:
+    """Run a recipe; 2 means that its owner has something to mend, 1 that the run failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", type=Path)
+    try:
+        out = run(parser.parse_args().recipe)
+    except (RecipeError, PhotosError, WeightsError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except PapermillExecutionError as error:
+        print(f"{error.ename}: {error.evalue}", file=sys.stderr)
+        return 2 if error.ename in OWNERS else 1
+    print(f"The model, its card's run and the executed notebook are in {out}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
