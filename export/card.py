@@ -8,9 +8,10 @@ from pathlib import Path
 
 import PIL
 import torch
+from scipy.stats import binomtest
+
 from birds import drawn, photo
 from birds.classifier import OUTPUTS, drawn_photo
-from scipy.stats import binomtest
 
 from .graph import Graph
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from birds.api import create_app
 from fastai.vision.all import Learner
 from fastapi.testclient import TestClient
+
+from birds.api import create_app
 
 TIE = 1e-4
 TOLERANCE = 1e-3

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from birds import drawn
 from fastai.vision.all import Learner
 from safetensors.torch import save_file
+
+from birds import drawn
 
 from . import card as cards
 from . import model_file
@@ -40,18 +41,22 @@ def publish(
     graph = Graph(learn).eval()
     model = model_file.to_onnx(graph, size)
     weights = halves(learn.model)
-    card = {"accuracy_before_rounding": measured["accuracy"]} | facts | {
-        "version": f"{date.today():%Y.%m.%d}-{digest(weights)[:8]}",
-        "labels": cards.labels(list(learn.dls.vocab)),
-        "preparation": cards.preparation(size, graph),
-        "data": fingerprint(photos, folder),
-        "metrics": rounded | {"part": "calibrate"},
-        "temperature": graph.temperature,
-        "thresholds": None,
-        "drawn_photo": cards.drawn_outputs(graph, size),
-        "opset": model_file.OPSET,
-        "versions": cards.versions(),
-    }
+    card = (
+        {"accuracy_before_rounding": measured["accuracy"]}
+        | facts
+        | {
+            "version": f"{date.today():%Y.%m.%d}-{digest(weights)[:8]}",
+            "labels": cards.labels(list(learn.dls.vocab)),
+            "preparation": cards.preparation(size, graph),
+            "data": fingerprint(photos, folder),
+            "metrics": rounded | {"part": "calibrate"},
+            "temperature": graph.temperature,
+            "thresholds": None,
+            "drawn_photo": cards.drawn_outputs(graph, size),
+            "opset": model_file.OPSET,
+            "versions": cards.versions(),
+        }
+    )
     out.mkdir(parents=True, exist_ok=True)
     everything = {name: data for part in judged.values() for name, data in part.items()}
     everything |= {f"drawn: {name}": data for name, data in drawn.awkward().items()}
@@ -81,8 +86,7 @@ def measure(learn: Learner, photos: dict[str, bytes], table: pd.DataFrame) -> di
     truth = table.set_index("path")["label"]
     order = by_learner(learn, photos, 1.0).argsort(1)[:, ::-1]
     ranks = [
-        list(row).index(vocab.index(truth[path]))
-        for path, row in zip(photos, order, strict=True)
+        list(row).index(vocab.index(truth[path])) for path, row in zip(photos, order, strict=True)
     ]
     return {
         name: cards.share(sum(rank < k for rank in ranks), len(ranks))
