@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 import timm
 import torch
-from birds import photo
 from fastai.vision.all import (
     CategoryBlock,
     ColReader,
@@ -21,6 +20,8 @@ from fastai.vision.all import (
     aug_transforms,
 )
 from PIL import Image
+
+from birds import photo
 
 
 class PhotoFile(bytes):

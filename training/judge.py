@@ -1,9 +1,9 @@
 """Judge a Learner by photos that neither trained it nor chose its settings."""
 
-
 import pandas as pd
-from export.card import share
 from fastai.vision.all import ClassificationInterpretation, Learner
+
+from export.card import share
 
 
 def interpret(learn: Learner, photos: pd.DataFrame, part: str) -> ClassificationInterpretation:

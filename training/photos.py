@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from birds import drawn
 from sklearn.model_selection import train_test_split
+
+from birds import drawn
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
@@ -76,7 +77,7 @@ def split(
     rest, judged = train_test_split(
         photos.index, test_size=tune + calibrate, stratify=photos["label"], random_state=seed
     )
-    tuned, calibrated = train_test_split(
+    tuned, _ = train_test_split(
         judged,
         test_size=calibrate / (tune + calibrate),
         stratify=photos["label"][judged],

@@ -6,18 +6,25 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from export.gate import GateError
-from export.publish import publish
 from safetensors import safe_open
 from safetensors.torch import load_file
+
+from export.gate import GateError
+from export.publish import publish
 
 from .data import dataloaders
 from .learner import learner
 from .photos import PhotosError, folder
 
-MADE_ANEW = (
-    "version labels preparation data metrics temperature thresholds drawn_photo opset versions gate"
-).split()
+KEPT = (
+    "name",
+    "trained_on",
+    "licence",
+    "architecture",
+    "recipe",
+    "weights",
+    "accuracy_before_rounding",
+)
 
 
 def rebuild(out: Path) -> dict:
@@ -39,7 +46,7 @@ def rebuild(out: Path) -> dict:
     dls = dataloaders(photos, source, size, mean, std)
     learn = learner(dls, card["architecture"], "random")
     learn.model.load_state_dict(load_file(weights))
-    facts = {key: value for key, value in card.items() if key not in MADE_ANEW}
+    facts = {key: card[key] for key in KEPT}
     return publish(learn, photos, source, size, facts, out)
 
 
