@@ -1,0 +1,45 @@
+# What people call. Each target installs what it needs into .venv, and no more.
+PYTHON ?= python3
+RECIPE ?= recipes/quick.yaml
+RUN ?= azure_function/model
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
+
+.PHONY: app test lint train export publish clean
+
+app: .venv/serving  ## serve the page and the function here; no torch
+	@$(BIN)/python serve.py
+
+test: .venv/everything  ## every test; the browser ones want Chromium
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: .venv/everything  ## style, and nothing that must not be committed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/nbstripout --verify train.ipynb app/app.ipynb
+
+train: .venv/everything  ## run train.ipynb by RECIPE into runs/; six drawn birds by default
+	@$(BIN)/python -m training.recipe $(RECIPE)
+
+export: .venv/everything  ## make RUN's birds.onnx again from the weights beside it, and gate it
+	@$(BIN)/python -m training.rebuild $(RUN)
+
+publish: .venv/everything  ## put RUN's model where the function finds it
+	@$(BIN)/python -m export.ship $(RUN)
+
+clean:  ## forget the environment
+	rm -rf .venv
+
+.venv/bin/python:
+	@$(PYTHON) -c "import sys; ok = (3, 11) <= sys.version_info < (3, 13); \
+	  sys.exit(None if ok else 'Fieldmark needs Python 3.11 or 3.12: make PYTHON=python3.12 ...')"
+	$(PYTHON) -m venv .venv
+
+.venv/serving: .venv/bin/python $(SERVING)
+	$(PIP) -r azure_function/requirements.txt -r requirements.txt -e ".[serve]"
+	@touch $@
+
+.venv/everything: .venv/serving
+	$(PIP) -e ".[serve,train,test]"
+	@touch $@
