@@ -25,6 +25,14 @@ KEPT = (
     "weights",
     "accuracy_before_rounding",
 )
+    "name",
+    "trained_on",
+    "licence",
+    "architecture",
+    "recipe",
+    "weights",
+    "accuracy_before_rounding",
+)
 
 
 def rebuild(out: Path) -> dict:
