@@ -8,6 +8,7 @@ from fastai.vision.all import Learner
 from fastapi.testclient import TestClient
 
 from birds.api import create_app
+from birds.classifier import ModelError
 
 TIE = 1e-4
 TOLERANCE = 1e-3
@@ -28,7 +29,7 @@ class GateError(RuntimeError):
 def gate(
     learn: Learner, model: Path, photos: Mapping[str, bytes], temperature: float = 1.0
 ) -> pd.DataFrame:
-    """Return a row a photo, the worst first, or raise GateError.
+    """Return a row a photo, the worst first, or raise GateError; ModelError if it can't be served.
 
     The bytes of each photo go through the Learner's validation path and, over HTTP, through the
     function's. The first answers must be equal, unless the Learner's two best are within TIE of
@@ -53,7 +54,10 @@ def by_learner(learn: Learner, photos: Mapping[str, bytes], temperature: float):
 
 def by_function(model: Path, photos: Mapping[str, bytes], vocab: list[str], expected):
     """Ask the function for each photo, and compare with what is expected."""
-    client = TestClient(create_app(model), raise_server_exceptions=False)
+    app = create_app(model)
+    if app.state.fault:
+        raise ModelError(app.state.fault)
+    client = TestClient(app, raise_server_exceptions=False)
     for (name, data), row in zip(photos.items(), expected, strict=True):
         order = row.argsort()[::-1]
         line = {"photo": name, "learner": vocab[order[0]], "function": None, "difference": 1.0}

@@ -47,7 +47,7 @@ def normalisation(learn: Learner) -> tuple[torch.Tensor, torch.Tensor]:
     if len(found) != 1:
         raise ExportError(f"The Learner normalises {len(found)} times; it must be exactly once.")
     statistics = (found[0].mean, found[0].std)
-    return tuple(each.detach().cpu().float().reshape(1, 3, 1, 1) for each in statistics)
+    return tuple(each.detach().cpu().float().reshape(1, 3, 1, 1).clone() for each in statistics)
 
 
 def folded(head: nn.Sequential) -> tuple[torch.Tensor, torch.Tensor]:

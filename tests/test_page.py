@@ -1,12 +1,12 @@
 """The page, driven from upload to answer as a visitor does."""
 
-import io
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from birds import drawn
 from tests.browser import Visit, answers, chromium, eventually, served_function, served_page
 from tests.stand_in import ANSWER, MODEL, stand_in
 
@@ -18,18 +18,7 @@ PHONE = {"width": 390, "height": 844}
 
 
 def drawn_bird(width=800, height=600, **save) -> bytes:
-    """Return a JPEG of a blue bird on a branch."""
-    picture = Image.new("RGB", (width, height), "#cfe3ec")
-    pen, w, h = ImageDraw.Draw(picture), width / 8, height / 6
-    pen.rectangle((0, 5 * h, width, 5.2 * h), "#7a5a3a")
-    pen.polygon([(0.6 * w, 4.8 * h), (3 * w, 3 * h), (3.4 * w, 4 * h)], "#2d5d9b")
-    pen.ellipse((2 * w, 1.8 * h, 5.8 * w, 5 * h), "#3b76c4")
-    pen.ellipse((4.4 * w, h, 6.2 * w, 2.8 * h), "#3b76c4")
-    pen.polygon([(6.1 * w, 1.7 * h), (7 * w, 2 * h), (6.1 * w, 2.2 * h)], "#e3a33b")
-    pen.ellipse((5.4 * w, 1.5 * h, 5.6 * w, 1.75 * h), "#111")
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=90, **save)
-    return out.getvalue()
+    return drawn.encoded(drawn.bird("Blue_backed_Inkling", 0, width, height), quality=90, **save)
 
 
 @pytest.fixture(scope="module")

@@ -90,10 +90,11 @@ def dataloaders(
         get_y=ColReader("label"),
         splitter=ColSplitter("split", on=validate),
         item_tfms=[Frame(size, closest)],
-        batch_tfms=[
-            *aug_transforms(min_zoom=farthest, max_zoom=1.0, max_warp=0.1, pad_mode="border"),
-            Normalize.from_stats(mean, std),
-        ],
+        batch_tfms=Normalize.from_stats(mean, std),
     )
     workers = None if torch.cuda.is_available() else 0  # a CPU is busy with the model already
-    return block.dataloaders(shown, bs=batch_size, num_workers=workers)
+    dls = block.dataloaders(shown, bs=batch_size, num_workers=workers)
+    # fastai's own place for these would warp validation photos too, by the identity and rounding
+    warps = aug_transforms(min_zoom=farthest, max_zoom=1.0, max_warp=0.1, pad_mode="border")
+    dls.add_tfms(warps, "after_batch", "train")
+    return dls

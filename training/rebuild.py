@@ -9,6 +9,7 @@ import pandas as pd
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from birds.classifier import ModelError
 from export.gate import GateError
 from export.publish import publish
 
@@ -17,14 +18,6 @@ from .learner import learner
 from .photos import PhotosError, folder
 
 KEPT = (
-    "name",
-    "trained_on",
-    "licence",
-    "architecture",
-    "recipe",
-    "weights",
-    "accuracy_before_rounding",
-)
     "name",
     "trained_on",
     "licence",
@@ -64,9 +57,9 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     try:
         card = rebuild(parser.parse_args().out)
-    except (PhotosError, GateError) as error:
+    except (PhotosError, GateError, ModelError) as error:
         print(error, file=sys.stderr)
-        return 1 if isinstance(error, GateError) else 2
+        return 2 if isinstance(error, PhotosError) else 1
     print(f"{card['name']} {card['version']} passed the gate: {json.dumps(card['gate'])}")
     return 0
 

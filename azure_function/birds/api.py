@@ -1,6 +1,7 @@
 """Serve the model over HTTP: a bridge from requests to the classifier, and nothing else."""
 
 import hmac
+import logging
 import os
 import time
 from pathlib import Path
@@ -31,6 +32,7 @@ def create_app(model: Path | str) -> FastAPI:
         app.state.classifier, app.state.fault = Classifier(model), None
     except ModelError as error:
         app.state.classifier, app.state.fault = None, str(error)
+        logging.getLogger(__name__).error("No model: %s", error)
     app.include_router(routes)
     for error in (photo.PhotoError, Problem, HTTPException, problems.Invalid, Exception):
         app.add_exception_handler(error, problems.answer)
@@ -41,9 +43,9 @@ routes = APIRouter(prefix="/api")
 
 
 async def ready(request: Request) -> Classifier:
-    """Return the classifier, or raise the Problem that keeps it from answering."""
+    """Return the classifier, or raise a Problem; its owner reads at /api/health what is wrong."""
     if request.app.state.fault:
-        raise problems.not_ready(request.app.state.fault)
+        raise problems.not_ready("No bird can be named just now. Please try again later.")
     return request.app.state.classifier
 
 
@@ -109,8 +111,11 @@ async def model(classifier: Ready) -> dict:
 
 
 @routes.get("/health")
-async def health(classifier: Ready) -> dict:
-    """Say that photos get answers now."""
+async def health(request: Request) -> dict:
+    """Say that photos get answers now, or with 503 why they don't."""
+    classifier, fault = request.app.state.classifier, request.app.state.fault
+    if fault:
+        raise problems.not_ready(fault)
     return {"status": "ready", "model": {k: classifier.card[k] for k in ("name", "version")}}
 
 

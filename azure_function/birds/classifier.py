@@ -39,7 +39,9 @@ class Classifier:
 
     def __init__(self, path: Path | str):
         if not Path(path).is_file():
-            raise ModelError(f"There is no model file {path}. `make train` and `make publish` it.")
+            raise ModelError(
+                f"There is no model file {Path(path).name}. `make publish` puts one in its place."
+            )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:

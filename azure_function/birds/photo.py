@@ -56,8 +56,8 @@ def read(data: bytes, size: int) -> Photo:
     """
     image, (width, height) = decode(data, size)
     left, top, side = square(image.width, image.height)
-    box = (left, top, left + side, top + side)
-    pixels = np.array(image.resize((size, size), FILTER, box=box))
+    middle = image.crop((left, top, left + side, top + side))
+    pixels = np.array(middle.resize((size, size), FILTER))
     left, top, side = square(width, height)
     return Photo(pixels, width, height, (left, top, side, side))
 
@@ -82,9 +82,8 @@ def decode(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
             width, height = image.size
             image.draft(None, (2 * size, 2 * size))
             image.load()
-            lying = image.size
-            upright = ImageOps.exif_transpose(image)
-            if upright.size != lying:
+            upright = turned(image)
+            if upright.size != image.size:
                 width, height = height, width
             return to_rgb(upright), (width, height)
     except PhotoError:
@@ -99,6 +98,14 @@ def decode(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
         raise DamagedPhoto(
             "This photo is damaged or was cut short on its way. Save or send it once more."
         ) from error
+
+
+def turned(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF orientation says; damaged EXIF says nothing."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # the pixels are good, whatever its parser stumbles over
+        return image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

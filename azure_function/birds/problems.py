@@ -26,9 +26,9 @@ class Problem(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def not_ready(fault: str) -> Problem:
+def not_ready(why: str) -> Problem:
     """Say why no photo gets an answer now."""
-    return Problem(503, "model-not-loaded", fault, Retry_After="60")
+    return Problem(503, "model-not-loaded", why, Retry_After="60")
 
 
 def no_key() -> Problem:
@@ -69,5 +69,6 @@ def encode(error: Exception) -> Problem:
         first = error.errors()[0]
         return Problem(422, "invalid-query", f"{first['loc'][-1]}: {first['msg']}.")
     if isinstance(error, HTTPException):
-        return Problem(error.status_code, "http-error", str(error.detail), **(error.headers or {}))
+        sentence = f"{error.detail}: /api/docs lists what can be asked, and how."
+        return Problem(error.status_code, "http-error", sentence, **(error.headers or {}))
     return Problem(500, "internal-error", "Something went wrong here, not with you. Try again.")

@@ -1,0 +1,118 @@
+"""Drawn birds, a tiny EfficientNet with weights in a file, and a model file made of them."""
+
+import os
+import warnings
+from pathlib import Path
+
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of torch's own, while fastai is imported
+    import fastai.vision.all  # noqa: F401
+    import timm
+    import torch
+
+from safetensors.torch import save_file
+
+from birds import drawn
+from export.publish import publish
+from training import data, learner, photos
+
+ROOT = Path(__file__).parents[1]
+ARCH, SIZE = "test_efficientnet", 64
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fail-on-browser-skip", action="store_true", help="a skipped browser test is a failure"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    strict = item.config.getoption("--fail-on-browser-skip")
+    if strict and report.skipped and item.get_closest_marker("browser"):
+        report.outcome = "failed"
+    return report
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Draw a folder of six species, twelve photos each."""
+    return photos.draw(tmp_path_factory.mktemp("birds"), count=12)
+
+
+@pytest.fixture(scope="session")
+def table(folder):
+    return photos.split(photos.table(folder), 0.2, 0.2, seed=1)
+
+
+@pytest.fixture(scope="session")
+def settings():
+    return data.settings(ARCH, SIZE)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """Save a body whose running statistics come from drawn birds."""
+    torch.manual_seed(0)
+    model = timm.create_model(ARCH, num_classes=3)
+    model.train()
+    birds = torch.stack(
+        [torch.from_numpy(drawn.bird(name, 1, SIZE, SIZE)) for name in drawn.SPECIES]
+    )
+    with torch.no_grad():
+        for _ in range(30):
+            model((birds.permute(0, 3, 1, 2) / 255 - 0.45) / 0.225)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(model.state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def new_learner(table, folder, settings, weights):
+    """Return a function that makes a fresh Learner on the drawn birds."""
+
+    def make(start=weights, **options):
+        torch.manual_seed(0)
+        dls = data.dataloaders(table, folder, **settings, batch_size=8)
+        return learner.learner(dls, ARCH, str(start), **options)
+
+    return make
+
+
+FACTS = {
+    "name": "tiny",
+    "trained_on": "drawn birds",
+    "licence": "MIT",
+    "architecture": ARCH,
+    "recipe": {"photos": "drawn"},
+    "weights": {"start": "random", "sha256": None},
+}
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory, table, folder, settings, weights):
+    """Publish a tiny model, as the notebook does, and return its folder."""
+    torch.manual_seed(0)
+    dls = data.dataloaders(table, folder, **settings, batch_size=8)
+    learn = learner.learner(dls, ARCH, str(weights))
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(2, 5e-3)
+    out = tmp_path_factory.mktemp("run")
+    publish(learn, table, folder, SIZE, FACTS, out)
+    return out
+
+
+@pytest.fixture
+def model(run):
+    return run / "birds.onnx"
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    """Keep the settings of whoever runs the tests out of them."""
+    for name in os.environ:
+        if name.startswith("FIELDMARK_") and name not in ("FIELDMARK_CHROMIUM", "FIELDMARK_SHOTS"):
+            monkeypatch.delenv(name)

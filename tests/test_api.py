@@ -1,0 +1,141 @@
+"""The HTTP API: an answer for every photo, a problem document for everything else."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from birds import api, drawn, photo
+from tests.test_photo import QUARTERS, bomb, png
+
+JPEG = {"content-type": "image/jpeg"}
+
+
+@pytest.fixture
+def client(model):
+    return TestClient(api.create_app(model), raise_server_exceptions=False)
+
+
+def problem(response, status: int, kind: str) -> str:
+    """Check that a response is a problem document; return its sentence."""
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert (response.status_code, body["status"]) == (status, status)
+    assert body["type"] == f"urn:fieldmark:{kind}"
+    assert body["title"]
+    assert body["detail"].endswith(".")
+    return body["detail"]
+
+
+@pytest.mark.parametrize("name", drawn.awkward())
+def test_every_awkward_photo_gets_an_answer(client, name):
+    response = client.post("/api/classify", content=drawn.awkward()[name], headers=JPEG)
+    assert response.status_code == 200
+    assert len(response.json()["predictions"]) == 5
+
+
+def test_the_answer_says_all_that_the_contract_names(client):
+    data = drawn.encoded(drawn.bird("Night_Inkling", 0, 120, 90))
+    response = client.post("/api/classify?top=2&heatmap=true", content=data)
+    body = response.json()
+    assert set(body) == {
+        *("predictions", "answer", "photo", "heatmap", "model", "milliseconds"),
+    }
+    first, second = body["predictions"]
+    assert set(first) == {"label", "common_name", "scientific_name", "probability"}
+    assert first["probability"] >= second["probability"] > 0
+    assert body["answer"]["kind"] == "species"
+    assert body["answer"]["labels"] == [first["label"]]
+    assert body["answer"]["text"].startswith(first["common_name"])
+    assert body["answer"]["unknown_score"] == pytest.approx(1 - first["probability"])
+    assert body["photo"] == {"width": 120, "height": 90, "crop": [15, 0, 90, 90]}
+    heatmap = body["heatmap"]
+    assert len(heatmap["values"]) == heatmap["width"] * heatmap["height"]
+    assert max(heatmap["values"]) in (pytest.approx(1), 0)
+    assert min(heatmap["values"]) >= 0
+    assert set(body["milliseconds"]) == {"prepare", "model", "total"}
+
+
+@pytest.mark.parametrize(("top", "count"), [(0, 1), (-3, 1), (1, 1), (6, 6), (1000, 6)])
+def test_top_is_clamped_to_the_labels(client, top, count):
+    body = client.post(f"/api/classify?top={top}", content=png(QUARTERS)).json()
+    assert len(body["predictions"]) == count
+    if count == 6:
+        assert sum(p["probability"] for p in body["predictions"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_there_is_no_heat_map_unless_asked_for(client):
+    assert client.post("/api/classify", content=png(QUARTERS)).json()["heatmap"] is None
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "kind"),
+    [
+        pytest.param(b"", 400, "empty-photo", id="empty body"),
+        pytest.param(b"Dear bird,", 415, "not-a-photo", id="text"),
+        pytest.param(drawn.encoded(QUARTERS)[:500], 422, "damaged-photo", id="truncated JPEG"),
+        pytest.param(bomb(), 413, "photo-too-large", id="bomb"),
+        pytest.param(bytes(photo.MAX_BYTES + 1), 413, "photo-too-large", id="over the limit"),
+    ],
+)
+def test_bad_input_is_told_and_the_server_goes_on(client, data, status, kind):
+    problem(client.post("/api/classify", content=data, headers=JPEG), status, kind)
+    assert client.post("/api/classify", content=png(QUARTERS)).status_code == 200
+
+
+def test_a_body_of_another_type_is_told_what_to_send(client):
+    headers = {"content-type": "application/json"}
+    response = client.post("/api/classify", content=b"{}", headers=headers)
+    assert "image/jpeg" in problem(response, 415, "not-a-photo")
+
+
+def test_a_query_that_is_no_number_is_told(client):
+    response = client.post("/api/classify?top=many", content=png(QUARTERS))
+    assert "top" in problem(response, 422, "invalid-query")
+
+
+def test_unknown_routes_and_methods_are_problems_too(client):
+    problem(client.get("/api/nothing"), 404, "http-error")
+    response = client.get("/api/classify")
+    problem(response, 405, "http-error")
+    assert response.headers["allow"] == "POST"
+
+
+def test_a_fault_of_ours_is_told_without_a_traceback(client, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(photo, "read", fail)
+    response = client.post("/api/classify", content=png(QUARTERS))
+    assert "secret" not in problem(response, 500, "internal-error")
+
+
+def test_the_key_is_asked_for_where_one_is_set(client, monkeypatch):
+    monkeypatch.setenv("FIELDMARK_FUNCTION_KEY", "a-long-key")
+    for headers in ({}, {"x-functions-key": "another"}, {"x-functions-key": "schlüssel".encode()}):
+        response = client.post("/api/classify", content=png(QUARTERS), headers=headers)
+        problem(response, 401, "key-missing")
+    right = {"x-functions-key": "a-long-key"}
+    assert client.post("/api/classify", content=png(QUARTERS), headers=right).status_code == 200
+    assert client.get("/api/health").status_code == 200
+
+
+def test_without_a_model_every_route_answers_and_health_says_why(tmp_path):
+    client = TestClient(api.create_app(tmp_path / "birds.onnx"))
+    response = client.get("/api/health")
+    assert "birds.onnx" in problem(response, 503, "model-not-loaded")
+    assert response.headers["retry-after"] == "60"
+    assert str(tmp_path) not in response.text
+    visitor = problem(client.post("/api/classify", content=b"x"), 503, "model-not-loaded")
+    assert "try again" in visitor
+    problem(client.get("/api/model"), 503, "model-not-loaded")
+    assert client.get("/api/docs").status_code == 200
+
+
+def test_the_model_card_is_public_but_for_what_only_the_loader_checks(client):
+    card = client.get("/api/model").json()
+    assert {"name", "version", "labels", "trained_on", "licence", "metrics", "gate"} <= set(card)
+    assert "drawn_photo" not in card
+
+
+def test_the_docs_list_the_routes(client):
+    paths = client.get("/api/openapi.json").json()["paths"]
+    assert set(paths) == {"/api/classify", "/api/model", "/api/health"}

@@ -1,0 +1,256 @@
+"""A Learner becomes one file that answers alike; a planted fault is caught and nothing written."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+from fastai.vision.all import create_head
+from PIL import Image
+from safetensors.torch import load_file
+
+from birds import drawn, photo
+from birds.classifier import Classifier, ModelError
+from export import model_file, publish, ship
+from export.card import labels, share
+from export.gate import GateError, gate
+from export.graph import ExportError, Graph
+from tests.conftest import ARCH, FACTS, SIZE
+from training import rebuild
+
+
+@pytest.fixture
+def learn(new_learner, run):
+    """Return the Learner that `run` was exported from."""
+    learn = new_learner("random")
+    learn.model.load_state_dict(load_file(run / "birds.safetensors"))
+    learn.model.eval()
+    return learn
+
+
+def photos_of(table, folder) -> dict[str, bytes]:
+    judged = table[table["split"] != "train"]["path"]
+    return {path: (folder / path).read_bytes() for path in judged}
+
+
+def test_the_graph_answers_as_the_model_does(learn):
+    pixels = torch.randint(0, 256, (4, SIZE, SIZE, 3), dtype=torch.uint8)
+    graph = Graph(learn)
+    with torch.no_grad():
+        normal = (pixels.permute(0, 3, 1, 2) / 255 - graph.pixel_mean) / graph.pixel_std
+        expected = learn.model(normal).softmax(1)
+        probability, unknown, _, _ = graph(pixels)
+    assert torch.allclose(probability, expected, atol=1e-5)
+    assert torch.allclose(unknown, 1 - expected.max(1).values, atol=1e-5)
+
+
+def test_the_heat_map_is_grad_cam(learn):
+    """Selvaraju et al. 2017, by autograd: the gradient of the first logit, averaged over places."""
+    pixels = torch.from_numpy(drawn.bird("Green_Inkling", 4, SIZE, SIZE))[None]
+    graph = Graph(learn)
+    normal = (pixels.permute(0, 3, 1, 2) / 255 - graph.pixel_mean) / graph.pixel_std
+    features = learn.model[0](normal)
+    features.retain_grad()
+    learn.model[1](features).max().backward()
+    expected = (features.grad.mean((2, 3), keepdim=True) * features).sum(1).relu()
+    expected = expected / expected.max()
+    with torch.no_grad():
+        heatmap = graph(pixels)[2]
+    assert torch.allclose(heatmap, expected, atol=1e-4)
+
+
+def test_a_head_that_is_not_affine_is_refused(learn):
+    learn.model[1] = create_head(learn.model[0].model.num_features, 6)
+    with pytest.raises(ExportError, match="average pool"):
+        Graph(learn)
+
+
+def test_the_file_is_one_and_names_what_the_contract_names(model):
+    proto = onnx.load(model)
+    assert not [t for t in proto.graph.initializer if t.external_data]
+    assert [i.name for i in proto.graph.input] == ["photo"]
+    assert tuple(o.name for o in proto.graph.output) == (
+        *("probability", "unknown", "heatmap", "embedding"),
+    )
+    for value in [*proto.graph.input, *proto.graph.output]:
+        assert value.type.tensor_type.shape.dim[0].dim_param == "N"
+    assert proto.opset_import[0].version == model_file.OPSET
+
+
+def test_weights_stand_in_the_file_as_float16_and_lose_nothing(model):
+    kinds = {tensor.data_type for tensor in onnx.load(model).graph.initializer}
+    assert onnx.TensorProto.FLOAT16 in kinds
+    session = onnxruntime.InferenceSession(model)
+    assert {output.type for output in session.get_outputs()} == {"tensor(float)"}
+
+
+def test_a_number_beyond_float16_is_refused():
+    with pytest.raises(OverflowError):
+        model_file.round_to_half(torch.nn.ParameterList([torch.full((2, 2), 1e6)]))
+
+
+def test_the_card_says_what_serving_and_readers_need(model, table):
+    card = Classifier(model).card
+    assert [each["label"] for each in card["labels"]] == sorted(table["label"].unique())
+    assert card["preparation"]["size"] == SIZE
+    assert len(card["preparation"]["sha256"]) == 8
+    assert card["metrics"]["accuracy"]["n"] == (table["split"] == "calibrate").sum()
+    assert card["gate"]["photos"] == (table["split"] != "train").sum() + 8
+    assert card["gate"]["largest_difference"] < 1e-4
+    assert card["data"]["photos"] == table["split"].value_counts().to_dict()
+    assert FACTS.items() <= card.items()
+
+
+def test_names_are_looked_up_and_unknown_ones_stay_as_they_are():
+    anna, other = labels(["Anna Hummingbird", "Night Inkling"])
+    assert anna["common_name"] == "Anna's Hummingbird"
+    assert (anna["scientific_name"], anna["genus"]) == ("Calypte anna", "Calypte")
+    assert anna["family"] == "Trochilidae"
+    assert other["common_name"] == "Night Inkling"
+    assert other["scientific_name"] is None
+
+
+def test_a_share_comes_with_its_interval():
+    assert share(90, 100) == {"value": 0.9, "interval": [0.8256, 0.9448], "n": 100}
+
+
+def test_the_gate_lets_an_equal_file_through(learn, model, table, folder):
+    report = gate(learn, model, photos_of(table, folder))
+    assert report["passed"].all()
+    assert report["difference"].max() < 1e-4
+
+
+def a_weight(monkeypatch, learn):
+    with torch.no_grad():
+        learn.model[1][-1].weight[0] += 0.5
+
+
+def swapped_labels(monkeypatch, learn):
+    vocab = learn.dls.vocab
+    vocab.items[0], vocab.items[1] = vocab.items[1], vocab.items[0]
+
+
+def a_changed_mean(monkeypatch, learn):
+    for normalise in learn.dls.valid.after_batch.fs:
+        if hasattr(normalise, "mean"):
+            normalise.mean = normalise.mean + 0.05
+
+
+def another_filter(monkeypatch, learn):
+    def bilinear(data, size):
+        image, _ = photo.decode(data, size)
+        left, top, side = photo.square(*image.size)
+        image = image.crop((left, top, left + side, top + side))
+        return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
+
+    monkeypatch.setattr(photo, "prepare", bilinear)
+
+
+FAULTS = [a_weight, swapped_labels, a_changed_mean, another_filter]
+
+
+@pytest.mark.parametrize("plant", FAULTS)
+def test_the_gate_catches(plant, learn, model, table, folder, monkeypatch):
+    photos = photos_of(table, folder)
+    plant(monkeypatch, learn)
+    with pytest.raises(GateError) as caught:
+        gate(learn, model, photos)
+    report = caught.value.report
+    assert not report["passed"].iloc[0]
+    assert report.index[0] in str(caught.value)
+
+
+def test_the_gate_catches_a_photo_that_only_the_function_refuses(learn, model, monkeypatch):
+    read, pixels = photo.read, drawn.bird("Night_Inkling", 0, SIZE, SIZE)
+
+    def refuse(data, size):
+        if data == b"odd":
+            raise photo.DamagedPhoto("This photo is damaged.")
+        return read(data, size)
+
+    monkeypatch.setattr(photo, "read", refuse)
+    monkeypatch.setattr(
+        photo, "prepare", lambda data, size: pixels if data == b"odd" else read(data, size).pixels
+    )
+    with pytest.raises(GateError, match="damaged-photo"):
+        gate(learn, model, {"one": b"odd"})
+
+
+def test_a_file_that_cannot_be_served_does_not_pass(learn, model, tmp_path):
+    damaged = tmp_path / "birds.onnx"
+    damaged.write_bytes(model.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="damaged"):
+        gate(learn, damaged, {"one": drawn.awkward()["tiny"]})
+
+
+def test_nothing_is_written_when_the_gate_says_no(learn, table, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "Graph", skewed)
+    with pytest.raises(GateError):
+        publish.publish(learn, table, folder, SIZE, FACTS, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["gate.csv"]
+    report = pd.read_csv(tmp_path / "gate.csv")
+    assert not report["passed"].iloc[0]
+    assert report["difference"].is_monotonic_decreasing
+
+
+def skewed(learn):
+    """Return a graph with another mean than the Learner's."""
+    graph = Graph(learn)
+    graph.pixel_mean += 0.05
+    return graph
+
+
+@pytest.fixture
+def copy(run, folder, tmp_path, monkeypatch):
+    """Return a copy of the run without its model file, and put its photos in reach."""
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "birds.onnx").unlink()
+    monkeypatch.setenv("FIELDMARK_PHOTOS", str(folder))
+    monkeypatch.setattr(sys, "argv", ["rebuild", str(tmp_path / "run")])
+    return tmp_path / "run"
+
+
+def test_the_file_is_rebuilt_from_its_weights_without_training(copy, run):
+    assert rebuild.main() == 0
+    new, old = Classifier(copy / "birds.onnx"), Classifier(run / "birds.onnx")
+    assert new.card["version"].split("-")[1] == old.card["version"].split("-")[1]
+    assert new.card["accuracy_before_rounding"] == old.card["accuracy_before_rounding"]
+    photos = np.stack([photo.prepare(data, SIZE) for data in drawn.awkward().values()])
+    for one, other in zip(new.predict(photos), old.predict(photos), strict=True):
+        assert np.allclose(one, other, atol=1e-5)
+
+
+def test_the_exit_status_says_that_the_gate_said_no(copy, monkeypatch, capsys):
+    monkeypatch.setattr(publish, "Graph", skewed)
+    assert rebuild.main() == 1
+    assert "no model was written" in capsys.readouterr().err
+    assert not (copy / "birds.onnx").exists()
+
+
+def test_a_rebuild_without_its_photos_says_where_to_put_them(copy, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("FIELDMARK_PHOTOS", str(tmp_path))
+    assert rebuild.main() == 2
+    assert "FIELDMARK_PHOTOS" in capsys.readouterr().err
+
+
+def test_a_run_is_shipped_whole_or_not_at_all(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match=r"recipe\.yaml"):
+        ship.ship(tmp_path / "run", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    (tmp_path / "run" / "recipe.yaml").write_text("photos: drawn\n")
+    assert ship.ship(tmp_path / "run", tmp_path / "model").startswith("tiny ")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == set(ship.FILES)
+
+
+def test_the_weights_keep_their_card(run):
+    from safetensors import safe_open
+
+    with safe_open(run / "birds.safetensors", "pt") as file:
+        card = json.loads(file.metadata()["card"])
+    assert card["architecture"] == ARCH

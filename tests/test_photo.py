@@ -1,0 +1,155 @@
+"""Bytes become upright RGB squares, exactly; what can't is refused with a sentence."""
+
+import io
+import json
+import zlib
+
+import numpy as np
+import onnx
+import PIL
+import pytest
+from PIL import Image
+
+from birds import drawn, photo
+from export.card import fingerprints
+from tests.conftest import ROOT
+
+QUARTERS = np.zeros((64, 64, 3), np.uint8)
+QUARTERS[:32, :32], QUARTERS[:32, 32:], QUARTERS[32:, :32] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def png(pixels, **options) -> bytes:
+    return drawn.encoded(pixels, "PNG", **options)
+
+
+def test_a_photo_of_the_right_size_keeps_every_pixel():
+    pixels = drawn.bird("Ruby_capped_Inkling", 3, 64, 64)
+    prepared = photo.prepare(png(pixels), 64)
+    assert prepared.dtype == np.uint8
+    assert np.array_equal(prepared, pixels)
+
+
+def test_the_middle_square_is_cut_before_it_is_resized():
+    wide = np.full((20, 60, 3), 255, np.uint8)
+    wide[:, 20:40] = (10, 20, 30)
+    assert np.array_equal(photo.prepare(png(wide), 20), np.full((20, 20, 3), (10, 20, 30)))
+    found = photo.read(png(wide), 8)
+    assert (found.width, found.height, found.crop) == (60, 20, (20, 0, 20, 20))
+    # bicubic looks beyond the pixel it makes, but never beyond the square
+    assert np.array_equal(found.pixels, np.full((8, 8, 3), (10, 20, 30)))
+
+
+def test_the_filter_is_bicubic_and_antialiased():
+    pixels = drawn.bird("Blue_backed_Inkling", 2, 100, 100)
+    expected = Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC)
+    assert np.array_equal(photo.prepare(png(pixels), 32), np.asarray(expected))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_rotated_phone_photo_is_turned_upright(orientation):
+    prepared = photo.prepare(drawn.rotated(orientation, QUARTERS), 64).astype(int)
+    assert abs(prepared - QUARTERS).mean() < 3  # a JPEG keeps colours, not exact pixels
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_size_and_crop_are_those_of_the_upright_photo(orientation):
+    found = photo.read(drawn.rotated(orientation, drawn.bird("Night_Inkling", 0, 90, 40)), 16)
+    assert (found.width, found.height, found.crop) == (90, 40, (25, 0, 40, 40))
+
+
+def mode(name: str) -> Image.Image:
+    return Image.fromarray(QUARTERS).convert(name)
+
+
+def sixteen_bit() -> bytes:
+    grey = np.asarray(mode("L")).astype(np.uint16) * 257
+    return png(grey)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(png(mode("L")), "L", id="grey"),
+        pytest.param(png(mode("LA")), "L", id="grey with alpha"),
+        pytest.param(png(mode("1")), "1", id="black and white"),
+        pytest.param(png(mode("RGBA")), "RGB", id="RGBA"),
+        pytest.param(png(mode("P")), "P", id="palette"),
+        pytest.param(sixteen_bit(), "L", id="16-bit"),
+        pytest.param(drawn.encoded(QUARTERS, "WEBP", lossless=True), "RGB", id="WebP"),
+        pytest.param(drawn.encoded(mode("P"), "GIF"), "P", id="GIF"),
+        pytest.param(drawn.encoded(QUARTERS, "BMP"), "RGB", id="BMP"),
+    ],
+)
+def test_every_kind_of_photo_becomes_rgb(data, expected):
+    assert np.array_equal(photo.prepare(data, 64), np.asarray(mode(expected).convert("RGB")))
+
+
+def test_a_cmyk_photo_keeps_its_colours():
+    prepared = photo.prepare(drawn.encoded(mode("CMYK"), quality=95), 64).astype(int)
+    assert abs(prepared - QUARTERS).mean() < 3
+
+
+def test_transparency_lies_on_white():
+    glass = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    assert np.array_equal(photo.prepare(png(glass), 8), np.full((8, 8, 3), 255))
+
+
+def test_the_first_frame_of_an_animation_counts():
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    data = drawn.encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert np.array_equal(photo.prepare(data, 8), np.full((8, 8, 3), (255, 0, 0)))
+
+
+def test_a_large_jpeg_decoded_at_reduced_scale_looks_the_same():
+    data = drawn.awkward()["12 megapixels"]
+    reduced = photo.prepare(data, 224).astype(int)
+    left, top, side = photo.square(4000, 3000)
+    whole = Image.open(io.BytesIO(data)).crop((left, top, left + side, top + side))
+    whole = whole.resize((224, 224), photo.FILTER)
+    assert abs(reduced - np.asarray(whole)).mean() < 0.5
+    assert photo.read(data, 224).crop == (500, 0, 3000, 3000)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_damaged_exif_is_no_reason_to_refuse_a_photo():
+    data = drawn.encoded(QUARTERS, exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
+    assert photo.prepare(data, 64).shape == (64, 64, 3)
+
+
+def bomb() -> bytes:
+    """Return a PNG of a few bytes that says it has 60,000 x 60,000 pixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        content = kind + body
+        return len(body).to_bytes(4) + content + zlib.crc32(content).to_bytes(4)
+
+    header = (60_000).to_bytes(4) * 2 + bytes([8, 2, 0, 0, 0])
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(bytes(99))), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        pytest.param(b"", photo.EmptyPhoto, id="nothing"),
+        pytest.param(b"Dear bird,", photo.NotAPhoto, id="text"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", photo.NotAPhoto, id="SVG"),
+        pytest.param(drawn.encoded(QUARTERS)[:500], photo.DamagedPhoto, id="truncated JPEG"),
+        pytest.param(png(QUARTERS)[:100], photo.DamagedPhoto, id="truncated PNG"),
+        pytest.param(bomb(), photo.PhotoTooLarge, id="bomb"),
+        pytest.param(png(Image.new("1", (8000, 7000))), photo.PhotoTooLarge, id="56 megapixels"),
+        pytest.param(bytes(photo.MAX_BYTES + 1), photo.PhotoTooLarge, id="21 MB"),
+    ],
+)
+def test_what_gives_no_pixels_gives_a_sentence(data, error):
+    with pytest.raises(error) as caught:
+        photo.prepare(data, 64)
+    assert str(caught.value).endswith(".")
+
+
+def test_preparation_is_what_the_shipped_card_recorded():
+    model = onnx.load(ROOT / "azure_function/model/birds.onnx")
+    card = json.loads(next(p.value for p in model.metadata_props if p.key == "card"))
+    preparation = card["preparation"]
+    assert preparation["pillow"] == PIL.__version__, "export the model with this Pillow"
+    assert preparation["sha256"] == fingerprints(preparation["size"])

@@ -1,0 +1,142 @@
+"""A frozen body does not move, a validation photo is what the function sees, rates differ."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from fastai.vision.all import Normalize
+from torch import nn
+
+from birds import drawn, photo
+from tests.conftest import ARCH, SIZE
+from training import data, judge
+from training.learner import WeightsError, rates, weights_file
+
+
+def snapshot(module) -> dict:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def moved(before: dict, module) -> list[str]:
+    now = module.state_dict()
+    return [name for name, tensor in before.items() if not torch.equal(tensor, now[name])]
+
+
+def fit(learn, *args):
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(*args)
+
+
+def test_no_tensor_of_a_frozen_body_moves(new_learner):
+    learn = new_learner()
+    body, head = snapshot(learn.model[0]), snapshot(learn.model[1])
+    fit(learn, 1, 0.01)
+    assert moved(body, learn.model[0]) == []
+    assert len(moved(head, learn.model[1])) == len(head)
+
+
+def test_a_body_as_fastai_freezes_it_would_move(new_learner):
+    """The test above can fail: without our callback the running statistics drift."""
+    learn = new_learner()
+    learn.remove_cbs([cb for cb in learn.cbs if cb.name == "keep_statistics"])
+    body = snapshot(learn.model[0])
+    fit(learn, 1, 0.01)
+    assert any("running_mean" in name for name in moved(body, learn.model[0]))
+
+
+def test_unfrozen_every_stage_moves_but_the_statistics_stay(new_learner):
+    learn = new_learner()
+    body = snapshot(learn.model[0])
+    learn.unfreeze()
+    fit(learn, 1, np.array(rates(learn, 0.01, 0.75)))
+    changed = moved(body, learn.model[0])
+    assert not [name for name in changed if "running" in name]
+    assert {name for name, _ in learn.model[0].named_parameters()} <= set(changed)
+
+
+def test_each_stage_has_its_own_rate_and_the_head_the_highest(new_learner):
+    learn = new_learner()
+    learn.unfreeze()
+    learn.create_opt()
+    learn.opt.set_hyper("lr", np.array(rates(learn, 0.01, 0.5)))
+    used = [hyper["lr"] for hyper in learn.opt.hypers]
+    assert len(used) > 4
+    assert used[-1] == 0.01
+    assert used == sorted(used)
+    assert all(high == pytest.approx(2 * low) for low, high in pairwise(used))
+
+
+def test_every_parameter_belongs_to_exactly_one_stage(new_learner):
+    learn = new_learner()
+    staged = [id(p) for stage in learn.splitter(learn.model) for p in stage]
+    assert sorted(staged) == sorted(id(p) for p in learn.model.parameters())
+
+
+def test_the_weights_of_the_file_are_in_the_body(new_learner, weights):
+    loaded = new_learner().model[0].model.state_dict()
+    from safetensors.torch import load_file
+
+    for name, tensor in load_file(weights).items():
+        if not name.startswith("classifier"):
+            assert torch.equal(loaded[name], tensor), name
+
+
+def test_the_photos_are_normalised_once_pretrained_or_not(new_learner, settings):
+    for start in ("random", None):
+        learn = new_learner(start) if start else new_learner()
+        found = [t for t in learn.dls.valid.after_batch.fs if isinstance(t, Normalize)]
+        assert len(found) == 1
+        assert found[0].mean.ravel().tolist() == pytest.approx(settings["mean"])
+
+
+def test_the_head_is_affine(new_learner):
+    kinds = [type(layer) for layer in new_learner().model[1] if not isinstance(layer, nn.Dropout)]
+    assert [kind.__name__ for kind in kinds[2:]] == ["BatchNorm1d", "Linear"]
+
+
+def test_a_validation_photo_is_what_the_function_would_see(new_learner, settings):
+    learn = new_learner()
+    files = drawn.awkward()
+    loader = learn.dls.test_dl(list(files.values()), rm_type_tfms=1, num_workers=0)
+    seen = torch.cat([batch[0] for batch in loader])
+    mean, std = (torch.tensor(settings[key]).view(3, 1, 1) for key in ("mean", "std"))
+    for tensor, content in zip(seen, files.values(), strict=True):
+        pixels = torch.from_numpy(photo.prepare(content, SIZE)).permute(2, 0, 1)
+        expected = (pixels / 255 - mean) / std
+        assert abs(tensor - expected).max() < 1e-6
+
+
+def test_a_training_photo_is_framed_anew_each_time(folder):
+    file = data.PhotoFile.read(next(folder.glob("*/*.jpg")))
+    frame = data.Frame(SIZE, closest=0.3)
+    first, second = (np.asarray(frame(file, split_idx=0)) for _ in range(2))
+    assert first.shape == second.shape == (SIZE, SIZE, 3)
+    assert not np.array_equal(first, second)
+    again = [np.asarray(frame(file, split_idx=1)) for _ in range(2)]
+    assert np.array_equal(*again)
+
+
+def test_a_missing_weights_file_says_what_to_do(tmp_path):
+    with pytest.raises(WeightsError, match="FIELDMARK_WEIGHTS"):
+        weights_file(str(tmp_path / "none.safetensors"))
+
+
+def test_size_mean_and_std_follow_from_the_architecture():
+    assert data.settings("tf_efficientnetv2_b0") == {
+        "size": 224,
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+    }
+    assert data.settings(ARCH, 48)["size"] == 48
+
+
+def test_judging_counts_what_was_right_and_what_was_confused(new_learner, table):
+    learn = new_learner()
+    judged = judge.interpret(learn, table, "calibrate")
+    accuracy = judge.accuracy(judged)
+    wrong = judge.confused(judged, 100)["times"].sum()
+    assert accuracy["n"] == (table["split"] == "calibrate").sum()
+    assert accuracy["value"] == pytest.approx(1 - wrong / accuracy["n"], abs=1e-3)
+    low, high = accuracy["interval"]
+    assert low < accuracy["value"] < high
