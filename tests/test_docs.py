@@ -1,0 +1,84 @@
+"""What the documents say is so."""
+
+import json
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+
+from birds import api, drawn, photo
+from birds.classifier import Classifier
+from birds.problems import PHOTO_PROBLEMS
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+DOCUMENTS = ["README.md", "CHANGELOG.md", "docs/api.md", "docs/deploy.md"]
+CODE = ("*.py", "Makefile", "*.ipynb", "Procfile")
+
+
+def test_every_setting_in_the_code_is_documented_and_the_reverse():
+    pattern = re.compile(r"FIELDMARK_[A-Z_]+[A-Z]")
+    files = [f for glob in CODE for f in ROOT.rglob(glob) if not {".venv", "runs"} & set(f.parts)]
+    used = {name for file in files for name in pattern.findall(file.read_text(encoding="utf-8"))}
+    assert used == set(pattern.findall(README))
+
+
+def test_every_make_command_in_the_readme_is_a_target():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z]+)\b(?=[ `]*(?:#|$|RE|RU|`|\n))", README))
+    assert named >= {"app", "test", "train", "export", "publish"}
+    assert named <= targets
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_link_to_a_file_leads_somewhere(name):
+    path = ROOT / name
+    links = re.findall(r"\]\((?!http)([^)#]+)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_example_answer_has_the_shape_of_a_real_one(model):
+    example = json.loads(re.search(r"```json\n(.*?)```", API, re.DOTALL)[1])
+    client = TestClient(api.create_app(model))
+    data = drawn.encoded(drawn.bird("Green_Inkling"))
+    real = client.post("/api/classify?heatmap=true", content=data).json()
+
+    def shape(value):
+        if isinstance(value, dict):
+            return {key: shape(each) for key, each in value.items()}
+        return [shape(value[0])] if isinstance(value, list) else None
+
+    assert shape(example) == shape(real)
+
+
+def test_the_python_example_names_a_bird(model, monkeypatch, tmp_path, capsys):
+    client = TestClient(api.create_app(model))
+    (tmp_path / "bird.jpg").write_bytes(drawn.encoded(drawn.bird("Green_Inkling")))
+    monkeypatch.chdir(tmp_path)
+
+    def post(address, params, data, timeout):
+        response = client.post(address, params=params, content=data.read())
+        response.ok = response.is_success
+        return response
+
+    monkeypatch.setattr("requests.post", post)
+    code = re.search(r"```python\n(.*?)```", API, re.DOTALL)[1]
+    exec(compile(code, "docs/api.md", "exec"), {})  # noqa: S102
+    assert "Inkling" in capsys.readouterr().out
+
+
+def test_every_problem_and_limit_is_documented():
+    for status, kind in PHOTO_PROBLEMS.values():
+        assert f"| {status} | `urn:fieldmark:{kind}` |" in API
+    assert f"{photo.MAX_BYTES // 2**20} MiB and {photo.MAX_PIXELS // 10**6} megapixels" in API
+    assert all(name in API.replace("Net", "NET") or name.title() in API for name in photo.FORMATS)
+
+
+def test_the_figures_in_the_readme_are_those_of_the_shipped_card():
+    metrics = Classifier(ROOT / "azure_function/model/birds.onnx").card["metrics"]
+    for name in ("accuracy", "top_5"):
+        low, high = metrics[name]["interval"]
+        figure = f"{metrics[name]['value']:.1%} ({low:.1%} to {high:.1%})"
+        assert figure.replace("%", " %") in README
