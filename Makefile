@@ -6,13 +6,13 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
 
-.PHONY: app test lint train export publish clean
+.PHONY: app test lint train notebook export publish clean
 
 app: .venv/serving  ## serve the page and the function here; no torch
 	@$(BIN)/python serve.py
 
 test: .venv/everything  ## every test; the browser ones want Chromium
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(PYTEST)
 
 lint: .venv/everything  ## style, and nothing that must not be committed
 	$(BIN)/ruff check .
@@ -21,6 +21,9 @@ lint: .venv/everything  ## style, and nothing that must not be committed
 
 train: .venv/everything  ## run train.ipynb by RECIPE into runs/; six drawn birds by default
 	@$(BIN)/python -m training.recipe $(RECIPE)
+
+notebook: .venv/everything  ## open train.ipynb in JupyterLab
+	@$(BIN)/jupyter lab train.ipynb
 
 export: .venv/everything  ## make RUN's birds.onnx again from the weights beside it, and gate it
 	@$(BIN)/python -m training.rebuild $(RUN)

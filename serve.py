@@ -26,12 +26,14 @@ def main() -> int:
                 f"FIELDMARK_{name}_PORT={port + 1} make app"
             )
             return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):  # a closed terminal stops both servers too
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     servers = []
     try:
         servers.append(start_function())
         servers.append(start_page(function))
-        for address in (f"{function}/api/health", page):
+        for address in (f"{function}/api/health", f"{page}/voila/static/voila.js"):
             wait_for(address, servers)
         fault = requests.get(f"{function}/api/health", timeout=10).json().get("detail")
         if fault:
@@ -51,7 +53,10 @@ def main() -> int:
         for server in servers:
             server.terminate()
         for server in servers:
-            server.wait(10)
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.kill()
 
 
 def taken(port: int) -> bool:
@@ -84,7 +89,7 @@ def wait_for(address: str, servers: list[subprocess.Popen]) -> None:
         try:
             requests.get(address, timeout=10)
             return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.2)
     raise TimeoutError(f"{address} does not answer; what its server printed is above.")
 

@@ -56,6 +56,8 @@ class Page:
             self.answer.value = render("answer", **client.classify(photo))
         except client.NoAnswer as problem:
             self.answer.value = render("problem", problem=problem)
+        except Exception:  # an answer that our pages don't foresee must not lock the picker
+            self.answer.value = render("problem", problem=client.UNREADABLE)
         self.picker.tooltip = "Pick another photo"
         self.picker.disabled = False
         if not self.model:

@@ -1,6 +1,6 @@
 """Judge a model file, as it is served, by a folder of photos with one folder a species.
 
-    python benchmarks/accuracy.py FOLDER [--model birds.onnx] [--split split.csv] [--farther 0.6]
+    python -m benchmarks.accuracy FOLDER [--model birds.onnx] [--split split.csv] [--farther 0.6]
 
 With a split only its `calibrate` photos count. `--farther` also judges the same photos with the
 bird at that scale on a plain ground, as a visitor's photo may show it.

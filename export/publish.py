@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+import yaml
 from fastai.vision.all import Learner
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from birds import drawn
 
@@ -17,6 +18,9 @@ from . import card as cards
 from . import model_file
 from .gate import GateError, by_learner, gate
 from .graph import Graph
+
+FILES = ("birds.onnx", "birds.safetensors", "split.csv", "recipe.yaml")
+REPORT = "gate.csv"
 
 
 def publish(
@@ -60,23 +64,26 @@ def publish(
     out.mkdir(parents=True, exist_ok=True)
     everything = {name: data for part in judged.values() for name, data in part.items()}
     everything |= {f"drawn: {name}": data for name, data in drawn.awkward().items()}
-    with tempfile.TemporaryDirectory(dir=out) as scratch:
-        candidate = Path(scratch) / "birds.onnx"
-        model_file.write(model, card, candidate)
+    with tempfile.TemporaryDirectory(dir=out) as name:
+        scratch = Path(name)
+        model_file.write(model, card, scratch / "birds.onnx")
         try:
-            report = gate(learn, candidate, everything, graph.temperature)
+            report = gate(learn, scratch / "birds.onnx", everything, graph.temperature)
         except GateError as error:
-            error.report.to_csv(out / "gate.csv")
+            error.report.to_csv(out / REPORT)
             raise
         card["gate"] = {
             "photos": len(report),
             "largest_difference": float(report["difference"].max()),
         }
-        model_file.write(model, card, candidate)
-        save_file(weights, out / "birds.safetensors", {"card": json.dumps(card)})
-        photos.to_csv(out / "split.csv", index=False)
-        report.to_csv(out / "gate.csv")
-        candidate.replace(out / "birds.onnx")
+        model_file.write(model, card, scratch / "birds.onnx")
+        (scratch / "birds.safetensors").write_bytes(save(weights, {"card": json.dumps(card)}))
+        photos.to_csv(scratch / "split.csv", index=False)
+        recipe = yaml.safe_dump(card["recipe"], sort_keys=False, allow_unicode=True)
+        (scratch / "recipe.yaml").write_text(recipe, encoding="utf-8")
+        report.to_csv(scratch / REPORT)
+        for file in scratch.iterdir():
+            file.replace(out / file.name)
     return card
 
 

@@ -5,21 +5,31 @@ import shutil
 import sys
 from pathlib import Path
 
+import yaml
+from safetensors.torch import load_file
+
 from birds.classifier import Classifier, ModelError
 
+from .publish import FILES, digest
+
 SHIPPED = Path("azure_function/model")
-FILES = ("birds.onnx", "birds.safetensors", "split.csv", "recipe.yaml")
 
 
 def ship(run: Path, to: Path = SHIPPED) -> str:
-    """Copy a run's files, after the model has shown that it loads; return its version.
+    """Copy a run's files, if they belong together and passed the gate; return name and version.
 
-    Raises ModelError for a model that doesn't load, FileNotFoundError for a file that is missing.
+    Raises ModelError for a model that doesn't load or belong, FileNotFoundError for a missing file.
     """
-    card = Classifier(run / "birds.onnx").card
     missing = [name for name in FILES if not (run / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{run} lacks {', '.join(missing)}: `make train` writes them.")
+    card = Classifier(run / "birds.onnx").card
+    if not card.get("gate"):
+        raise ModelError(f"{run}/birds.onnx has not passed the gate: `make export RUN={run}`.")
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    weights = digest(load_file(run / "birds.safetensors"))
+    if card["recipe"] != recipe or not card["version"].endswith(weights[:8]):
+        raise ModelError(f"The files in {run} are not of one run: `make export RUN={run}`.")
     to.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         partial = to / f"{name}.partial"

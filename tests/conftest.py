@@ -19,6 +19,7 @@ from export.publish import publish
 from training import data, learner, photos
 
 ROOT = Path(__file__).parents[1]
+KEPT = ("FIELDMARK_CHROMIUM", "FIELDMARK_SHOTS")
 ARCH, SIZE = "test_efficientnet", 64
 
 
@@ -110,9 +111,11 @@ def model(run):
     return run / "birds.onnx"
 
 
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def no_settings():
     """Keep the settings of whoever runs the tests out of them."""
-    for name in os.environ:
-        if name.startswith("FIELDMARK_") and name not in ("FIELDMARK_CHROMIUM", "FIELDMARK_SHOTS"):
-            monkeypatch.delenv(name)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("FIELDMARK_") and name not in KEPT:
+                patch.delenv(name)
+        yield

@@ -12,8 +12,9 @@ MODEL = {
         {"label": "Reed <b>Bird</b>", "scientific_name": "Avis arundinis"},
         {"label": "Ash Bird", "scientific_name": None},
     ],
-    "trained_on": "Trained on drawn birds.",
+    "trained_on": "20 drawn birds",
     "licence": "Drawn birds are free.",
+    "metrics": {"accuracy": {"value": 0.75, "interval": [0.53, 0.89], "n": 20}},
 }
 ANSWER = {
     "predictions": [

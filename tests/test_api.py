@@ -11,7 +11,7 @@ JPEG = {"content-type": "image/jpeg"}
 
 @pytest.fixture
 def client(model):
-    return TestClient(api.create_app(model), raise_server_exceptions=False)
+    return TestClient(api.create_app(model))
 
 
 def problem(response, status: int, kind: str) -> str:
@@ -110,12 +110,16 @@ def test_a_fault_of_ours_is_told_without_a_traceback(client, monkeypatch):
 
 def test_the_key_is_asked_for_where_one_is_set(client, monkeypatch):
     monkeypatch.setenv("FIELDMARK_FUNCTION_KEY", "a-long-key")
+    assert client.get("/api/health").status_code == 200
     for headers in ({}, {"x-functions-key": "another"}, {"x-functions-key": "schlüssel".encode()}):
         response = client.post("/api/classify", content=png(QUARTERS), headers=headers)
         problem(response, 401, "key-missing")
     right = {"x-functions-key": "a-long-key"}
     assert client.post("/api/classify", content=png(QUARTERS), headers=right).status_code == 200
-    assert client.get("/api/health").status_code == 200
+    monkeypatch.setenv(
+        "FIELDMARK_FUNCTION_KEY", "a-long-key\n"
+    )  # as some secret stores hand it out
+    assert client.post("/api/classify", content=png(QUARTERS), headers=right).status_code == 200
 
 
 def test_without_a_model_every_route_answers_and_health_says_why(tmp_path):

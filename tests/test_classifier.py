@@ -77,6 +77,29 @@ def test_a_file_that_computes_something_else_than_its_card_says_is_refused(model
         Classifier(tmp_path / "birds.onnx")
 
 
+def no_record(card):
+    card["drawn_photo"] = {}
+
+
+def another_size(card):
+    card["preparation"]["size"] += 8
+
+
+def a_label_less(card):
+    card["labels"].pop()
+
+
+def no_version(card):
+    del card["version"]
+
+
+@pytest.mark.parametrize("change", [no_record, another_size, a_label_less, no_version])
+def test_a_card_that_does_not_fit_its_graph_is_refused(model, tmp_path, change):
+    rewrite(model, tmp_path / "birds.onnx", change)
+    with pytest.raises(ModelError):
+        Classifier(tmp_path / "birds.onnx")
+
+
 def test_an_untouched_copy_is_loaded(model, tmp_path):
     shutil.copy(model, tmp_path / "birds.onnx")
     assert Classifier(tmp_path / "birds.onnx").size == SIZE

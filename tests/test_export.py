@@ -12,7 +12,7 @@ import pytest
 import torch
 from fastai.vision.all import create_head
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from birds import drawn, photo
 from birds.classifier import Classifier, ModelError
@@ -125,6 +125,11 @@ def test_the_gate_lets_an_equal_file_through(learn, model, table, folder):
     assert report["difference"].max() < 1e-4
 
 
+def test_the_gate_passes_where_the_function_asks_for_a_key(learn, model, monkeypatch):
+    monkeypatch.setenv("FIELDMARK_FUNCTION_KEY", "a-key")
+    assert gate(learn, model, drawn.awkward())["passed"].all()
+
+
 def a_weight(monkeypatch, learn):
     with torch.no_grad():
         learn.model[1][-1].weight[0] += 0.5
@@ -232,20 +237,52 @@ def test_the_exit_status_says_that_the_gate_said_no(copy, monkeypatch, capsys):
     assert not (copy / "birds.onnx").exists()
 
 
+def test_a_rebuild_sees_that_photos_are_prepared_otherwise(copy, monkeypatch, capsys):
+    monkeypatch.setattr(photo, "FILTER", Image.Resampling.BILINEAR)
+    assert rebuild.main() == 2
+    assert "prepared otherwise" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["rebuild", "--prepare-anew", str(copy)])
+    assert rebuild.main() == 0
+    assert Classifier(copy / "birds.onnx").card["preparation"]["filter"] == "bilinear"
+
+
 def test_a_rebuild_without_its_photos_says_where_to_put_them(copy, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("FIELDMARK_PHOTOS", str(tmp_path))
     assert rebuild.main() == 2
     assert "FIELDMARK_PHOTOS" in capsys.readouterr().err
 
 
-def test_a_run_is_shipped_whole_or_not_at_all(run, tmp_path):
+def test_a_run_is_shipped_whole(run, tmp_path):
+    assert ship.ship(run, tmp_path).startswith("tiny ")
+    assert {path.name for path in tmp_path.iterdir()} == set(publish.FILES)
+
+
+def without_split(run):
+    (run / "split.csv").unlink()
+
+
+def another_recipe(run):
+    (run / "recipe.yaml").write_text("photos: elsewhere\n")
+
+
+def other_weights(run):
+    tensors = load_file(run / "birds.safetensors")
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, run / "birds.safetensors")
+
+
+def no_gate(run):
+    proto = onnx.load(run / "birds.onnx")
+    card = json.loads(proto.metadata_props[0].value)
+    model_file.write(proto, card | {"gate": None}, run / "birds.onnx")
+
+
+@pytest.mark.parametrize("spoil", [without_split, another_recipe, other_weights, no_gate])
+def test_a_run_whose_files_do_not_belong_together_is_not_shipped(spoil, run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
-    with pytest.raises(FileNotFoundError, match=r"recipe\.yaml"):
+    spoil(tmp_path / "run")
+    with pytest.raises((FileNotFoundError, ModelError)):
         ship.ship(tmp_path / "run", tmp_path / "model")
     assert not (tmp_path / "model").exists()
-    (tmp_path / "run" / "recipe.yaml").write_text("photos: drawn\n")
-    assert ship.ship(tmp_path / "run", tmp_path / "model").startswith("tiny ")
-    assert {path.name for path in (tmp_path / "model").iterdir()} == set(ship.FILES)
 
 
 def test_the_weights_keep_their_card(run):

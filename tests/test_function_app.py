@@ -31,11 +31,18 @@ routes = {}
 for function in function_app.app.get_functions():
     trigger = function.get_trigger()
     routes[trigger.route] = [trigger.methods[0].value, trigger.auth_level.value]
-photo = open(FOLDER + "/photo.jpg", "rb").read()
+photo_bytes = open(FOLDER + "/photo.jpg", "rb").read()
+from birds import photo
+def fail(*_):
+    raise RuntimeError("secret")
+read, photo.read = photo.read, fail
+fault = ask("POST", "classify", photo_bytes)
+photo.read = read
 print(json.dumps({
+    "fault": fault,
     "from": birds.__file__,
     "routes": routes,
-    "classify": ask("POST", "classify?top=2", photo),
+    "classify": ask("POST", "classify?top=2", photo_bytes),
     "text": ask("POST", "classify", b"Dear bird,"),
     "health": ask("GET", "health"),
 }))
@@ -72,6 +79,9 @@ def test_the_folder_works_copied_elsewhere(tmp_path, model):
     assert len(body["predictions"]) == 2
     assert found["text"][0] == 415
     assert found["health"][1]["status"] == "ready"
+    status, body = found["fault"]
+    assert (status, body["type"]) == (500, "urn:fieldmark:internal-error")
+    assert "secret" not in str(body)
 
 
 def test_without_a_model_the_routes_still_exist(tmp_path):

@@ -160,6 +160,7 @@ def test_what_the_function_says_is_text_and_never_markup(visit, page_of_stand_in
     assert visitor.page.locator(".about li").last.inner_text() == "Reed <b>Bird</b> Avis arundinis"
     for fact in ("trained_on", "licence"):
         assert visitor.page.get_by_text(MODEL[fact]).is_visible()
+    assert visitor.page.get_by_text("named 75\xa0% right").is_visible()
 
 
 def test_when_the_function_fails_the_photo_stays_and_can_be_picked_again(
@@ -174,6 +175,16 @@ def test_when_the_function_fails_the_photo_stays_and_can_be_picked_again(
     function.answers(ANSWER)
     visitor.pick("bird.jpg", drawn_bird())
     visitor.page.locator(".bars").wait_for()
+
+
+def test_an_answer_that_the_page_does_not_foresee_does_not_lock_it(
+    visit, page_of_stand_in, function
+):
+    visitor = visit(page_of_stand_in)
+    function.answers({"predictions": [{}], "answer": None})
+    visitor.pick("bird.jpg", drawn_bird())
+    visitor.page.get_by_text("an answer that this page cannot read").wait_for()
+    visitor.page.locator(".picker:enabled").wait_for()
 
 
 def test_a_function_that_is_down_is_told_in_a_sentence(visit, logs):

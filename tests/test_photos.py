@@ -25,8 +25,31 @@ def test_each_photo_is_in_one_part_and_each_species_in_all(folder):
     assert table["path"].is_unique
     counts = table.groupby(["label", "split"]).size().unstack()
     assert set(counts.columns) == {"train", "tune", "calibrate"}
-    assert counts.min().min() >= 2
-    assert counts.max().max() <= 8
+    assert (counts["tune"] == 2).all()
+    assert (counts["calibrate"] == 2).all()
+
+
+@pytest.mark.parametrize("count", [5, 6, 7, 8, 30])
+@pytest.mark.parametrize("shares", [(0.1, 0.1), (0.05, 0.1), (0.1, 0.15)])
+def test_even_a_small_species_is_in_every_part(tmp_path, count, shares):
+    photos.draw(tmp_path, count=5)
+    for seed in range(6, count + 1):
+        (tmp_path / "Rusty_Inkling" / f"{seed:03}.jpg").write_bytes(b"")
+    table = photos.split(photos.table(tmp_path), *shares)
+    counts = table.groupby(["label", "split"]).size().unstack(fill_value=0)
+    assert counts.min().min() >= 1
+    assert (counts["train"] > counts["calibrate"]).all()
+
+
+@pytest.mark.parametrize("shares", [(0, 0.1), (0.1, 0), (0.5, 0.5)])
+def test_shares_that_leave_a_part_empty_are_refused(folder, shares):
+    with pytest.raises(PhotosError, match="no split"):
+        photos.split(photos.table(folder), *shares)
+
+
+def test_what_taught_the_model_is_counted(table):
+    count = (table["split"] == "train").sum()
+    assert photos.described(table, "drawn ones") == f"{count} photos of 6 species: drawn ones"
 
 
 def test_the_same_seed_gives_the_same_split_and_another_does_not(folder):

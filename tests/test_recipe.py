@@ -8,6 +8,7 @@ import sys
 import nbformat
 import pytest
 import yaml
+from nbclient import NotebookClient
 
 from birds.classifier import Classifier
 from tests.conftest import ARCH, ROOT
@@ -46,6 +47,13 @@ def test_a_wrong_recipe_is_told_in_a_sentence(tmp_path, keys, message):
         recipe.read(write(tmp_path, **keys))
 
 
+def test_what_is_not_yaml_is_told(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("photos: [drawn")
+    with pytest.raises(RecipeError, match="not YAML"):
+        recipe.read(path)
+
+
 def test_a_whole_number_will_do_for_a_rate(tmp_path):
     assert recipe.read(write(tmp_path, rate=1))["rate"] == 1
 
@@ -69,6 +77,7 @@ def train(path, **environment):
         ({"photos": "/no/such/folder"}, "FIELDMARK_PHOTOS"),
         ({"weights": "none.safetensors"}, "FIELDMARK_WEIGHTS"),
         ({"epochs": "many"}, "must be of type int"),
+        ({"tune_share": 0}, "no split"),
     ],
 )
 def test_what_is_missing_is_told_with_exit_status_2(tmp_path, keys, message):
@@ -115,6 +124,13 @@ def test_the_run_notebook_tells_the_story(trained):
         for output in cell.get("outputs", [])
     )
     assert pictures >= 5  # two batches, lr_find, the losses, the top losses
+
+
+def test_run_all_in_jupyter_learns_the_drawn_birds():
+    notebook = nbformat.read(ROOT / "train.ipynb", 4)
+    NotebookClient(notebook, timeout=900, resources={"metadata": {"path": ROOT}}).execute()
+    card = Classifier(ROOT / "runs/notebook/birds.onnx").card
+    assert card["metrics"]["accuracy"]["value"] > 0.5  # by chance it would be 1/6
 
 
 def test_the_committed_notebook_has_no_outputs_and_one_parameters_cell():

@@ -25,7 +25,8 @@ def start(function_port: int, page_port: int) -> subprocess.Popen:
     )
 
 
-def test_both_servers_answer_until_ctrl_c():
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "closed terminal"])
+def test_both_servers_answer_until(end):
     function_port, page_port = free_port(), free_port()
     function, page = f"http://127.0.0.1:{function_port}", f"http://127.0.0.1:{page_port}"
     with start(function_port, page_port) as server:
@@ -38,7 +39,7 @@ def test_both_servers_answer_until_ctrl_c():
         assert re.search(rf"{function}/api/docs\b", told)
         assert requests.get(f"{function}/api/health", timeout=60).json()["status"] == "ready"
         assert "Fieldmark" in requests.get(page, timeout=60).text
-        server.send_signal(signal.SIGINT)
+        server.send_signal(end)
         assert server.wait(60) == 0
     eventually(lambda: not answers(f"{function}/api/health") and not answers(page))
 

@@ -12,6 +12,7 @@ from birds import drawn, photo
 from tests.conftest import ARCH, SIZE
 from training import data, judge
 from training.learner import WeightsError, rates, weights_file
+from training.photos import PhotosError
 
 
 def snapshot(module) -> dict:
@@ -115,6 +116,22 @@ def test_a_training_photo_is_framed_anew_each_time(folder):
     assert not np.array_equal(first, second)
     again = [np.asarray(frame(file, split_idx=1)) for _ in range(2)]
     assert np.array_equal(*again)
+
+
+@pytest.mark.parametrize("split_idx", [0, 1])
+def test_a_file_that_cannot_be_learned_from_is_named(tmp_path, split_idx):
+    (tmp_path / "bad.jpg").write_bytes(drawn.encoded(drawn.bird("Night_Inkling"))[:800])
+    file = data.PhotoFile.read(tmp_path / "bad.jpg")
+    with pytest.raises(PhotosError, match=r"bad\.jpg"):
+        data.Frame(SIZE, closest=0.3)(file, split_idx=split_idx)
+
+
+def test_random_weights_have_nothing_to_keep(new_learner):
+    learn = new_learner("random")
+    assert all(parameter.requires_grad for parameter in learn.model.parameters())
+    body = snapshot(learn.model[0])
+    fit(learn, 1, 0.01)
+    assert any("running_mean" in name for name in moved(body, learn.model[0]))
 
 
 def test_a_missing_weights_file_says_what_to_do(tmp_path):

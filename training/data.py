@@ -23,14 +23,22 @@ from PIL import Image
 
 from birds import photo
 
+from .photos import PhotosError
+
 
 class PhotoFile(bytes):
-    """The bytes of a photo, as they lie on the disk or come with a request."""
+    """The bytes of a photo, as they lie on the disk or come with a request, and where from."""
+
+    source = "a photo"
 
     @classmethod
     def read(cls, source: Path | str | bytes) -> "PhotoFile":
         """Read a file; bytes stay as they are."""
-        return cls(source if isinstance(source, bytes) else Path(source).read_bytes())
+        if isinstance(source, bytes):
+            return cls(source)
+        file = cls(Path(source).read_bytes())
+        file.source = str(source)
+        return file
 
 
 class Frame(RandTransform):
@@ -49,10 +57,14 @@ class Frame(RandTransform):
         self.training = split_idx == 0
 
     def encodes(self, data: PhotoFile) -> PILImage:
-        """Frame one photo."""
-        if self.training:
-            return self.crop(PILImage(photo.decode(data, self.size)[0]), split_idx=0)
-        return PILImage(Image.fromarray(photo.prepare(data, self.size)))
+        """Frame one photo; PhotosError names a file that can't be read."""
+        try:
+            if self.training:
+                image, _ = photo.decode(data, self.size)
+                return self.crop(PILImage(photo.to_rgb(image)), split_idx=0)
+            return PILImage(Image.fromarray(photo.prepare(data, self.size)))
+        except photo.PhotoError as error:
+            raise PhotosError(f"{data.source} can't be learned from: {error}") from error
 
 
 def settings(arch: str, size: int = 0) -> dict:
@@ -69,15 +81,15 @@ def dataloaders(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     batch_size: int = 32,
-    closest: float = 0.4,
+    closest: float = 0.5,
     farthest: float = 0.6,
     validate: str = "tune",
 ) -> DataLoaders:
     """Make the DataLoaders: train on the part `train`, validate on the part `validate`.
 
     A training photo is cropped at random to `closest` of its area or more and to another aspect
-    ratio, or seen from farther away (`farthest` times its scale at the least), turned, flipped and
-    lit otherwise, because visitors don't frame a bird as tightly as a data set does. Normalisation
+    ratio, flipped, lit otherwise, and every other one turned and seen from farther away, down to
+    `farthest` times its scale, because visitors don't frame a bird as tightly as a data set does. Normalisation
     is explicit: fastai adds it of itself only to pretrained weights.
     """
     shown = photos[photos["split"].isin(["train", validate])].reset_index(drop=True)
@@ -95,6 +107,8 @@ def dataloaders(
     workers = None if torch.cuda.is_available() else 0  # a CPU is busy with the model already
     dls = block.dataloaders(shown, bs=batch_size, num_workers=workers)
     # fastai's own place for these would warp validation photos too, by the identity and rounding
-    warps = aug_transforms(min_zoom=farthest, max_zoom=1.0, max_warp=0.1, pad_mode="border")
+    warps = aug_transforms(
+        min_zoom=farthest, max_zoom=1.0, max_warp=0.1, p_affine=0.5, pad_mode="border"
+    )
     dls.add_tfms(warps, "after_batch", "train")
     return dls

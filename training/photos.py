@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from birds import drawn
 
@@ -67,26 +66,28 @@ def split(
 ) -> pd.DataFrame:
     """Add a column `split`: `train`, `tune` (to choose by) or `calibrate` (to report by).
 
-    Stratified: each class gives each part its share. The same seed gives the same split.
+    Each class gives each part its share, and at least one photo; a seed gives one split.
     Raises PhotosError where a class is too small to be in all three parts.
     """
+    if not (tune > 0 and calibrate > 0 and tune + calibrate < 1):
+        raise PhotosError(f"Shares of {tune} to tune and {calibrate} to calibrate leave no split.")
     counts = photos["label"].value_counts()
     if counts.min() < 5:
         few = ", ".join(f"{label} ({n})" for label, n in counts[counts < 5].items())
         raise PhotosError(f"A class needs 5 photos to be trained and judged; too few in: {few}.")
-    rest, judged = train_test_split(
-        photos.index, test_size=tune + calibrate, stratify=photos["label"], random_state=seed
-    )
-    tuned, _ = train_test_split(
-        judged,
-        test_size=calibrate / (tune + calibrate),
-        stratify=photos["label"][judged],
-        random_state=seed,
-    )
-    parts = np.select(
-        [photos.index.isin(rest), photos.index.isin(tuned)], ["train", "tune"], "calibrate"
-    )
-    return photos.assign(split=parts)
+    shuffled = photos.sample(frac=1, random_state=seed).groupby("label")
+    place, size = shuffled.cumcount(), shuffled["label"].transform("size")
+    tuned = (size * tune).round().clip(lower=1)
+    calibrated = tuned + (size * calibrate).round().clip(lower=1)
+    parts = np.select([place < tuned, place < calibrated], ["tune", "calibrate"], "train")
+    return photos.assign(split=pd.Series(parts, place.index))
+
+
+def described(photos: pd.DataFrame, trained_on: str) -> str:
+    """Say how many photos taught the model, and what its owner says of them."""
+    taught = photos[photos["split"] == "train"]
+    counted = f"{len(taught):,} photos of {taught['label'].nunique()} species"
+    return f"{counted}: {trained_on}" if trained_on else counted
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from birds.classifier import ModelError
+from export.card import fingerprints
 from export.gate import GateError
 from export.publish import publish
 
@@ -28,14 +29,21 @@ KEPT = (
 )
 
 
-def rebuild(out: Path) -> dict:
-    """Rebuild the Learner from `out`, and publish it there through the gate; return the card."""
+def rebuild(out: Path, prepare_anew: bool = False) -> dict:
+    """Rebuild the Learner from `out`, and publish it there through the gate; return the card.
+
+    Raises PhotosError where something isn't in place, or where photos are prepared otherwise than
+    when the model was trained, unless that is wanted: `prepare_anew`.
+    """
     weights = out / "birds.safetensors"
     if not weights.is_file():
         raise PhotosError(f"There is no {weights}. `make train` writes it into its run.")
     with safe_open(weights, "pt") as file:
         card = json.loads(file.metadata()["card"])
-    photos = pd.read_csv(out / "split.csv")
+    size, mean, std = (card["preparation"][key] for key in ("size", "mean", "std"))
+    if not prepare_anew:
+        check_preparation(card["preparation"])
+    photos = pd.read_csv(out / "split.csv", dtype=str)
     source = folder(card["recipe"]["photos"])
     missing = [path for path in photos["path"] if not (source / path).is_file()]
     if missing:
@@ -43,7 +51,6 @@ def rebuild(out: Path) -> dict:
             f"The gate needs the photos of the split, and {len(missing)} of them, like "
             f"{missing[0]}, are not in {source}. Set FIELDMARK_PHOTOS to the folder that has them."
         )
-    size, mean, std = (card["preparation"][key] for key in ("size", "mean", "std"))
     dls = dataloaders(photos, source, size, mean, std)
     learn = learner(dls, card["architecture"], "random")
     learn.model.load_state_dict(load_file(weights))
@@ -51,12 +58,26 @@ def rebuild(out: Path) -> dict:
     return publish(learn, photos, source, size, facts, out)
 
 
+def check_preparation(recorded: dict) -> None:
+    """Raise PhotosError unless the drawn photos are prepared as the card recorded."""
+    found = fingerprints(recorded["size"])
+    changed = [name for name in found if found[name] != recorded["sha256"].get(name)]
+    if changed:
+        raise PhotosError(
+            f"Photos ({', '.join(changed)}) are prepared otherwise than when this model was made, "
+            f"with Pillow {recorded['pillow']}. Undo that, train again, or, if meant, measure it "
+            "and write the model anew: python -m training.rebuild --prepare-anew RUN"
+        )
+
+
 def main() -> int:
     """Rebuild; 2 means that something has to be put in place first, 1 that the gate said no."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--prepare-anew", action="store_true")
+    asked = parser.parse_args()
     try:
-        card = rebuild(parser.parse_args().out)
+        card = rebuild(asked.out, asked.prepare_anew)
     except (PhotosError, GateError, ModelError) as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, PhotosError) else 1

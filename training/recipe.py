@@ -11,6 +11,8 @@ import timm
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
+from export.publish import FILES, REPORT
+
 from .learner import WeightsError, wanted, weights_file
 from .photos import PhotosError, folder
 
@@ -30,7 +32,10 @@ def read(path: Path) -> dict:
     if not path.is_file():
         near = ", ".join(str(p) for p in sorted(Path("recipes").glob("*.yaml")))
         raise RecipeError(f"There is no recipe {path}. There are: {near}.")
-    recipe = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not YAML: {error}") from error
     if not isinstance(recipe, dict):
         raise RecipeError(f"{path} must be lines of `key: value`.")
     known = defaults()
@@ -73,14 +78,15 @@ def run(path: Path) -> Path:
     weights_file(wanted(recipe["weights"]))
     out = Path("runs") / path.stem
     out.mkdir(parents=True, exist_ok=True)
+    for name in (*FILES, REPORT):  # of an earlier run
+        (out / name).unlink(missing_ok=True)
     recipe["out"] = out.as_posix()
-    (out / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
     papermill.execute_notebook(
         str(NOTEBOOK),
         str(out / "train.ipynb"),
         parameters=recipe,
         kernel_name="python3",
-        log_output=True,
+        stdout_file=sys.stdout,
         progress_bar=sys.stderr.isatty(),
     )
     return out
@@ -98,7 +104,7 @@ def main() -> int:
     except PapermillExecutionError as error:
         print(f"{error.ename}: {error.evalue}", file=sys.stderr)
         return 2 if error.ename in OWNERS else 1
-    print(f"The model, its card's run and the executed notebook are in {out}.")
+    print(f"The model file, all about it and the executed notebook are in {out}.")
     return 0
 
 

@@ -31,7 +31,7 @@ def answer(classifier: Classifier, photo: Photo, outputs: Outputs, top: int, hea
         },
         "photo": {"width": photo.width, "height": photo.height, "crop": list(photo.crop)},
         "heatmap": encode_map(outputs.heatmap[0]) if heatmap else None,
-        "model": {key: classifier.card[key] for key in ("name", "version")},
+        "model": classifier.version,
     }
 
 

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from . import answer, photo, problems
@@ -17,6 +18,8 @@ from .problems import Problem
 
 SHIPPED = Path(__file__).parents[1] / "model" / "birds.onnx"
 LINGER = 5 * photo.MAX_BYTES
+
+at_once = CapacityLimiter(os.cpu_count() or 1)  # a photo of 50 megapixels takes 400 MB to decode
 
 
 def create_app(model: Path | str) -> FastAPI:
@@ -34,7 +37,8 @@ def create_app(model: Path | str) -> FastAPI:
         app.state.classifier, app.state.fault = None, str(error)
         logging.getLogger(__name__).error("No model: %s", error)
     app.include_router(routes)
-    for error in (photo.PhotoError, Problem, HTTPException, problems.Invalid, Exception):
+    app.add_middleware(problems.Faults)
+    for error in (photo.PhotoError, Problem, HTTPException, problems.Invalid):
         app.add_exception_handler(error, problems.answer)
     return app
 
@@ -51,7 +55,7 @@ async def ready(request: Request) -> Classifier:
 
 async def allowed(request: Request) -> None:
     """Raise a Problem unless the caller has the key, where FIELDMARK_FUNCTION_KEY sets one."""
-    key = os.environ.get("FIELDMARK_FUNCTION_KEY", "")
+    key = os.environ.get("FIELDMARK_FUNCTION_KEY", "").strip()
     sent = request.headers.get("x-functions-key", "")
     if key and not hmac.compare_digest(key.encode(), sent.encode()):
         raise problems.no_key()
@@ -88,7 +92,7 @@ async def classify(
     heatmap: Annotated[bool, Query(description="Also return what the model looked at.")] = False,
 ) -> dict:
     """Name the bird in one photo: the body is the photo's bytes, with its type image/* or none."""
-    return await run_in_threadpool(classify_photo, classifier, data, top, heatmap)
+    return await run_sync(classify_photo, classifier, data, top, heatmap, limiter=at_once)
 
 
 def classify_photo(classifier: Classifier, data: bytes, top: int, heatmap: bool) -> dict:
@@ -116,7 +120,7 @@ async def health(request: Request) -> dict:
     classifier, fault = request.app.state.classifier, request.app.state.fault
     if fault:
         raise problems.not_ready(fault)
-    return {"status": "ready", "model": {k: classifier.card[k] for k in ("name", "version")}}
+    return {"status": "ready", "model": classifier.version}
 
 
 app = create_app(os.environ.get("FIELDMARK_MODEL") or SHIPPED)

@@ -33,8 +33,9 @@ class Outputs(NamedTuple):
 class Classifier:
     """One model file in memory; threads may share it.
 
-    `card` is its model card, `labels` its C labels in order, `size` the side of a prepared photo
-    in pixels. Raises ModelError for a file that is missing, not ours, damaged or miscomputed here.
+    `card` is its model card, `version` its name and version, `labels` its C labels in order, `size`
+    the side of a prepared photo in pixels. Raises ModelError for a file that is missing, not ours,
+    damaged or miscomputed here.
     """
 
     def __init__(self, path: Path | str):
@@ -51,12 +52,14 @@ class Classifier:
             self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["card"])
             self.labels = [each["label"] for each in self.card["labels"]]
             self.size = self.card["preparation"]["size"]
-            recorded = self.card["drawn_photo"]
+            self.version = {"name": self.card["name"], "version": self.card["version"]}
+            self.check(self.card["drawn_photo"])
+        except ModelError:
+            raise
         except Exception as error:  # onnxruntime's own errors share no base class
             raise ModelError(
                 f"{Path(path).name} is damaged or no Fieldmark model. Export it once more."
             ) from error
-        self.check(recorded)
 
     def predict(self, photos: np.ndarray) -> Outputs:
         """Answer for prepared photos, uint8 [N, size, size, 3]."""
@@ -65,8 +68,10 @@ class Classifier:
     def check(self, recorded: dict) -> None:
         """Raise ModelError unless the drawn photo gets the answer that its exporter got."""
         outputs = self.predict(drawn_photo(self.size)[None])
-        for name, expected in recorded.items():
-            found = getattr(outputs, name)[0]
+        if outputs.probability.shape[1] != len(self.labels):
+            raise ModelError("This model's card names other labels than its graph: export it anew.")
+        for name in OUTPUTS:
+            found, expected = getattr(outputs, name)[0], recorded[name]
             if np.shape(found) != np.shape(expected) or not np.allclose(
                 found, expected, atol=TOLERANCE
             ):

@@ -56,7 +56,7 @@ def read(data: bytes, size: int) -> Photo:
     """
     image, (width, height) = decode(data, size)
     left, top, side = square(image.width, image.height)
-    middle = image.crop((left, top, left + side, top + side))
+    middle = to_rgb(image.crop((left, top, left + side, top + side)))
     pixels = np.array(middle.resize((size, size), FILTER))
     left, top, side = square(width, height)
     return Photo(pixels, width, height, (left, top, side, side))
@@ -69,7 +69,7 @@ def square(width: int, height: int) -> tuple[int, int, int]:
 
 
 def decode(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
-    """Decode a photo to an upright RGB image, with the full upright width and height.
+    """Decode a photo to an upright image of its own mode, with the full upright width and height.
 
     A JPEG with sides over twice `size` is decoded at 1/2, 1/4 or 1/8 of its scale, which is several
     times faster and leaves at least 2 x 2 pixels for each one that `read` makes.
@@ -85,7 +85,7 @@ def decode(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
             upright = turned(image)
             if upright.size != image.size:
                 width, height = height, width
-            return to_rgb(upright), (width, height)
+            return upright, (width, height)
     except PhotoError:
         raise
     except UnidentifiedImageError as error:
@@ -111,10 +111,14 @@ def turned(image: Image.Image) -> Image.Image:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any Pillow mode to RGB: 16-bit greys are scaled, transparency lies on white."""
     if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image, np.int64) >> 8).clip(0, 255).astype(np.uint8))
+        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)).convert(
+            "RGB"
+        )
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        on_white = Image.new("RGB", image.size, "white")
+        on_white.paste(image, mask=image)
+        return on_white
     return image.convert("RGB")
 
 

@@ -1,11 +1,13 @@
 """Answer every error in one place, as RFC 9457 application/problem+json."""
 
+import logging
 from http import HTTPStatus
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError as Invalid
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import photo
 
@@ -57,6 +59,21 @@ def answer(request: Request, error: Exception) -> JSONResponse:
         problem.headers,
         "application/problem+json",
     )
+
+
+class Faults:
+    """ASGI middleware that answers what nobody foresaw; Azure would answer without a body."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and answer if that fails."""
+        try:
+            await self.app(scope, receive, send)
+        except Exception as error:
+            logging.getLogger(__name__).exception("A request failed")
+            await answer(Request(scope), error)(scope, receive, send)
 
 
 def encode(error: Exception) -> Problem:
