@@ -89,8 +89,8 @@ def dataloaders(
 
     A training photo is cropped at random to `closest` of its area or more and to another aspect
     ratio, flipped, lit otherwise, and every other one turned and seen from farther away, down to
-    `farthest` times its scale, because visitors don't frame a bird as tightly as a data set does. Normalisation
-    is explicit: fastai adds it of itself only to pretrained weights.
+    `farthest` times its scale, because visitors don't frame a bird as tightly as a data set does.
+    Normalisation is explicit: fastai adds it of itself only to pretrained weights.
     """
     shown = photos[photos["split"].isin(["train", validate])].reset_index(drop=True)
     block = DataBlock(
