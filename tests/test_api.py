@@ -4,7 +4,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from birds import api, drawn, photo
-from tests.test_photo import QUARTERS, bomb, png
+from tests.test_photo import KINDS, QUARTERS, bomb, png
 
 JPEG = {"content-type": "image/jpeg"}
 
@@ -25,9 +25,13 @@ def problem(response, status: int, kind: str) -> str:
     return body["detail"]
 
 
-@pytest.mark.parametrize("name", drawn.awkward())
+PHOTOS = drawn.awkward() | {kind: data for kind, (data, _) in KINDS.items()}
+PHOTOS |= {f"EXIF {number}": drawn.rotated(number, QUARTERS) for number in range(2, 9)}
+
+
+@pytest.mark.parametrize("name", PHOTOS)
 def test_every_awkward_photo_gets_an_answer(client, name):
-    response = client.post("/api/classify", content=drawn.awkward()[name], headers=JPEG)
+    response = client.post("/api/classify", content=PHOTOS[name], headers=JPEG)
     assert response.status_code == 200
     assert len(response.json()["predictions"]) == 5
 

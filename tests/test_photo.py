@@ -61,21 +61,22 @@ def sixteen_bit() -> bytes:
     return png(grey)
 
 
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        pytest.param(png(mode("L")), "L", id="grey"),
-        pytest.param(png(mode("LA")), "L", id="grey with alpha"),
-        pytest.param(png(mode("1")), "1", id="black and white"),
-        pytest.param(png(mode("RGBA")), "RGB", id="RGBA"),
-        pytest.param(png(mode("P")), "P", id="palette"),
-        pytest.param(sixteen_bit(), "L", id="16-bit"),
-        pytest.param(drawn.encoded(QUARTERS, "WEBP", lossless=True), "RGB", id="WebP"),
-        pytest.param(drawn.encoded(mode("P"), "GIF"), "P", id="GIF"),
-        pytest.param(drawn.encoded(QUARTERS, "BMP"), "RGB", id="BMP"),
-    ],
-)
-def test_every_kind_of_photo_becomes_rgb(data, expected):
+KINDS = {
+    "grey": (png(mode("L")), "L"),
+    "grey with alpha": (png(mode("LA")), "L"),
+    "black and white": (png(mode("1")), "1"),
+    "RGBA": (png(mode("RGBA")), "RGB"),
+    "palette": (png(mode("P")), "P"),
+    "16-bit": (sixteen_bit(), "L"),
+    "WebP": (drawn.encoded(QUARTERS, "WEBP", lossless=True), "RGB"),
+    "GIF": (drawn.encoded(mode("P"), "GIF"), "P"),
+    "BMP": (drawn.encoded(QUARTERS, "BMP"), "RGB"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_photo_becomes_rgb(kind):
+    data, expected = KINDS[kind]
     assert np.array_equal(photo.prepare(data, 64), np.asarray(mode(expected).convert("RGB")))
 
 
