@@ -94,7 +94,7 @@ def trained(tmp_path_factory, weights):
     folder = photos.draw(tmp_path / "birds", count=15)
     path = tmp_path / "test-notebook.yaml"
     keys = {"photos": str(folder), "weights": str(weights), "arch": ARCH, "size": 64}
-    keys |= {"lr_find_batches": 12, "frozen_epochs": 1, "epochs": 1, "batch_size": 16}
+    keys |= {"frozen_epochs": 1, "epochs": 1, "batch_size": 16}
     path.write_text(yaml.safe_dump(keys))
     done = train(path)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from torch import nn
 from birds import drawn, photo
 from tests.conftest import ARCH, SIZE
 from training import data, judge
-from training.learner import WeightsError, rates, weights_file
+from training.learner import WeightsError, head_learner, rates, weights_file
 from training.photos import PhotosError
 
 
@@ -44,6 +44,35 @@ def test_a_body_as_fastai_freezes_it_would_move(new_learner):
     body = snapshot(learn.model[0])
     fit(learn, 1, 0.01)
     assert any("running_mean" in name for name in moved(body, learn.model[0]))
+
+
+def test_the_head_learns_from_what_the_frozen_body_saw_once(new_learner):
+    learn = new_learner()
+    body, head = snapshot(learn.model[0]), snapshot(learn.model[1])
+    alone = head_learner(learn)
+    batch, labels = learn.dls.valid.one_batch()
+    features, same_labels = alone.dls.valid.one_batch()
+    with torch.no_grad():
+        expected, found = learn.model.eval()(batch), alone.model.eval()(features)
+    assert torch.allclose(found, expected.as_subclass(torch.Tensor), atol=1e-4)
+    assert torch.equal(same_labels, labels.as_subclass(torch.Tensor))
+    assert len(alone.dls.train_ds) == len(learn.dls.train_ds)
+    fit(alone, 2, 0.01)
+    assert moved(body, learn.model[0]) == []
+    assert len(moved(head, learn.model[1])) == len(head)
+
+
+def test_the_first_stages_can_stay_frozen_to_the_end(new_learner):
+    learn = new_learner()
+    learn.freeze_to(3)
+    stages = learn.splitter(learn.model)
+    before = [[parameter.clone() for parameter in stage] for stage in stages]
+    fit(learn, 1, 0.01)
+    same = [
+        all(torch.equal(old, new) for old, new in zip(was, now, strict=True))
+        for was, now in zip(before, stages, strict=True)
+    ]
+    assert same == [True] * 3 + [False] * (len(stages) - 3)
 
 
 def test_unfrozen_every_stage_moves_but_the_statistics_stay(new_learner):

@@ -17,6 +17,7 @@ from fastai.vision.all import (
 )
 from timm.models import group_parameters
 from torch import nn
+from torch.utils.data import TensorDataset
 
 
 class WeightsError(ValueError):
@@ -50,6 +51,26 @@ def rates(learn: Learner, rate: float, decay: float) -> list[float]:
     """Return a learning rate a stage: `rate` for the head, `decay` times less each stage below."""
     count = len(learn.splitter(learn.model))
     return [rate * decay**below for below in reversed(range(count))]
+
+
+def head_learner(learn: Learner) -> Learner:
+    """Make a Learner of the head alone, for as long as the body is frozen.
+
+    What a frozen body makes of a photo never changes, so it is computed once, for each photo of
+    both DataLoaders as prepared for validation; an epoch then takes a moment, and the body is not
+    even there to move. The head is the very one of `learn`.
+    """
+    body = learn.model[0].eval()
+    pool = nn.AdaptiveAvgPool2d(1)  # the head's own pooling leaves these as they are
+    parts = []
+    for items in (learn.dls.train.items, learn.dls.valid.items):
+        loader = learn.dls.test_dl(items, with_labels=True)
+        with torch.no_grad():
+            made = [(pool(body(photos)).cpu(), labels.cpu()) for photos, labels in loader]
+        features, labels = (torch.cat(tensors) for tensors in zip(*made, strict=True))
+        parts.append(TensorDataset(features.as_subclass(torch.Tensor), labels))
+    dls = DataLoaders.from_dsets(*parts, bs=learn.dls.bs, device=learn.dls.device)
+    return Learner(dls, learn.model[1], learn.loss_func, metrics=learn.metrics)
 
 
 def learner(
