@@ -51,9 +51,20 @@ def to_onnx(graph: Graph, size: int) -> onnx.ModelProto:
     optimizer.fold_constants(program.model)
     optimizer.remove_unused_nodes(program.model)
     model = program.model_proto
+    forget_origin(model)
     halve(model)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def forget_origin(model: onnx.ModelProto) -> None:
+    """Drop what the exporter noted of the code behind each node: paths of somebody's machine."""
+    graph = model.graph
+    del graph.metadata_props[:]
+    for part in (graph.node, graph.initializer, graph.value_info, graph.input, graph.output):
+        for each in part:
+            del each.metadata_props[:]
+            each.doc_string = ""
 
 
 def halve(model: onnx.ModelProto) -> None:

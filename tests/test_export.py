@@ -20,7 +20,7 @@ from export import model_file, publish, ship
 from export.card import labels, share
 from export.gate import GateError, gate
 from export.graph import ExportError, Graph
-from tests.conftest import ARCH, FACTS, SIZE
+from tests.conftest import ARCH, FACTS, ROOT, SIZE
 from training import rebuild
 
 
@@ -87,6 +87,12 @@ def test_weights_stand_in_the_file_as_float16_and_lose_nothing(model):
     assert onnx.TensorProto.FLOAT16 in kinds
     session = onnxruntime.InferenceSession(model)
     assert {output.type for output in session.get_outputs()} == {"tensor(float)"}
+
+
+def test_the_file_tells_nothing_of_the_machine_that_made_it(model):
+    content = model.read_bytes()
+    assert b"stack_trace" not in content
+    assert str(ROOT).encode() not in content
 
 
 def test_a_number_beyond_float16_is_refused():
