@@ -1,17 +1,19 @@
 """A frozen body does not move, a validation photo is what the function sees, rates differ."""
 
+import warnings
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from fastai.vision.all import Normalize
+from fastai.vision.all import Normalize, Pipeline, TensorImage
 from torch import nn
 
 from birds import drawn, photo
 from tests.conftest import ARCH, SIZE
 from training import data, judge
-from training.learner import WeightsError, head_learner, rates, weights_file
+from training.data import augmented
+from training.learner import WeightsError, features, head_learner, rates, weights_file
 from training.photos import PhotosError
 
 
@@ -49,11 +51,11 @@ def test_a_body_as_fastai_freezes_it_would_move(new_learner):
 def test_the_head_learns_from_what_the_frozen_body_saw_once(new_learner):
     learn = new_learner()
     body, head = snapshot(learn.model[0]), snapshot(learn.model[1])
-    alone = head_learner(learn)
+    alone = head_learner(learn, features(learn, learn.model[0].eval()))
     batch, labels = learn.dls.valid.one_batch()
-    features, same_labels = alone.dls.valid.one_batch()
+    seen, same_labels = alone.dls.valid.one_batch()
     with torch.no_grad():
-        expected, found = learn.model.eval()(batch), alone.model.eval()(features)
+        expected, found = learn.model.eval()(batch), alone.model.eval()(seen)
     assert torch.allclose(found, expected.as_subclass(torch.Tensor), atol=1e-4)
     assert torch.equal(same_labels, labels.as_subclass(torch.Tensor))
     assert len(alone.dls.train_ds) == len(learn.dls.train_ds)
@@ -145,6 +147,39 @@ def test_a_training_photo_is_framed_anew_each_time(folder):
     assert not np.array_equal(first, second)
     again = [np.asarray(frame(file, split_idx=1)) for _ in range(2)]
     assert np.array_equal(*again)
+
+
+PLAIN = {"flip": False, "rotate": 0.0, "light": 0.0, "farthest": 1.0, "warp": 0.0}
+
+
+def look(**options) -> torch.Tensor:
+    """Return how much each of 32 equal photos [3, S, S] is changed at most by augmentation."""
+    photo = torch.from_numpy(drawn.bird("Green_Inkling", 3, SIZE, SIZE)).permute(2, 0, 1) / 255
+    batch = TensorImage(photo[None].repeat(32, 1, 1, 1))
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.jit, which fastai's colours still use
+        made = Pipeline(augmented(**PLAIN | options), split_idx=0)(batch.clone())
+    return abs(made - batch).as_subclass(torch.Tensor).amax((1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"flip": True},
+        {"rotate": 30.0},
+        {"farthest": 0.5},
+        {"warp": 0.3},
+        {"light": 0.4},
+        {"colour": 0.3},
+        {"erase": 0.5},
+    ],
+    ids=str,
+)
+def test_each_augmentation_changes_some_photos_and_only_when_asked(options):
+    changed = look(**options) > 0.05
+    assert 4 < changed.sum() < 32
+    assert look().max() < 1e-3
 
 
 @pytest.mark.parametrize("split_idx", [0, 1])

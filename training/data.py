@@ -1,5 +1,6 @@
 """DataLoaders whose validation photos are prepared by the very code that serves."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -11,15 +12,20 @@ from fastai.vision.all import (
     ColSplitter,
     DataBlock,
     DataLoaders,
+    Hue,
     IntToFloatTensor,
     Normalize,
     PILImage,
     RandomResizedCrop,
     RandTransform,
+    Saturation,
+    TensorImage,
+    Transform,
     TransformBlock,
     aug_transforms,
 )
 from PIL import Image
+from torchvision.transforms.v2 import RandomErasing
 
 from birds import photo
 
@@ -81,22 +87,23 @@ def dataloaders(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     batch_size: int = 32,
-    closest: float = 0.5,
-    farthest: float = 0.6,
     validate: str = "tune",
+    workers: int = -1,
+    closest: float = 0.5,
+    **augmentation: float,
 ) -> DataLoaders:
     """Make the DataLoaders: train on the part `train`, validate on the part `validate`.
 
     A training photo is cropped at random to `closest` of its area or more and to another aspect
-    ratio, flipped, lit otherwise, and every other one turned and seen from farther away, down to
-    `farthest` times its scale, because visitors don't frame a bird as tightly as a data set does.
-    Normalisation is explicit: fastai adds it of itself only to pretrained weights.
+    ratio, then goes through `augmented`; a validation photo is prepared as it will be served.
+    Normalisation is explicit: fastai adds it of itself only to pretrained weights. `workers` are
+    processes that read photos; -1 takes as many as suit the device.
     """
     shown = photos[photos["split"].isin(["train", validate])].reset_index(drop=True)
     block = DataBlock(
         blocks=(
             TransformBlock(type_tfms=PhotoFile.read, batch_tfms=IntToFloatTensor),
-            CategoryBlock(vocab=sorted(photos["label"].unique())),
+            CategoryBlock(vocab=sorted(photos["label"].dropna().unique())),
         ),
         get_x=ColReader("path", pref=f"{folder}/"),
         get_y=ColReader("label"),
@@ -104,11 +111,60 @@ def dataloaders(
         item_tfms=[Frame(size, closest)],
         batch_tfms=Normalize.from_stats(mean, std),
     )
-    workers = None if torch.cuda.is_available() else 0  # a CPU is busy with the model already
+    if workers < 0:  # a CPU is busy with the model already
+        workers = min(16, os.cpu_count() or 1) if torch.cuda.is_available() else 0
     dls = block.dataloaders(shown, bs=batch_size, num_workers=workers)
     # fastai's own place for these would warp validation photos too, by the identity and rounding
-    warps = aug_transforms(
-        min_zoom=farthest, max_zoom=1.0, max_warp=0.1, p_affine=0.5, pad_mode="border"
-    )
-    dls.add_tfms(warps, "after_batch", "train")
+    dls.add_tfms(augmented(**augmentation), "after_batch", "train")
     return dls
+
+
+class Erase(RandTransform):
+    """Put noise in the place of some rectangle, in a share `p` of the photos of a batch.
+
+    fastai's own erases the same rectangle of all of them.
+    """
+
+    order = 100  # after normalisation
+
+    def __init__(self, p: float):
+        super().__init__(p=1.0)
+        self.erase = RandomErasing(p, value="random")
+
+    def encodes(self, photos: TensorImage) -> TensorImage:
+        """Erase in each photo for itself."""
+        return torch.stack([self.erase(photo) for photo in photos])
+
+
+def augmented(
+    farthest: float = 0.6,
+    flip: bool = True,
+    rotate: float = 10.0,
+    warp: float = 0.1,
+    light: float = 0.2,
+    colour: float = 0.0,
+    erase: float = 0.0,
+) -> list[Transform]:
+    """Return what happens to a batch of training photos at random, each photo for itself.
+
+    Half are turned by up to `rotate` degrees, tilted by up to `warp` and seen from farther away,
+    down to `farthest` times their scale, because visitors don't frame a bird as tightly as a data
+    set does; half are mirrored (`flip`); `light` changes brightness and contrast, `colour` hue and
+    saturation, by at most these shares; `erase` is the share of photos that lose some rectangle.
+    """
+    made = aug_transforms(
+        do_flip=flip,
+        max_rotate=rotate,
+        min_zoom=farthest,
+        max_zoom=1.0,
+        max_warp=warp,
+        max_lighting=light,
+        p_affine=0.5,
+        p_lighting=0.75 if light else 0,
+        pad_mode="border",
+    )
+    if colour:
+        made += [Hue(max_hue=colour), Saturation(max_lighting=colour)]
+    if erase:
+        made.append(Erase(erase))
+    return made

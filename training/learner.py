@@ -2,16 +2,18 @@
 
 import hashlib
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from fastai.vision.all import (
-    Callback,
     DataLoaders,
     LabelSmoothingCrossEntropy,
     Learner,
     accuracy,
     params,
+    progress_bar,
     top_k_accuracy,
     vision_learner,
 )
@@ -19,24 +21,12 @@ from timm.models import group_parameters
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from .callbacks import KeepStatistics
+from .fit import OPTIMIZERS
+
 
 class WeightsError(ValueError):
     """Pretrained weights that can't be had; the text says where to put them."""
-
-
-class KeepStatistics(Callback):
-    """Hold the body's batch norm at its pretrained running statistics, frozen or not.
-
-    fastai lets a frozen body's batch norm learn on, and small batches of birds only spoil it.
-    """
-
-    order = 1  # after TrainEvalCallback, which puts the whole model in training mode
-
-    def before_train(self):
-        """Put the body's norm layers back in evaluation mode."""
-        for module in self.model[0].modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
 
 
 def stages(model: nn.Sequential) -> list[list[nn.Parameter]]:
@@ -53,24 +43,41 @@ def rates(learn: Learner, rate: float, decay: float) -> list[float]:
     return [rate * decay**below for below in reversed(range(count))]
 
 
-def head_learner(learn: Learner) -> Learner:
+def features(learn: Learner, body: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Compute what a frozen body makes of `train` and of `tune`: ([n, D], labels [n]) of each.
+
+    Photos are prepared as for validation; maps are pooled to their mean.
+    """
+    made = []
+    for items in (learn.dls.train.items, learn.dls.valid.items):
+        seen = []
+        loader = learn.dls.test_dl(items, with_labels=True)
+        for photos, labels in progress_bar(loader, leave=False):
+            with torch.no_grad():
+                found = body(photos).as_subclass(torch.Tensor)
+            seen.append((found.mean((2, 3)) if found.ndim == 4 else found, labels))
+        found, labels = (torch.cat(parts).cpu() for parts in zip(*seen, strict=True))
+        made.append((found, labels.as_subclass(torch.Tensor)))
+    return made
+
+
+def head_learner(learn: Learner, made: list[tuple[torch.Tensor, torch.Tensor]]) -> Learner:
     """Make a Learner of the head alone, for as long as the body is frozen.
 
-    What a frozen body makes of a photo never changes, so it is computed once, for each photo of
-    both DataLoaders as prepared for validation; an epoch then takes a moment, and the body is not
-    even there to move. The head is the very one of `learn`.
+    What a frozen body makes of a photo never changes, so its `features` are computed once; an
+    epoch then takes a moment, and the body is not even there to move. The head is the very one of
+    `learn`.
     """
-    body = learn.model[0].eval()
-    pool = nn.AdaptiveAvgPool2d(1)  # the head's own pooling leaves these as they are
-    parts = []
-    for items in (learn.dls.train.items, learn.dls.valid.items):
-        loader = learn.dls.test_dl(items, with_labels=True)
-        with torch.no_grad():
-            made = [(pool(body(photos)).cpu(), labels.cpu()) for photos, labels in loader]
-        features, labels = (torch.cat(tensors) for tensors in zip(*made, strict=True))
-        parts.append(TensorDataset(features.as_subclass(torch.Tensor), labels))
+    parts = [TensorDataset(found[..., None, None], labels) for found, labels in made]
     dls = DataLoaders.from_dsets(*parts, bs=learn.dls.bs, device=learn.dls.device)
-    return Learner(dls, learn.model[1], learn.loss_func, metrics=learn.metrics)
+    return Learner(
+        dls,
+        learn.model[1],
+        learn.loss_func,
+        opt_func=learn.opt_func,
+        wd=learn.wd,
+        metrics=learn.metrics,
+    )
 
 
 def learner(
@@ -79,37 +86,51 @@ def learner(
     weights: str = "pretrained",
     label_smoothing: float = 0.1,
     dropout: float = 0.2,
+    optimizer: str = "adamw",
+    weight_decay: float = 0.01,
+    batch_norm: str = "auto",
 ) -> Learner:
     """Make a Learner with an affine head: average pool, batch norm, dropout, linear.
 
     `weights` is `pretrained` (timm fetches them), `random`, or a file that timm can load. A
-    pretrained body is frozen and its batch norm held still; a random one has nothing to keep.
+    pretrained body is frozen. `batch_norm` tells whether the body's running statistics are kept
+    `still` or `learn`; `auto` keeps pretrained ones, for random ones are nothing to keep.
     Raises WeightsError where the weights can't be had.
     """
-    file = weights_file(weights)
+    still = weights != "random" if batch_norm == "auto" else batch_norm == "still"
+    make = partial(
+        vision_learner,
+        dls,
+        arch,
+        normalize=False,  # the DataLoaders do it, pretrained or not
+        loss_func=LabelSmoothingCrossEntropy(label_smoothing),
+        metrics=[accuracy, top_5],
+        splitter=stages,
+        lin_ftrs=[],
+        concat_pool=False,
+        ps=dropout,
+        train_bn=not still,
+        cbs=KeepStatistics() if still else None,
+        opt_func=OPTIMIZERS[optimizer],
+        wd=weight_decay,
+    )
+    return pretrained(make, arch, weights)
+
+
+def pretrained(make: Callable, arch: str, weights: str, setting: str = "FIELDMARK_WEIGHTS"):
+    """Call `make` so that timm takes the weights from a file, from the network, or at random.
+
+    Raises WeightsError, which names the `setting` to change, where they can't be had.
+    """
+    file = weights_file(weights, setting)
     extra = {"pretrained_cfg_overlay": {"file": str(file)}} if file else {}
     try:
-        learn = vision_learner(
-            dls,
-            arch,
-            pretrained=weights != "random",
-            normalize=False,  # the DataLoaders do it, pretrained or not
-            loss_func=LabelSmoothingCrossEntropy(label_smoothing),
-            metrics=[accuracy, top_5],
-            splitter=stages,
-            lin_ftrs=[],
-            concat_pool=False,
-            ps=dropout,
-            train_bn=False,
-            cbs=KeepStatistics() if weights != "random" else None,
-            **extra,
-        )
+        return make(pretrained=weights != "random", **extra)
     except OSError as error:
         raise WeightsError(
             f"The weights of {arch} can't be fetched. Connect to the network once, or set "
-            "FIELDMARK_WEIGHTS to a file that holds them, or to 'random'."
+            f"{setting} to a file that holds them, or to 'random'."
         ) from error
-    return learn
 
 
 def wanted(weights: str) -> str:
@@ -117,7 +138,7 @@ def wanted(weights: str) -> str:
     return os.environ.get("FIELDMARK_WEIGHTS") or weights
 
 
-def weights_file(weights: str) -> Path | None:
+def weights_file(weights: str, setting: str = "FIELDMARK_WEIGHTS") -> Path | None:
     """Return the file that `weights` names, None for `pretrained` and `random`.
 
     Raises WeightsError where there is no such file.
@@ -126,7 +147,7 @@ def weights_file(weights: str) -> Path | None:
         return None
     if not Path(weights).is_file():
         raise WeightsError(
-            f"There is no weights file {weights}. Put it there, or set FIELDMARK_WEIGHTS to a "
+            f"There is no weights file {weights}. Put it there, or set {setting} to a "
             "file, to `pretrained` (fetched from the network) or to `random`."
         )
     return Path(weights)

@@ -13,11 +13,31 @@ from papermill.exceptions import PapermillExecutionError
 
 from export.publish import FILES, REPORT
 
+from .fit import OPTIMIZERS, PRECISIONS, SCHEDULES
 from .learner import WeightsError, wanted, weights_file
 from .photos import PhotosError, folder
+from .teacher import wanted_teacher
 
 NOTEBOOK = Path("train.ipynb")
-OWNERS = ("PhotosError", "WeightsError", "RecipeError")
+OWNERS = ("PhotosError", "WeightsError", "RecipeError", "FitError")
+
+CHOICES = {
+    "optimizer": tuple(OPTIMIZERS),
+    "schedule": SCHEDULES,
+    "precision": PRECISIONS,
+    "batch_norm": ("auto", "still", "learn"),
+}
+RANGES = {
+    "closest farthest resize_from": (0.05, 1),
+    "light colour erase dropout label_smoothing teacher_share average weight_decay decay": (0, 1),
+    "tune_share calibrate_share": (0, 0.9),
+    "batch_size accumulate restarts": (1, 100_000),
+    "size": (0, 4096),
+    "seed frozen_epochs epochs frozen_stages patience": (0, 1_000_000),
+    "mixup cutmix": (0, 100),
+    "frozen_rate rate": (0, 100),
+    "rotate": (0, 180),
+}
 
 
 class RecipeError(ValueError):
@@ -38,19 +58,44 @@ def read(path: Path) -> dict:
         raise RecipeError(f"{path} is not YAML: {error}") from error
     if not isinstance(recipe, dict):
         raise RecipeError(f"{path} must be lines of `key: value`.")
+    try:
+        return checked(recipe)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
+
+
+def checked(recipe: dict) -> dict:
+    """Check parameters against the notebook's own, and fill in the ones that are not there.
+
+    Raises RecipeError for a key, type, value or architecture that isn't right.
+    """
     known = defaults()
     for key, value in recipe.items():
         if key not in known:
-            raise RecipeError(f"{path}: there is no parameter `{key}`.{nearest(key, known)}")
+            raise RecipeError(f"there is no parameter `{key}`.{nearest(key, known)}")
         wanted = type(known[key])
         fits = (int, float) if wanted is float else wanted
         if not isinstance(value, fits) or (isinstance(value, bool) and wanted is not bool):
             hint = " YAML reads 1e-3 as text; write 1.0e-3." if wanted is float else ""
-            raise RecipeError(f"{path}: `{key}: {value}` must be of type {wanted.__name__}.{hint}")
+            raise RecipeError(f"`{key}: {value}` must be of type {wanted.__name__}.{hint}")
     recipe = known | recipe
-    if not timm.is_model(recipe["arch"]):
-        near = nearest(recipe["arch"], timm.list_models())
-        raise RecipeError(f"{path}: timm has no architecture `{recipe['arch']}`.{near}")
+    for key, choices in CHOICES.items():
+        if recipe[key] not in choices:
+            raise RecipeError(f"`{key}: {recipe[key]}` must be one of: {', '.join(choices)}.")
+    for keys, (low, high) in RANGES.items():
+        for key in keys.split():
+            if not low <= recipe[key] <= high:
+                raise RecipeError(f"`{key}: {recipe[key]}` must be from {low} to {high}.")
+    if recipe["mixup"] and recipe["cutmix"]:
+        raise RecipeError("`mixup` and `cutmix` can't both mix the same photos; set one to 0.")
+    if not recipe["frozen_epochs"] + recipe["epochs"]:
+        raise RecipeError("with neither `frozen_epochs` nor `epochs` nothing is learned.")
+    for arch in (recipe["arch"], recipe["teacher"].get("arch", recipe["arch"])):
+        if not timm.is_model(arch):
+            near = nearest(arch, timm.list_models())
+            raise RecipeError(f"timm has no architecture `{arch}`.{near}")
+    if recipe["teacher"] and "arch" not in recipe["teacher"]:
+        raise RecipeError("`teacher` needs an `arch`.")
     return recipe
 
 
@@ -76,6 +121,8 @@ def run(path: Path) -> Path:
     recipe = read(path)
     folder(recipe["photos"])
     weights_file(wanted(recipe["weights"]))
+    if recipe["teacher"]:
+        weights_file(wanted_teacher(**recipe["teacher"]), "FIELDMARK_TEACHER")
     out = Path("runs") / path.stem
     out.mkdir(parents=True, exist_ok=True)
     for name in (*FILES, REPORT):  # of an earlier run

@@ -1,0 +1,132 @@
+"""Lose no epoch: what a run has learned is on the disk after each, and it goes on from there."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+from fastai.vision.all import Callback, CancelFitException
+
+from .callbacks import WeightAverage
+
+
+class Run:
+    """A run's folder of checkpoints, and the stages that an interrupted run had begun in it.
+
+    They count only for the same recipe and the same split; otherwise, or when that run had
+    finished, training starts anew. A stage is taken up once: to fit it again in the same notebook
+    is to start it again.
+    """
+
+    def __init__(self, out: Path, recipe: dict, photos: pd.DataFrame):
+        self.folder = out / "checkpoints"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.begun = self.folder / "begun.json"
+        facts = json.dumps(recipe, sort_keys=True) + photos[["path", "label", "split"]].to_csv()
+        identity = hashlib.sha256(facts.encode()).hexdigest()
+        known = json.loads(self.begun.read_text()) if self.begun.is_file() else {}
+        self.resumes = known == {"identity": identity, "finished": False}
+        self.waiting = {file.stem for file in self.folder.glob("*.pt")} if self.resumes else set()
+        if not self.resumes:
+            for file in self.folder.glob("*.pt"):
+                file.unlink()
+        self.identity = identity
+        self.mark(finished=False)
+
+    def mark(self, finished: bool) -> None:
+        """Note whose checkpoints these are, and whether the run got to its end."""
+        self.begun.write_text(json.dumps({"identity": self.identity, "finished": finished}))
+
+    def finish(self) -> None:
+        """Say that the run got to its end, so that the next one starts anew."""
+        self.mark(finished=True)
+
+    def left(self, stage: str) -> dict | None:
+        """Return what an interrupted run had reached in a stage, None if nothing."""
+        if stage not in self.waiting:
+            return None
+        self.waiting.remove(stage)
+        return torch.load(self.path(stage), map_location="cpu", weights_only=True)
+
+    def path(self, stage: str) -> Path:
+        """Return the file of a stage's checkpoint."""
+        return self.folder / f"{stage}.pt"
+
+
+class Checkpoint(Callback):
+    """Write the state after each epoch, keep the best by accuracy on `tune`, stop when stuck.
+
+    `patience` is the number of epochs without a better one after which the fit stops; 0 for never.
+    """
+
+    order = 80  # when losses, metrics and averages of the epoch are known
+
+    def __init__(self, file: Path, patience: int = 0, state: dict | None = None):
+        self.file, self.patience = file, patience
+        self.state = state or {"epoch": 0, "history": [], "lrs": [], "best": None, "since": 0}
+
+    @property
+    def done(self) -> int:
+        """Number of epochs that the checkpoint holds."""
+        return self.state["epoch"]
+
+    @property
+    def stuck(self) -> bool:
+        """Whether patience is at its end."""
+        return 0 < self.patience <= self.state["since"]
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Losses and metrics by epoch."""
+        return pd.DataFrame(self.state["history"])
+
+    def before_fit(self):
+        """Note how many epochs an earlier run had done, and go on with its smoothed loss."""
+        self.earlier, self.steps = self.done, len(self.state["lrs"])
+        if self.done:
+            self.recorder.smooth_loss.count, value = self.state["smooth"]
+            self.recorder.smooth_loss.val = torch.tensor(value)
+
+    def before_epoch(self):
+        """Start the clock."""
+        self.began = time.monotonic()
+
+    def after_epoch(self):
+        """Judge the epoch and write everything down at once."""
+        names = [name for name in self.recorder.metric_names if name not in ("epoch", "time")]
+        row = dict(zip(names, map(float, self.recorder.values[-1]), strict=True))
+        row |= {"seconds": round(time.monotonic() - self.began, 1)}
+        average = self.average()
+        kept = (average.module if average else self.model).state_dict()
+        better = self.state["best"] is None or row["accuracy"] > self.state["best"]
+        self.state |= {
+            "epoch": self.earlier + self.epoch + 1,
+            "history": [*self.state["history"], {"epoch": self.earlier + self.epoch} | row],
+            "lrs": self.state["lrs"][: self.steps] + [float(rate) for rate in self.recorder.lrs],
+            "smooth": (self.recorder.smooth_loss.count, float(self.recorder.smooth_loss.val)),
+            "model": self.model.state_dict(),
+            "opt": plain(self.opt.state_dict()),
+            "average": average.state_dict() if average else None,
+            "since": 0 if better else self.state["since"] + 1,
+        }
+        if better:
+            kept = {name: value.detach().clone() for name, value in kept.items()}
+            self.state |= {"best": row["accuracy"], "best_model": kept}
+        scratch = self.file.with_suffix(".writing")
+        torch.save(self.state, scratch)
+        scratch.replace(self.file)
+        if self.stuck:
+            raise CancelFitException
+
+    def average(self) -> torch.nn.Module | None:
+        """Return the averaged model, if there is one."""
+        found = [cb.average for cb in self.learn.cbs if isinstance(cb, WeightAverage)]
+        return found[0] if found else None
+
+
+def plain(state: dict) -> dict:
+    """Return an optimizer's state in types that torch loads without trusting the file."""
+    hypers = [{name: float(value) for name, value in each.items()} for each in state["hypers"]]
+    return {"state": list(state["state"]), "hypers": hypers}

@@ -1,0 +1,149 @@
+"""Fit a Learner by a schedule, from where an earlier run of the same recipe was interrupted."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from fastai.vision.all import (
+    SGD,
+    Adam,
+    Callback,
+    CutMix,
+    GradientAccumulation,
+    Learner,
+    MixedPrecision,
+    MixUp,
+    ParamScheduler,
+    SchedCos,
+    combine_scheds,
+    combined_cos,
+)
+
+from .callbacks import ProgressiveResizing, SeedEpochs, WeightAverage
+from .checkpoint import Checkpoint, Run
+
+OPTIMIZERS = {
+    "adamw": partial(Adam, sqr_mom=0.999, eps=1e-8),  # torch's; fastai's remember less
+    "sgd": partial(SGD, mom=0.9, decouple_wd=False),
+}
+SCHEDULES = ("one cycle", "warm restarts", "flat cosine")
+PRECISIONS = ("auto", "float32", "float16", "bfloat16")
+BEST = "best_model"
+
+
+class FitError(RuntimeError):
+    """A fit that this machine can't do; the text says what to change."""
+
+
+def fit(
+    learn: Learner,
+    run: Run,
+    stage: str,
+    epochs: int,
+    rates: float | list[float],
+    *,
+    schedule: str = "one cycle",
+    restarts: int = 3,
+    patience: int = 0,
+    seed: int = 0,
+    average: float = 0.0,
+    resize_from: float = 1.0,
+    cbs: list[Callback] | None = None,
+) -> Checkpoint:
+    """Fit all `epochs` of a stage but those that `run` still has, and take the best one's weights.
+
+    `rates` is one learning rate or one a stage of the network; `average` is the decay of a moving
+    average of the weights, 0 for none; `resize_from` is the share of the full size at which photos
+    start. Returns the Checkpoint, which has the history. Raises FitError where memory runs out.
+    """
+    left = run.left(stage)
+    checkpoint = Checkpoint(run.path(stage), patience, left)
+    if learn.opt is None:
+        learn.create_opt()
+    if left:
+        learn.model.load_state_dict(left["model"])
+        learn.opt.load_state_dict(left["opt"])
+    done = checkpoint.done
+    if done < epochs and not checkpoint.stuck:
+        learn.opt.set_hyper("lr", rates)
+        plan = planned(
+            schedule, np.array([each["lr"] for each in learn.opt.hypers]), restarts, learn.moms
+        )
+        every = [
+            ParamScheduler({name: rest(values, done / epochs) for name, values in plan.items()}),
+            SeedEpochs(seed, done),
+            checkpoint,
+            *(cbs or []),
+        ]
+        if average:
+            every.append(WeightAverage(average, left and left["average"]))
+        if resize_from < 1:
+            every.append(ProgressiveResizing(resize_from, done, epochs))
+        try:
+            learn.fit(epochs - done, cbs=every)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            raise out_of_memory(error, learn.dls.bs) from error
+    if BEST in checkpoint.state:
+        learn.model.load_state_dict(checkpoint.state[BEST])
+    return checkpoint
+
+
+def planned(schedule: str, rates: np.ndarray, restarts: int, momenta: tuple) -> dict:
+    """Return functions from the share of the fit that is done to learning rates and momentum.
+
+    `one cycle` rises to the rates and falls to nothing (Smith 2018), `flat cosine` stays and then
+    falls, `warm restarts` falls `restarts` times, each time twice as slowly (Loshchilov 2017).
+    """
+    if schedule == "one cycle":
+        rate = combined_cos(0.2, rates / 25, rates, rates / 1e5)
+        return {"lr": rate, "mom": combined_cos(0.2, *momenta)}
+    if schedule == "flat cosine":
+        return {"lr": combined_cos(0.75, rates, rates, rates / 1e5)}
+    parts = 2.0 ** np.arange(restarts)
+    falls = [SchedCos(rates, 0 * rates) for _ in parts]
+    return {"lr": combine_scheds(list(parts / parts.sum()), falls)}
+
+
+def rest(schedule, done: float):
+    """Return what is left of a schedule when a share of it is `done`."""
+    return lambda share: schedule(min(done + share * (1 - done), 1.0))
+
+
+def mixing(mixup: float, cutmix: float) -> list[Callback]:
+    """Return the callback that mixes photos and their labels, by the alpha of its Beta law."""
+    made = ((MixUp, mixup), (CutMix, cutmix))
+    return [callback(float(alpha)) for callback, alpha in made if alpha]
+
+
+def precision(wanted: str) -> list[Callback]:
+    """Return the callback for mixed precision; `auto` mixes where the device does it well.
+
+    Raises FitError where a precision is wanted that the device doesn't have.
+    """
+    cuda = torch.cuda.is_available()
+    if wanted == "auto":
+        wanted = "float32"
+        if cuda:
+            wanted = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    if wanted == "float32":
+        return []
+    if not cuda:
+        raise FitError(f"`precision: {wanted}` needs an NVIDIA GPU; take `auto` or `float32`.")
+    return [MixedPrecision("bf16" if wanted == "bfloat16" else "fp16")]
+
+
+def accumulation(batches: int, batch_size: int) -> list[Callback]:
+    """Return the callback that steps once in so many batches."""
+    return [GradientAccumulation(batches * batch_size)] if batches > 1 else []
+
+
+def out_of_memory(error: Exception, batch_size: int) -> Exception:
+    """Return a FitError that names the batch size to try, or the error if it is another."""
+    short = isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+    if not short:
+        return error
+    smaller = max(1, batch_size // 2)
+    return FitError(
+        f"Memory ran out with a batch of {batch_size} photos. Set `batch_size: {smaller}` and "
+        f"`accumulate: {max(2, batch_size // smaller)}`, which steps as often; or a smaller `size`."
+    )

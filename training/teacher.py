@@ -1,0 +1,72 @@
+"""A teacher: another network, which knows the birds already, for the Learner to learn from."""
+
+import os
+
+import timm
+import torch
+from fastai.vision.all import Learner, Normalize
+from torch import nn
+
+from .baseline import probe
+from .learner import features, pretrained
+
+
+class TeacherNet(nn.Module):
+    """A frozen body and a linear probe, asked with photos as the Learner's own body gets them.
+
+    Takes photos [n, 3, S, S] normalised by the Learner's `norm`, gives logits [n, C].
+    """
+
+    def __init__(self, body: nn.Module, norm: Normalize, mean: tuple, std: tuple):
+        super().__init__()
+        self.body, self.head = body, nn.Identity()
+        # from the Learner's normalisation to the teacher's in one step
+        mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (mean, std))
+        own_mean, own_std = norm.mean.cpu(), norm.std.cpu()
+        self.register_buffer("scale", own_std / std)
+        self.register_buffer("shift", (own_mean - mean) / std)
+        self.requires_grad_(False)
+
+    def forward(self, photos: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        photos = photos.as_subclass(torch.Tensor) * self.scale + self.shift
+        return self.head(self.body(photos.contiguous(memory_format=torch.channels_last)))
+
+
+def teacher(
+    learn: Learner,
+    arch: str,
+    weights: str = "pretrained",
+    mean: tuple | None = None,
+    std: tuple | None = None,
+    **options,
+) -> tuple[TeacherNet, float]:
+    """Make a teacher of a timm body; a linear probe on the photos of `train` is its head.
+
+    FIELDMARK_TEACHER overrides `weights`. `mean` and `std` are by channel, the architecture's own
+    unless given; `options` go to timm. Returns the teacher and its accuracy on `tune`.
+    Raises WeightsError where the weights can't be had.
+    """
+    weights = wanted_teacher(weights=weights)
+    config = timm.get_pretrained_cfg(arch)
+    body = pretrained(
+        lambda **extra: timm.create_model(arch, num_classes=0, **options, **extra),
+        arch,
+        weights,
+        "FIELDMARK_TEACHER",
+    )
+    body = body.eval().to(learn.dls.device, memory_format=torch.channels_last)
+    norm = next(t for t in learn.dls.valid.after_batch.fs if isinstance(t, Normalize))
+    net = TeacherNet(body, norm, mean or config.mean, std or config.std).to(learn.dls.device)
+    (seen, labels), (asked, truth) = features(learn, net)
+    fitted = probe(seen.numpy(), labels.numpy(), C=0.01)
+    net.head = nn.Linear(*reversed(fitted.weight.shape)).requires_grad_(False)
+    net.head.weight.copy_(torch.from_numpy(fitted.weight))
+    net.head.bias.copy_(torch.from_numpy(fitted.bias))
+    net.head.to(learn.dls.device)
+    return net, fitted.accuracy(asked.numpy(), truth.numpy())["value"]
+
+
+def wanted_teacher(weights: str = "pretrained", **_) -> str:
+    """Return a recipe's `weights` of the teacher, or what FIELDMARK_TEACHER says in their place."""
+    return os.environ.get("FIELDMARK_TEACHER") or weights
