@@ -5,6 +5,8 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from .survey import HASH_SIZE
+
 NEAR = 20  # bits of 256: a copy in other quality, size, light or grey differs by 16 at most
 
 
@@ -21,27 +23,27 @@ def near(survey: pd.DataFrame, distance: int = NEAR) -> pd.DataFrame:
     copies = pd.DataFrame({"one": first, "other": known["path"], "distance": 0})
     hashed = known[first == known["path"]].dropna(subset="hash")
     digits = "".join(hashed["hash"])
-    hashes = np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(len(hashed), -1)
+    hashes = np.frombuffer(bytes.fromhex(digits), np.uint8).reshape(len(hashed), HASH_SIZE**2 // 8)
     bits, paths = np.unpackbits(hashes, axis=1), hashed["path"].to_numpy()
-    bands = distance // 2 + 1
+    bands = max(distance // 2 + 1, 5)  # of 52 bits at most
     found = [copies[first != known["path"]]]
     for band in range(bands):
-        part = bits[:, band::bands].astype(np.int64)  # neighbouring bits tell too much alike
-        values = 1 << np.arange(part.shape[1])
-        keys = part @ values
-        for flipped in (0, *values):
-            a, b = alike(keys, keys ^ flipped)
-            apart = np.bitwise_count(hashes[a] ^ hashes[b]).sum(axis=1)
-            pairs = pd.DataFrame({"one": paths[a], "other": paths[b], "distance": apart})
-            found.append(pairs[apart <= distance])
+        a, b = alike(bits[:, band::bands])  # neighbouring bits tell too much alike
+        apart = np.bitwise_count(hashes[a] ^ hashes[b]).sum(axis=1)
+        pairs = pd.DataFrame({"one": paths[a], "other": paths[b], "distance": apart})
+        found.append(pairs[apart <= distance])
     pairs = pd.concat(found).astype({"distance": int})
     return pairs.drop_duplicates(["one", "other"], ignore_index=True)
 
 
-def alike(keys: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where a key equals another one of the others, as two arrays, the smaller first."""
-    keys, others = (pd.DataFrame({"key": of, "row": np.arange(len(of))}) for of in (keys, others))
-    pairs = keys.merge(others, on="key").query("row_x < row_y")
+def alike(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return all pairs of rows that differ in one bit or none, as two arrays, the smaller first."""
+    values = 1 << np.arange(bits.shape[1], dtype=np.int64)
+    keys = bits @ values
+    flipped = (keys[:, None] ^ np.append(values, 0)).ravel()
+    rows = pd.DataFrame({"key": keys, "row": np.arange(len(keys))})
+    others = pd.DataFrame({"key": flipped, "row": np.arange(len(flipped)) // (len(values) + 1)})
+    pairs = rows.merge(others, on="key").query("row_x < row_y")
     return pairs["row_x"].to_numpy(), pairs["row_y"].to_numpy()
 
 

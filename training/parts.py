@@ -47,10 +47,11 @@ def split(
     return photos.assign(split=parts)
 
 
-def enough(photos: pd.DataFrame, fewest: int = FEWEST) -> None:
-    """Raise PhotosError where a class has fewer photos to train with than that."""
-    counts = photos["label"].where(photos["split"] == "train").value_counts()
-    counts = counts.reindex(photos["label"].dropna().unique(), fill_value=0)
+def enough(photos: pd.DataFrame, fewest: int = FEWEST, labels: pd.Series | None = None) -> None:
+    """Raise PhotosError where a class has fewer photos to train with; `labels` may name more."""
+    counts = photos["label"][photos["split"] == "train"].value_counts()
+    wanted = photos["label"] if labels is None else labels
+    counts = counts.reindex(wanted.dropna().unique(), fill_value=0)
     if (counts < fewest).any():
         few = ", ".join(f"{label} ({n})" for label, n in counts[counts < fewest].items())
         raise PhotosError(

@@ -24,7 +24,9 @@ def checked(
     bad = survey["problem"].notna()
     trouble = [told(survey[bad], survey["problem"], "left out")]
     photos = survey[~bad]
-    photos = photos.assign(group=together(photos, near(photos, distance)))
+    pairs = near(photos, distance)
+    same = together(photos.drop(columns="group", errors="ignore"), pairs)
+    photos = photos.assign(same=same, group=together(photos, pairs))
     trouble.append(across(photos, allow_duplicates))
 
     taught = photos[photos["split"] == "train"]
@@ -36,31 +38,32 @@ def checked(
     trouble.append(told(taught[extra], said, "left out"))
 
     taught = taught[~(doubtful | extra)]
-    alike = taught[taught["group"].duplicated(keep=False)].groupby("group")
-    group = alike["path"].transform("first")
-    said = "much like " + group
-    said += (alike["label"].transform("nunique") > 1).map({True: ", of another label", False: ""})
-    others = taught.loc[group.index[group != taught["path"].reindex(group.index)]]
-    trouble.append(told(others, said, "kept in one part with it"))
+    alike = taught[taught["same"].duplicated(keep=False)]
+    mixed = alike.groupby("same")["label"].transform("nunique") > 1
+    first = alike.groupby("same")["path"].transform("first")
+    said = "much like " + first + mixed.map({True: ", of another label", False: ""})
+    trouble.append(told(alike[first != alike["path"]], said, "kept in one part with it"))
 
-    photos = photos[(photos["split"] != "train") | photos.index.isin(taught.index)]
-    photos = photos.assign(group=group.reindex(photos.index)).drop(columns=LOOK)
-    enough(photos, fewest)
+    grouped = taught[taught["group"].duplicated(keep=False)]
+    group = grouped.groupby("group")["path"].transform("first").reindex(photos.index)
+    stay = (photos["split"] != "train") | photos.index.isin(taught.index)
+    photos = photos.assign(group=group)[stay].drop(columns=[*LOOK, "same"])
+    enough(photos, fewest, survey["label"])
     return photos.reset_index(drop=True), pd.concat(trouble, ignore_index=True)
 
 
 def across(photos: pd.DataFrame, allowed: bool) -> pd.DataFrame:
     """List the photos that are in several splits; raise PhotosError unless that is allowed."""
-    groups = photos.groupby("group")
-    shared = photos[groups["split"].transform("nunique") > 1]
-    found = [" = ".join(paths) for _, paths in shared.groupby("group")["path"]]
+    shared = photos[photos.groupby("same")["split"].transform("nunique") > 1]
+    found = {same: " = ".join(paths) for same, paths in shared.groupby("same")["path"]}
     if found and not allowed:
         raise PhotosError(
-            f"{len(found)} photos are in more than one split, so that what judges has taught: "
-            f"{'; '.join(found[:3])}{' ...' if len(found) > 3 else ''}. Take them out of one, or "
-            "set `allow_duplicates: true` and trust the figures less."
+            f"What judges has taught: the same photo is in several splits, {len(found)} times: "
+            f"{'; '.join([*found.values()][:3])}{' ...' if len(found) > 3 else ''}. Take it out of "
+            "one, or set `allow_duplicates: true` and trust the figures less."
         )
-    return told(shared, "also in another split: " + groups["path"].transform(" = ".join), "allowed")
+    said = [f"in another split too: {found[same]}" for same in shared["same"]]
+    return told(shared, pd.Series(said, shared.index, dtype=object), "allowed")
 
 
 def told(photos: pd.DataFrame, trouble: pd.Series | str, done: str) -> pd.DataFrame:
