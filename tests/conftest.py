@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from birds import drawn
 from export.publish import publish
-from training import data, learner, photos
+from training import data, learner, parts, photos, sources
 
 ROOT = Path(__file__).parents[1]
 KEPT = ("FIELDMARK_CHROMIUM", "FIELDMARK_SHOTS")
@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def table(folder):
-    return photos.split(photos.table(folder), 0.2, 0.2, seed=1)
+    return parts.split(sources.table(folder), 0.2, 0.2, seed=1)
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,9 @@ from export import model_file, publish, ship
 from export.card import labels, share
 from export.gate import GateError, gate
 from export.graph import ExportError, Graph
+from tests import trees
 from tests.conftest import ARCH, FACTS, ROOT, SIZE
-from training import rebuild
+from training import data, learner, parts, rebuild, sources
 
 
 @pytest.fixture
@@ -250,6 +251,29 @@ def test_a_rebuild_sees_that_photos_are_prepared_otherwise(copy, monkeypatch, ca
     monkeypatch.setattr(sys, "argv", ["rebuild", "--prepare-anew", str(copy)])
     assert rebuild.main() == 0
     assert Classifier(copy / "birds.onnx").card["preparation"]["filter"] == "bilinear"
+
+
+def test_a_run_on_crops_is_rebuilt_from_crops(settings, weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = {"photos": str(trees.cub(tmp_path / "cub", 8, 2)), "crop_to_box": True}
+    folder, found = sources.source(recipe)
+    found = parts.split(found)
+    dls = data.dataloaders(found, folder, **settings, batch_size=8)
+    publish.publish(
+        learner.learner(dls, ARCH, str(weights)),
+        found,
+        folder,
+        SIZE,
+        FACTS | {"recipe": recipe},
+        tmp_path / "run",
+    )
+    made = Classifier(tmp_path / "run" / "birds.onnx").card
+    shutil.rmtree(tmp_path / "runs")  # the crops
+    monkeypatch.setattr(sys, "argv", ["rebuild", str(tmp_path / "run")])
+    assert rebuild.main() == 0
+    again = Classifier(tmp_path / "run" / "birds.onnx").card
+    assert again["data"] == made["data"]
+    assert again["data"]["photos"] == {"train": 36, "tune": 6, "calibrate": 6, "test": 12}
 
 
 def test_a_rebuild_without_its_photos_says_where_to_put_them(copy, monkeypatch, tmp_path, capsys):

@@ -16,7 +16,8 @@ from export.publish import publish
 
 from .data import dataloaders
 from .learner import learner
-from .photos import PhotosError, folder
+from .photos import PhotosError
+from .sources import source
 
 KEPT = (
     "name",
@@ -44,18 +45,18 @@ def rebuild(out: Path, prepare_anew: bool = False) -> dict:
     if not prepare_anew:
         check_preparation(card["preparation"])
     photos = pd.read_csv(out / "split.csv", dtype=str)
-    source = folder(card["recipe"]["photos"])
-    missing = [path for path in photos["path"] if not (source / path).is_file()]
+    folder, _ = source(card["recipe"])
+    missing = [path for path in photos["path"] if not (folder / path).is_file()]
     if missing:
         raise PhotosError(
             f"The gate needs the photos of the split, and {len(missing)} of them, like "
-            f"{missing[0]}, are not in {source}. Set FIELDMARK_PHOTOS to the folder that has them."
+            f"{missing[0]}, are not in {folder}. Set FIELDMARK_PHOTOS to the folder that has them."
         )
-    dls = dataloaders(photos, source, size, mean, std)
+    dls = dataloaders(photos, folder, size, mean, std)
     learn = learner(dls, card["architecture"], "random")
     learn.model.load_state_dict(load_file(weights))
     facts = {key: card[key] for key in KEPT}
-    return publish(learn, photos, source, size, facts, out)
+    return publish(learn, photos, folder, size, facts, out)
 
 
 def check_preparation(recorded: dict) -> None:
