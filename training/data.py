@@ -1,5 +1,7 @@
 """DataLoaders whose validation photos are prepared by the very code that serves."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +18,7 @@ from fastai.vision.all import (
     PILImage,
     RandomResizedCrop,
     RandTransform,
+    TfmdDL,
     TransformBlock,
     aug_transforms,
 )
@@ -72,6 +75,17 @@ def settings(arch: str, size: int = 0) -> dict:
     config = timm.get_pretrained_cfg(arch)
     shape = config.test_input_size or config.input_size
     return {"size": size or shape[-1], "mean": config.mean, "std": config.std}
+
+
+@contextmanager
+def as_in_training(dls: DataLoaders, loader: TfmdDL) -> Iterator[TfmdDL]:
+    """Show a loader's photos in their order, but cropped, turned and lit at random.
+
+    Cropping is an item's transform and obeys the dataset; the rest is the train loader's alone.
+    """
+    shown = loader.new(after_batch=dls.train.after_batch)
+    with shown.dataset.set_split_idx(0):
+        yield shown
 
 
 def dataloaders(

@@ -1,0 +1,88 @@
+"""What a run must beat: the commonest class, and a linear probe on frozen features."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from export.card import share
+
+
+def majority(train_labels: pd.Series, labels: pd.Series) -> dict:
+    """Return the share of `labels` that always answering the commonest training label gets right.
+
+    Of several commonest ones the first by name answers.
+    """
+    answer = train_labels.mode()[0]
+    return share(int((labels == answer).sum()), len(labels))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A logistic regression on pooled features, standardised by `mean` and `scale`, each [D].
+
+    `standard_weight` [C, D] and `standard_bias` [C] apply to standardised features, `weight` and
+    `bias` to features as they are.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    standard_weight: np.ndarray
+    standard_bias: np.ndarray
+
+    @property
+    def weight(self) -> np.ndarray:
+        """Return the weights for features as they are, [C, D]."""
+        return self.standard_weight / self.scale
+
+    @property
+    def bias(self) -> np.ndarray:
+        """Return the bias for features as they are, [C]."""
+        return self.standard_bias - self.weight @ self.mean
+
+    def accuracy(self, features: np.ndarray, labels: np.ndarray) -> dict:
+        """Return the share of right answers with its 95 % interval; features [n, D], labels [n]."""
+        answers = (features @ self.weight.T + self.bias).argmax(1)
+        return share(int((answers == labels).sum()), len(labels))
+
+    def start(self, head: nn.Module) -> None:
+        """Put the probe into a head of batch norm and a linear layer, which then answers as it.
+
+        The batch norm does the standardising, so that in training, when it goes by the batch's
+        own statistics, the linear layer sees what it was fitted to. fastai's linear layer has no
+        bias of its own; then the batch norm's does, up to a constant that softmax does not see.
+        """
+        norm = next(layer for layer in head.modules() if isinstance(layer, nn.BatchNorm1d))
+        linear = next(layer for layer in head.modules() if isinstance(layer, nn.Linear))
+        centred = self.standard_bias - self.standard_bias.mean()
+        shift = np.linalg.pinv(self.standard_weight, rcond=1e-5) @ centred
+        values = {
+            norm.running_mean: self.mean,
+            norm.running_var: self.scale**2 - norm.eps,
+            norm.weight: np.ones_like(self.scale),
+            norm.bias: shift,
+            linear.weight: self.standard_weight,
+        }
+        if linear.bias is not None:
+            values |= {norm.bias: np.zeros_like(shift), linear.bias: self.standard_bias}
+        with torch.no_grad():
+            for tensor, value in values.items():
+                tensor.copy_(torch.from_numpy(value))
+
+
+def probe(features: np.ndarray, labels: np.ndarray, C: float = 0.1) -> Probe:
+    """Fit a multinomial logistic regression to features [n, D] and labels [n] of 0 to C - 1.
+
+    `C` is scikit-learn's: the smaller, the more the weights are held back. On the features of
+    EfficientNetV2-B0 and 100 species anything from 0.01 to 1 does within half a point.
+    """
+    scaler = StandardScaler().fit(features)
+    fitted = LogisticRegression(C=C, max_iter=1000).fit(scaler.transform(features), labels)
+    weight, bias = fitted.coef_, fitted.intercept_
+    if len(weight) == 1:  # of two classes scikit-learn only keeps the odds of the second
+        weight, bias = (np.concatenate([-value, value]) / 2 for value in (weight, bias))
+    return Probe(scaler.mean_, scaler.scale_, weight, bias)
