@@ -92,7 +92,7 @@ def metrics(answers: Answers, draws: int = DRAWS, seed: int = 0) -> dict[str, di
     """Measure accuracy, top-5 accuracy, and macro precision, recall and F1.
 
     Each has its value, the number of photos, a 95 % interval and its method: a bootstrap of
-    `draws` draws of that many photos, its percentiles moved by what the draws lie beside the value
+    at least `draws` draws of that many photos, its percentiles moved by what the draws lie beside the value
     on average. (With few photos a class a draw's macro F1 and precision lie below those of all.)
     Where every photo is right, or every one wrong, a bootstrap has nothing to vary, and the
     interval is Wilson's for as many photos.
@@ -102,9 +102,15 @@ def metrics(answers: Answers, draws: int = DRAWS, seed: int = 0) -> dict[str, di
     value = measured(kinds, counts[None], len(answers.vocab))
     # to draw n photos with replacement is to draw how many there are of each kind of answer
     n = int(counts.sum())
-    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=draws)
-    spread = measured(kinds, drawn, len(answers.vocab))
-    return {name: estimate(float(value[name][0]), spread[name], n) for name in value}
+    chance, blocks = np.random.default_rng(seed), -(-draws // 100)  # not all in memory at once
+    spread = [
+        measured(kinds, chance.multinomial(n, counts / n, size=100), len(answers.vocab))
+        for _ in range(blocks)
+    ]
+    return {
+        name: estimate(float(value[name][0]), np.concatenate([each[name] for each in spread]), n)
+        for name in value
+    }
 
 
 def measured(kinds: np.ndarray, counts: np.ndarray, classes: int) -> dict[str, np.ndarray]:

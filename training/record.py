@@ -65,7 +65,7 @@ def environment() -> dict:
         "gpu": [torch.cuda.get_device_name(gpu) for gpu in gpus],
         "cuda": torch.version.cuda if gpus else None,
         "commit": commit(),
-        "packages": dict(sorted((each.name.lower(), each.version) for each in distributions())),
+        "packages": dict(sorted((d.name.lower(), d.version) for d in distributions() if d.name)),
     }
 
 
