@@ -91,9 +91,9 @@ def probabilities(logits: torch.Tensor) -> torch.Tensor:
 def metrics(answers: Answers, draws: int = DRAWS, seed: int = 0) -> dict[str, dict]:
     """Measure accuracy, top-5 accuracy, and macro precision, recall and F1.
 
-    Each has its value, the number of photos, a 95 % interval and its method: a bootstrap of
-    at least `draws` draws of that many photos, its percentiles moved by what the draws lie beside the value
-    on average. (With few photos a class a draw's macro F1 and precision lie below those of all.)
+    Each has its value, the number of photos, a 95 % interval and its method: a bootstrap of at
+    least `draws` draws of that many photos, its percentiles moved by what the draws lie beside
+    the value on average. (With few photos a class a draw's macro F1 and precision lie below it.)
     Where every photo is right, or every one wrong, a bootstrap has nothing to vary, and the
     interval is Wilson's for as many photos.
     """
