@@ -1,6 +1,7 @@
 """Figures of photos and training in numbers. Each is a Figure, which its cell shows as its value.
 
-They are made without pyplot, so nothing stays open and nothing is shown twice.
+They are made without pyplot, so nothing stays open and nothing is shown twice. The notebook says
+`%matplotlib inline`, or a Figure is only named there.
 """
 
 from pathlib import Path
