@@ -6,12 +6,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+import torchinfo
 from fastai.vision.all import Normalize, Pipeline, TensorImage
 from torch import nn
 
 from birds import drawn, photo
 from tests.conftest import ARCH, SIZE
-from training import data, judge
+from training import data
 from training.data import augmented
 from training.learner import WeightsError, features, head_learner, rates, weights_file
 from training.photos import PhotosError
@@ -212,12 +213,12 @@ def test_size_mean_and_std_follow_from_the_architecture():
     assert data.settings(ARCH, 48)["size"] == 48
 
 
-def test_judging_counts_what_was_right_and_what_was_confused(new_learner, table):
+def test_a_summary_names_body_and_head_and_moves_nothing(new_learner):
     learn = new_learner()
-    judged = judge.interpret(learn, table, "calibrate")
-    accuracy = judge.accuracy(judged)
-    wrong = judge.confused(judged, 100)["times"].sum()
-    assert accuracy["n"] == (table["split"] == "calibrate").sum()
-    assert accuracy["value"] == pytest.approx(1 - wrong / accuracy["n"], abs=1e-3)
-    low, high = accuracy["interval"]
-    assert low < accuracy["value"] < high
+    learn.model.train()
+    before = snapshot(learn.model)
+    told = str(torchinfo.summary(learn.model, (1, 3, SIZE, SIZE), depth=3, verbose=0))
+    assert "TimmBody" in told
+    assert f"Total params: {sum(p.numel() for p in learn.model.parameters()):,}" in told
+    assert moved(before, learn.model) == []
+    assert learn.model.training

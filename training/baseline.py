@@ -58,9 +58,8 @@ class Probe:
         """
         norm = next(layer for layer in head.modules() if isinstance(layer, nn.BatchNorm1d))
         linear = next(layer for layer in head.modules() if isinstance(layer, nn.Linear))
-        shift = np.linalg.pinv(self.standard_weight) @ (
-            self.standard_bias - self.standard_bias.mean()
-        )
+        centred = self.standard_bias - self.standard_bias.mean()
+        shift = np.linalg.pinv(self.standard_weight, rcond=1e-5) @ centred
         values = {
             norm.running_mean: self.mean,
             norm.running_var: self.scale**2 - norm.eps,

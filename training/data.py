@@ -1,6 +1,8 @@
 """DataLoaders whose validation photos are prepared by the very code that serves."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +22,7 @@ from fastai.vision.all import (
     RandTransform,
     Saturation,
     TensorImage,
+    TfmdDL,
     Transform,
     TransformBlock,
     aug_transforms,
@@ -78,6 +81,17 @@ def settings(arch: str, size: int = 0) -> dict:
     config = timm.get_pretrained_cfg(arch)
     shape = config.test_input_size or config.input_size
     return {"size": size or shape[-1], "mean": config.mean, "std": config.std}
+
+
+@contextmanager
+def as_in_training(dls: DataLoaders, loader: TfmdDL) -> Iterator[TfmdDL]:
+    """Show a loader's photos in their order, but cropped, turned and lit at random.
+
+    Cropping is an item's transform and obeys the dataset; the rest is the train loader's alone.
+    """
+    shown = loader.new(after_batch=dls.train.after_batch)
+    with shown.dataset.set_split_idx(0):
+        yield shown
 
 
 def dataloaders(

@@ -1,0 +1,74 @@
+"""A probe answers as the scikit-learn model it was fitted by, folded or in a Learner's head."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from training import baseline
+
+
+def made(classes: int):
+    """Make features of very different scales, one of them always the same, and labels."""
+    features, labels = make_classification(
+        300, 20, n_informative=8, n_classes=classes, random_state=0
+    )
+    features = features * np.geomspace(0.01, 100, 20) + 5
+    features[:, 3] = 7
+    return features.astype("float32"), labels
+
+
+def test_the_majority_is_the_share_of_the_commonest_training_label():
+    taught = pd.Series(["wren"] * 3 + ["jay"] * 2)
+    found = baseline.majority(taught, pd.Series(["jay", "jay", "jay", "wren"]))
+    assert found["value"] == 0.25
+    assert found["n"] == 4
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_folded_weights_give_scikit_learns_probabilities(classes):
+    features, labels = made(classes)
+    probe = baseline.probe(features, labels, C=0.1)
+    oracle = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    oracle.fit(features, labels)
+    logits = torch.from_numpy(features @ probe.weight.T + probe.bias)
+    assert probe.weight.shape == (classes, 20)
+    assert logits.softmax(1).numpy() == pytest.approx(oracle.predict_proba(features), abs=1e-4)
+
+
+def test_the_accuracy_is_that_of_photos_it_never_saw():
+    features, labels = made(4)
+    probe = baseline.probe(features[:200], labels[:200])
+    found = probe.accuracy(features[200:], labels[200:])
+    oracle = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    oracle.fit(features[:200], labels[:200])
+    assert found["value"] == pytest.approx(oracle.score(features[200:], labels[200:]))
+    assert found["n"] == 100
+
+
+def test_a_smaller_c_holds_the_weights_back():
+    features, labels = made(4)
+    loose, tight = (abs(baseline.probe(features, labels, C).weight).sum() for C in (1, 0.001))
+    assert tight < loose / 2
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_head_started_from_a_probe_answers_as_the_probe(new_learner, bias):
+    learn = new_learner()
+    if bias:
+        learn.model[1][-1] = nn.Linear(256, 6)
+    chance = np.random.default_rng(0)
+    scales = np.geomspace(0.1, 10, learn.model[1][2].num_features)
+    features = (chance.normal(size=(60, len(scales))) * scales).astype("float32")
+    probe = baseline.probe(features, np.repeat(range(6), [2, 4, 8, 12, 16, 18]))
+    assert abs(probe.bias).max() > 0.1
+    probe.start(learn.model[1])
+    with torch.no_grad():
+        logits = learn.model[1].eval()(torch.from_numpy(features)[:, :, None, None])
+    expected = torch.from_numpy(features @ probe.weight.T + probe.bias)
+    assert logits.softmax(1).numpy() == pytest.approx(expected.softmax(1).numpy(), abs=1e-4)

@@ -1,0 +1,102 @@
+"""What a run leaves behind beside its model: where, how and how well it learned."""
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import distributions
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.vision.all import Callback, Learner
+
+from .judge import Answers
+
+
+class KeepRates(Callback):
+    """Keep the learning rate of every parameter group at every step, [steps, groups] in `kept`.
+
+    fastai's Recorder keeps the last group's alone.
+    """
+
+    run_valid = False
+
+    def __init__(self):
+        self.kept = []
+
+    def before_train(self):
+        """Forget an earlier fit, but not for `get_preds`, which fastai makes look like a fit."""
+        if self.epoch == 0:
+            self.kept = []
+
+    def after_batch(self):
+        """Note the rates of one step."""
+        self.kept.append([group["lr"] for group in self.opt.hypers])
+
+
+def history(learn: Learner, stage: str) -> pd.DataFrame:
+    """List what fastai's Recorder kept of the fit: a row an epoch, named after its `stage`.
+
+    Take it right after the fit: the Recorder forgets as soon as the Learner answers anything.
+    """
+    recorder = learn.recorder
+    columns = [name for name in recorder.metric_names if name not in ("epoch", "time")]
+    found = pd.DataFrame(
+        np.array(recorder.values, float).reshape(-1, len(columns)), columns=columns
+    )
+    found.insert(0, "epoch", range(1, len(found) + 1))
+    found.insert(1, "stage", stage)
+    return found
+
+
+def environment() -> dict:
+    """Tell with what a model was made: system, processors, Python, packages, and our own commit.
+
+    Nothing in it tells whose machine it was.
+    """
+    gpus = range(torch.cuda.device_count())
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": processor(),
+        "cores": os.cpu_count(),
+        "gpu": [torch.cuda.get_device_name(gpu) for gpu in gpus],
+        "cuda": torch.version.cuda if gpus else None,
+        "commit": commit(),
+        "packages": dict(sorted((d.name.lower(), d.version) for d in distributions() if d.name)),
+    }
+
+
+def processor() -> str:
+    """Name the processor; Linux tells its name in a file only."""
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def commit() -> str | None:
+    """Return the commit of this code, with `+ changes` if any file differs; None without git."""
+    told = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty= + changes"]
+    home = Path(__file__).parent
+    try:
+        done = subprocess.run(told, cwd=home, capture_output=True, text=True, timeout=60)  # noqa: S603
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def write(
+    out: Path, history: pd.DataFrame, answers: Answers, metrics: dict, classes: pd.DataFrame
+) -> None:
+    """Write history.csv, answers.csv, per_class.csv, metrics.json and environment.json."""
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    tables = {"history": history, "answers": answers.table, "per_class": classes}
+    for name, table in tables.items():
+        table.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
+    for name, facts in {"metrics": metrics, "environment": environment()}.items():
+        text = json.dumps(facts, indent=2, ensure_ascii=False)
+        (out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
