@@ -37,7 +37,7 @@ def publish(
     judged = {
         part: {path: (folder / path).read_bytes() for path in table["path"]}
         for part, table in photos.groupby("split")
-        if part != "train"
+        if part in ("tune", "calibrate")
     }
     measured = measure(learn, judged["calibrate"], photos)
     model_file.round_to_half(learn.model)

@@ -9,7 +9,15 @@ from torch.nn import functional
 
 from training.callbacks import ProgressiveResizing, SeedEpochs, Teacher, WeightAverage
 from training.checkpoint import Run
-from training.fit import FitError, accumulation, fit, mixing, out_of_memory, planned, precision
+from training.fit import (
+    FitError,
+    accumulation,
+    fit,
+    mixed_precision,
+    mixing,
+    out_of_memory,
+    planned,
+)
 from training.learner import rates
 
 
@@ -81,10 +89,11 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(new_learner, quiet
         quiet_fit(stopped, 4, folder="stopped", cbs=[PowerCut(1)], **options)
     resumed = new_learner()
     found = quiet_fit(resumed, 4, folder="stopped", **options)
-    assert found.history["epoch"].tolist() == [0, 1, 2, 3]
+    assert found.history["epoch"].tolist() == [1, 2, 3, 4]
     figures = ["train_loss", "valid_loss", "accuracy"]
     pd.testing.assert_frame_equal(found.history[figures], expected.history[figures])
-    assert found.state["lrs"] == pytest.approx(expected.state["lrs"])
+    assert found.rates == pytest.approx(expected.rates)
+    assert found.rates.shape == (4 * len(whole.dls.train), len(whole.opt.hypers))
     assert same(state(resumed), state(whole))
 
 
@@ -294,14 +303,14 @@ def test_batch_norm_keeps_still_or_learns_as_asked(new_learner, quiet_fit):
 
 
 def test_precision_is_what_the_device_has(monkeypatch):
-    assert precision("float32") == []
+    assert mixed_precision("float32") == []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert precision("auto") == []
+    assert mixed_precision("auto") == []
     with pytest.raises(FitError, match="NVIDIA"):
-        precision("bfloat16")
+        mixed_precision("bfloat16")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert precision("auto")[0].amp_mode.value == "bf16"
+    assert mixed_precision("auto")[0].amp_mode.value == "bf16"
 
 
 def test_memory_that_runs_out_names_the_batch_size_to_try(new_learner, quiet_fit):

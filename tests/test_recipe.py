@@ -2,17 +2,24 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
+import time
 
 import nbformat
+import pandas as pd
+import psutil
 import pytest
+import torch
 import yaml
 from nbclient import NotebookClient
 
 from birds.classifier import Classifier
+from export.publish import FILES, REPORT
+from tests import trees
 from tests.conftest import ARCH, ROOT
-from training import photos, recipe
+from training import photos, recipe, record
 from training.recipe import RecipeError
 
 
@@ -116,9 +123,12 @@ def test_the_notebook_runs_and_leaves_a_model_that_serves(trained):
     assert len(classifier.card["weights"]["sha256"]) == 64
     assert classifier.card["recipe"]["epochs"] == 1
     files = {path.name for path in trained.iterdir()}
-    assert files == {
-        *("birds.onnx", "birds.safetensors", "split.csv", "gate.csv", "recipe.yaml", "train.ipynb"),
-    }
+    assert files == {"train.ipynb", "trouble.csv", "figures", "checkpoints", REPORT, *FILES} | set(
+        record.FILES
+    )
+    history = pd.read_csv(trained / "history.csv")
+    assert history["stage"].tolist() == ["frozen", "fine-tuning"]
+    assert len(list((trained / "figures").glob("*.png"))) == 9
 
 
 def test_the_run_notebook_tells_the_story(trained):
@@ -131,7 +141,86 @@ def test_the_run_notebook_tells_the_story(trained):
         for cell in notebook.cells
         for output in cell.get("outputs", [])
     )
-    assert pictures >= 5  # two batches, lr_find, the losses, the top losses
+    assert pictures == 10  # the figures, and that of lr_find
+
+
+def keys(weights, **more) -> dict:
+    """Return a small recipe: tiny photos, one epoch of each stage."""
+    small = {"arch": ARCH, "weights": str(weights), "size": 32, "batch_size": 16}
+    return small | {"frozen_epochs": 1, "epochs": 1} | more
+
+
+@pytest.mark.parametrize(
+    ("tree", "more", "test"),
+    [
+        (trees.birds_400, {"test_name": "hand-picked"}, "hand-picked"),
+        (trees.cub, {"crop_to_box": True, "mixup": 0.4, "average": 0.9}, "test"),
+        (trees.nabirds, {"optimizer": "sgd", "schedule": "flat cosine", "views": 1}, "test"),
+        (trees.competition, {"teacher": {"arch": ARCH}, "accumulate": 2}, None),
+    ],
+    ids=["birds-400", "cub", "nabirds", "competition"],
+)
+def test_the_notebook_runs_on_every_kind_of_source(tmp_path, weights, tree, more, test):
+    if "teacher" in more:
+        more["teacher"]["weights"] = str(weights)
+    path = write(tmp_path, **keys(weights, photos=str(tree(tmp_path / "tree")), **more))
+    path = path.rename(tmp_path / f"test-{tree.__name__}.yaml")
+    done = train(path)
+    assert done.returncode == 0, done.stderr
+    out = ROOT / "runs" / path.stem
+    card = Classifier(out / "birds.onnx").card
+    parts = pd.read_csv(out / "split.csv")["split"].value_counts()
+    assert set(parts.index) == {"train", "tune", "calibrate", test or "unlabelled"}
+    if test:
+        assert card["tests"][test]["accuracy"]["n"] == parts[test]
+        assert f"{test}: " in done.stdout
+    else:
+        sent = pd.read_csv(out / "competition.csv")
+        assert list(sent.columns) == ["path", "class"]
+        assert len(sent) == parts["unlabelled"]
+        assert card["teacher"]["architecture"] == ARCH
+
+
+def test_a_duplicate_across_splits_is_refused_by_the_notebook(tmp_path, weights):
+    tree = trees.birds_400(tmp_path / "tree")
+    planted = next((tree / "test").glob("*/*.jpg"))
+    copy = tree / "train" / planted.parent.name / "copy.jpg"
+    copy.write_bytes(planted.read_bytes())
+    done = train(write(tmp_path, **keys(weights, photos=str(tree))))
+    assert done.returncode == 2
+    assert "What judges has taught" in done.stderr
+    assert f"test/{planted.parent.name}/{planted.name}" in done.stderr
+
+
+def test_a_run_that_is_killed_goes_on_from_its_last_epoch(tmp_path, weights):
+    at = random.randint(1, 4)  # noqa: S311  no secret, and one of five
+    folder = photos.draw(tmp_path / "birds", count=15)
+    path = write(tmp_path, **keys(weights, photos=str(folder), epochs=5))
+    path = path.rename(tmp_path / "test-killed.yaml")
+    checkpoint = ROOT / "runs/test-killed/checkpoints/fine-tuning.pt"
+    checkpoint.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "training.recipe", str(path)]
+    running = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while running.is_running() and epoch_of(checkpoint) < at:
+        time.sleep(0.02)
+    for process in [*running.children(recursive=True), running]:
+        process.kill()
+    running.wait()
+    kept = torch.load(checkpoint, weights_only=True)["history"]
+    assert at <= len(kept) < 5
+    done = train(path)
+    assert done.returncode == 0, done.stderr
+    assert f"goes on from there: fine-tuning, epoch {len(kept)}" in done.stdout
+    history = pd.read_csv(ROOT / "runs/test-killed/history.csv").query("stage == 'fine-tuning'")
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
+    before = pd.DataFrame(kept)[["train_loss", "seconds"]]
+    assert history[["train_loss", "seconds"]].head(len(kept)).to_numpy() == pytest.approx(
+        before.to_numpy(), rel=1e-4
+    )
+
+
+def epoch_of(checkpoint) -> int:
+    return torch.load(checkpoint, weights_only=True)["epoch"] if checkpoint.is_file() else 0
 
 
 def test_run_all_in_jupyter_learns_the_drawn_birds():

@@ -11,7 +11,7 @@ from training.recipe import checked
 
 def test_a_teacher_gets_its_own_normalisation(new_learner, weights, settings):
     learn = new_learner()
-    net, _ = teachers.teacher(learn, ARCH, str(weights), mean=(0.5,) * 3, std=(0.25,) * 3)
+    net, _ = teachers.make_teacher(learn, ARCH, str(weights), mean=(0.5,) * 3, std=(0.25,) * 3)
     photos, _ = learn.dls.valid.one_batch()
     mean, std = (torch.tensor(settings[key]).view(3, 1, 1) for key in ("mean", "std"))
     pixels = photos.as_subclass(torch.Tensor) * std + mean
@@ -26,7 +26,7 @@ def test_a_teacher_gets_its_own_normalisation(new_learner, weights, settings):
 
 def test_a_teacher_has_learned_the_labels_and_is_judged_on_tune(new_learner, weights):
     learn = new_learner()
-    net, right = teachers.teacher(learn, ARCH, str(weights))
+    net, right = teachers.make_teacher(learn, ARCH, str(weights))
     (answers, labels), (asked, truth) = features(learn, net)
     assert (answers.argmax(1) == labels).float().mean() > 0.9
     assert right == round((asked.argmax(1) == truth).float().mean().item(), 4)

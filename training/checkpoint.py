@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from fastai.vision.all import Callback, CancelFitException
@@ -50,6 +51,12 @@ class Run:
         self.waiting.remove(stage)
         return torch.load(self.path(stage), map_location="cpu", weights_only=True)
 
+    @property
+    def reached(self) -> list[str]:
+        """Say how far an interrupted run got in each stage that waits to be taken up."""
+        found = {stage: torch.load(self.path(stage), weights_only=True) for stage in self.waiting}
+        return [f"{stage}, epoch {state['epoch']}" for stage, state in sorted(found.items())]
+
     def path(self, stage: str) -> Path:
         """Return the file of a stage's checkpoint."""
         return self.folder / f"{stage}.pt"
@@ -65,7 +72,7 @@ class Checkpoint(Callback):
 
     def __init__(self, file: Path, patience: int = 0, state: dict | None = None):
         self.file, self.patience = file, patience
-        self.state = state or {"epoch": 0, "history": [], "lrs": [], "best": None, "since": 0}
+        self.state = state or {"epoch": 0, "history": [], "rates": [], "best": None, "since": 0}
 
     @property
     def done(self) -> int:
@@ -79,19 +86,29 @@ class Checkpoint(Callback):
 
     @property
     def history(self) -> pd.DataFrame:
-        """Losses and metrics by epoch."""
+        """Stage, losses, metrics and seconds of each epoch."""
         return pd.DataFrame(self.state["history"])
+
+    @property
+    def rates(self) -> np.ndarray:
+        """The learning rate of every parameter group at every step, [steps, groups]."""
+        return np.array(self.state["rates"])
 
     def before_fit(self):
         """Note how many epochs an earlier run had done, and go on with its smoothed loss."""
-        self.earlier, self.steps = self.done, len(self.state["lrs"])
+        self.earlier = self.done
         if self.done:
             self.recorder.smooth_loss.count, value = self.state["smooth"]
             self.recorder.smooth_loss.val = torch.tensor(value)
 
     def before_epoch(self):
         """Start the clock."""
-        self.began = time.monotonic()
+        self.began, self.used = time.monotonic(), []
+
+    def after_batch(self):
+        """Note the rates of a step; fastai's Recorder only keeps the last group's."""
+        if self.training:
+            self.used.append([float(group["lr"]) for group in self.opt.hypers])
 
     def after_epoch(self):
         """Judge the epoch and write everything down at once."""
@@ -101,10 +118,11 @@ class Checkpoint(Callback):
         average = self.average()
         kept = (average.module if average else self.model).state_dict()
         better = self.state["best"] is None or row["accuracy"] > self.state["best"]
+        place = {"stage": self.file.stem, "epoch": self.earlier + self.epoch + 1}
         self.state |= {
-            "epoch": self.earlier + self.epoch + 1,
-            "history": [*self.state["history"], {"epoch": self.earlier + self.epoch} | row],
-            "lrs": self.state["lrs"][: self.steps] + [float(rate) for rate in self.recorder.lrs],
+            "epoch": place["epoch"],
+            "history": [*self.state["history"], place | row],
+            "rates": [*self.state["rates"], *self.used],
             "smooth": (self.recorder.smooth_loss.count, float(self.recorder.smooth_loss.val)),
             "model": self.model.state_dict(),
             "opt": plain(self.opt.state_dict()),

@@ -3,8 +3,18 @@
 from pathlib import Path
 
 import pandas as pd
+from fastai.vision.all import Learner, noop
 
 from .photos import PhotosError
+
+
+def answers(learn: Learner, photos: pd.DataFrame) -> pd.Series:
+    """Let the Learner name the unlabelled photos; the label of each by its path."""
+    asked = photos[photos["split"] == "unlabelled"].reset_index(drop=True)
+    with learn.no_bar(), learn.no_logging():
+        logits, _ = learn.get_preds(dl=learn.dls.test_dl(asked), act=noop)
+    named = [learn.dls.vocab[place] for place in logits.argmax(1)]
+    return pd.Series(named, asked["path"], dtype=object)
 
 
 def write(photos: pd.DataFrame, labels: pd.Series, folder: Path, out: Path) -> pd.DataFrame:

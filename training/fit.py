@@ -115,7 +115,7 @@ def mixing(mixup: float, cutmix: float) -> list[Callback]:
     return [callback(float(alpha)) for callback, alpha in made if alpha]
 
 
-def precision(wanted: str) -> list[Callback]:
+def mixed_precision(wanted: str) -> list[Callback]:
     """Return the callback for mixed precision; `auto` mixes where the device does it well.
 
     Raises FitError where a precision is wanted that the device doesn't have.

@@ -108,7 +108,7 @@ def training(history: pd.DataFrame, rates: dict[str, np.ndarray] | None = None) 
 
     `history` has a row an epoch: `stage`, `train_loss`, `valid_loss` and `accuracy` (of `tune`).
     `rates` holds, for each stage, the rate of every parameter group, [steps] or [steps, groups],
-    the head last; see `record.KeepRates`.
+    the head last; a Checkpoint has both.
     """
     figure, (row,) = panels(12, 3.8, 1, 3 if rates else 2)
     epoch = np.arange(1, len(history) + 1)

@@ -26,6 +26,9 @@ KEPT = (
     "architecture",
     "recipe",
     "weights",
+    "teacher",
+    "baselines",
+    "tests",
     "accuracy_before_rounding",
 )
 
@@ -55,7 +58,7 @@ def rebuild(out: Path, prepare_anew: bool = False) -> dict:
     dls = dataloaders(photos, folder, size, mean, std)
     learn = learner(dls, card["architecture"], "random")
     learn.model.load_state_dict(load_file(weights))
-    facts = {key: card[key] for key in KEPT}
+    facts = {key: card[key] for key in KEPT if key in card}
     return publish(learn, photos, folder, size, facts, out)
 
 

@@ -13,6 +13,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from export.publish import FILES, REPORT
 
+from . import record
 from .fit import OPTIMIZERS, PRECISIONS, SCHEDULES
 from .learner import WeightsError, wanted, weights_file
 from .photos import PhotosError, folder
@@ -31,9 +32,9 @@ RANGES = {
     "closest farthest resize_from": (0.05, 1),
     "light colour erase dropout label_smoothing teacher_share average weight_decay decay": (0, 1),
     "tune_share calibrate_share": (0, 0.9),
-    "batch_size accumulate restarts": (1, 100_000),
+    "batch_size accumulate restarts fewest": (1, 100_000),
     "size": (0, 4096),
-    "seed frozen_epochs epochs frozen_stages patience": (0, 1_000_000),
+    "seed frozen_epochs epochs frozen_stages patience views": (0, 1_000_000),
     "mixup cutmix": (0, 100),
     "frozen_rate rate": (0, 100),
     "rotate": (0, 180),
@@ -125,7 +126,7 @@ def run(path: Path) -> Path:
         weights_file(wanted_teacher(**recipe["teacher"]), "FIELDMARK_TEACHER")
     out = Path("runs") / path.stem
     out.mkdir(parents=True, exist_ok=True)
-    for name in (*FILES, REPORT):  # of an earlier run
+    for name in (*FILES, *record.FILES, REPORT, "trouble.csv", "competition.csv"):  # of earlier
         (out / name).unlink(missing_ok=True)
     recipe["out"] = out.as_posix()
     papermill.execute_notebook(

@@ -7,48 +7,12 @@ import subprocess
 from importlib.metadata import distributions
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
-from fastai.vision.all import Callback, Learner
 
 from .judge import Answers
 
-
-class KeepRates(Callback):
-    """Keep the learning rate of every parameter group at every step, [steps, groups] in `kept`.
-
-    fastai's Recorder keeps the last group's alone.
-    """
-
-    run_valid = False
-
-    def __init__(self):
-        self.kept = []
-
-    def before_train(self):
-        """Forget an earlier fit, but not for `get_preds`, which fastai makes look like a fit."""
-        if self.epoch == 0:
-            self.kept = []
-
-    def after_batch(self):
-        """Note the rates of one step."""
-        self.kept.append([group["lr"] for group in self.opt.hypers])
-
-
-def history(learn: Learner, stage: str) -> pd.DataFrame:
-    """List what fastai's Recorder kept of the fit: a row an epoch, named after its `stage`.
-
-    Take it right after the fit: the Recorder forgets as soon as the Learner answers anything.
-    """
-    recorder = learn.recorder
-    columns = [name for name in recorder.metric_names if name not in ("epoch", "time")]
-    found = pd.DataFrame(
-        np.array(recorder.values, float).reshape(-1, len(columns)), columns=columns
-    )
-    found.insert(0, "epoch", range(1, len(found) + 1))
-    found.insert(1, "stage", stage)
-    return found
+FILES = ("history.csv", "answers.csv", "per_class.csv", "metrics.json", "environment.json")
 
 
 def environment() -> dict:
@@ -91,7 +55,7 @@ def commit() -> str | None:
 def write(
     out: Path, history: pd.DataFrame, answers: Answers, metrics: dict, classes: pd.DataFrame
 ) -> None:
-    """Write history.csv, answers.csv, per_class.csv, metrics.json and environment.json."""
+    """Write FILES into the run."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     tables = {"history": history, "answers": answers.table, "per_class": classes}

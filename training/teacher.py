@@ -8,7 +8,7 @@ from fastai.vision.all import Learner, Normalize
 from torch import nn
 
 from .baseline import probe
-from .learner import features, pretrained
+from .learner import features, pretrained, weights_facts
 
 
 class TeacherNet(nn.Module):
@@ -33,7 +33,7 @@ class TeacherNet(nn.Module):
         return self.head(self.body(photos.contiguous(memory_format=torch.channels_last)))
 
 
-def teacher(
+def make_teacher(
     learn: Learner,
     arch: str,
     weights: str = "pretrained",
@@ -70,3 +70,8 @@ def teacher(
 def wanted_teacher(weights: str = "pretrained", **_) -> str:
     """Return a recipe's `weights` of the teacher, or what FIELDMARK_TEACHER says in their place."""
     return os.environ.get("FIELDMARK_TEACHER") or weights
+
+
+def teacher_facts(arch: str, weights: str = "pretrained", **_) -> dict:
+    """Tell what taught: architecture, and the file of the weights with its SHA-256."""
+    return {"architecture": arch} | weights_facts(wanted_teacher(weights))
