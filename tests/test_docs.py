@@ -9,11 +9,13 @@ from fastapi.testclient import TestClient
 from birds import api, drawn, photo
 from birds.classifier import Classifier
 from birds.problems import PHOTO_PROBLEMS
+from export.publish import FILES, REPORT
 from tests.conftest import ROOT
+from training import recipe, record
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "CHANGELOG.md", "docs/api.md", "docs/deploy.md"]
+DOCUMENTS = ["README.md", "CHANGELOG.md", "docs/api.md", "docs/deploy.md", "docs/training.md"]
 SKIPPED = {".venv", "runs"}
 CODE = ("*.py", "Makefile", "*.ipynb", "Procfile")
 
@@ -32,6 +34,19 @@ def test_every_make_command_in_the_readme_is_a_target():
     named = set(re.findall(r"\bmake ([a-z]+)\b(?=[ `]*(?:#|$|RE|RU|`|\n))", README))
     assert named >= {"app", "test", "train", "export", "publish"}
     assert named <= targets
+
+
+def test_every_parameter_of_the_notebook_is_explained(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+)[`:]", text))
+    assert set(recipe.defaults()) - {"out"} <= named
+
+
+def test_every_file_of_a_run_is_explained():
+    text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    for name in (*FILES, *record.FILES, REPORT):
+        assert f"`{name}`" in text
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
