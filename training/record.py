@@ -12,7 +12,9 @@ import torch
 
 from .judge import Answers
 
-FILES = ("history.csv", "answers.csv", "per_class.csv", "metrics.json", "environment.json")
+TABLES = ("history", "answers", "per_class")
+FACTS = ("metrics", "environment", "card")
+FILES = (*(f"{name}.csv" for name in TABLES), *(f"{name}.json" for name in FACTS))
 
 
 def environment() -> dict:
@@ -55,12 +57,16 @@ def commit() -> str | None:
 def write(
     out: Path, history: pd.DataFrame, answers: Answers, metrics: dict, classes: pd.DataFrame
 ) -> None:
-    """Write FILES into the run."""
+    """Write into the run what is known before there is a model file; all of FILES but the card."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    tables = {"history": history, "answers": answers.table, "per_class": classes}
-    for name, table in tables.items():
+    for name, table in zip(TABLES, (history, answers.table, classes), strict=True):
         table.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
-    for name, facts in {"metrics": metrics, "environment": environment()}.items():
-        text = json.dumps(facts, indent=2, ensure_ascii=False)
-        (out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    write_facts(out, metrics=metrics, environment=environment())
+
+
+def write_facts(out: Path, **facts: dict) -> None:
+    """Write FACTS into the run, each as a file of JSON."""
+    for name, each in facts.items():
+        text = json.dumps(each, indent=2, ensure_ascii=False)
+        (Path(out) / f"{name}.json").write_text(text + "\n", encoding="utf-8")
