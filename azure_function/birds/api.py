@@ -188,5 +188,5 @@ async def is_alive() -> JSONResponse:
     return JSONResponse({"status": "alive", "uptime_seconds": health.uptime()})
 
 
-log.to_stderr()
+log.begin()
 app = create_app(os.environ.get("FIELDMARK_MODEL") or SHIPPED, settings.read())

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+import warnings
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,8 +53,13 @@ class Lines:
             logger.info(json.dumps(line | known))
 
 
-def to_stderr() -> None:
-    """Show the lines where nobody has set up logging; Azure's worker has."""
+def begin() -> None:
+    """Show the lines where nobody has set up logging (Azure's worker has), and hush Pillow.
+
+    Pillow tells at length, in warnings and at debug level, what it finds in a photo's EXIF.
+    """
+    logging.getLogger("PIL").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="PIL")
     logger.setLevel(logging.INFO)
     if not logging.getLogger().handlers and not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)

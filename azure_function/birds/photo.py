@@ -5,13 +5,27 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 HEIC = (b"heic", b"heix", b"mif1")  # the kinds that phones write, at bytes 8 to 12
 SCANS = 100  # of a progressive JPEG; cameras write ten, and each is drawn over the whole photo
+TURNS = dict(  # by EXIF orientation; 1 is upright
+    enumerate(
+        (
+            Image.Transpose.FLIP_LEFT_RIGHT,
+            Image.Transpose.ROTATE_180,
+            Image.Transpose.FLIP_TOP_BOTTOM,
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.TRANSVERSE,
+            Image.Transpose.ROTATE_90,
+        ),
+        start=2,
+    )
+)
 FILTER = Image.Resampling.BICUBIC
 
 
@@ -115,11 +129,16 @@ def read_heic() -> str:
 
 
 def turned(image: Image.Image) -> Image.Image:
-    """Turn an image as its EXIF orientation says; damaged EXIF says nothing."""
+    """Turn an image as its EXIF orientation says; damaged EXIF says nothing.
+
+    Pillow's `exif_transpose` would also write the EXIF anew, which nobody reads here, and which a
+    hostile one makes slow.
+    """
     try:
-        return ImageOps.exif_transpose(image)
+        turn = TURNS.get(image.getexif().get(0x0112))
     except Exception:  # the pixels are good, whatever its parser stumbles over
         return image
+    return image if turn is None else image.transpose(turn)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
