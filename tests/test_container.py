@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import requests
@@ -63,11 +64,12 @@ def test_its_commands_serve_and_find_it_healthy_and_nothing_is_written(image, tm
             check = json.loads(re.search(r"CMD (\[.*\])", said("HEALTHCHECK")[0])[1])
             check = [sys.executable, *(part.replace("7071", port) for part in check[1:])]
             assert subprocess.run(check).returncode == 0
+            ask = partial(requests.post, timeout=60)
             key = {"x-functions-key": "a-long-key"}
             form = {"photo": ("a.jpg", bytes(5_000_000))}  # a disk would be wanted for it
-            response = requests.post(f"{url}/classify?code=secret", files=form, headers=key, timeout=60)
+            response = ask(f"{url}/classify?code=secret", files=form, headers=key)
             assert response.json()["results"][0]["status"] == 415
-            assert requests.post(f"{url}/classify", files=form, timeout=60).status_code == 401
+            assert ask(f"{url}/classify", files=form).status_code == 401
         finally:
             server.terminate()
     log.seek(0)
