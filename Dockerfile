@@ -5,7 +5,8 @@ FROM python:3.11-slim
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /srv
 COPY azure_function/requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt "uvicorn[standard]>=0.38,<1" && useradd bird
+RUN pip install --no-cache-dir -r requirements.txt "uvicorn>=0.38,<1" "httptools>=0.6,<1" \
+  && useradd bird
 COPY azure_function/birds birds
 COPY azure_function/model/birds.onnx azure_function/model/LICENSE.md model/
 USER bird

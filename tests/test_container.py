@@ -54,10 +54,11 @@ def test_its_commands_serve_and_find_it_healthy_and_nothing_is_written(image, tm
         **{"HOME": nowhere, "TMPDIR": nowhere, "FIELDMARK_FUNCTION_KEY": "a-long-key"},
     }
     command = json.loads(said("CMD")[0].replace("7071", port))
-    log = (tmp_path / "log").open("w+")
-    with subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=image, env=environment, stderr=log, stdout=log
-    ) as server:
+    start = [sys.executable, "-m", *command]
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(start, cwd=image, env=environment, stderr=log, stdout=log) as server,
+    ):
         try:
             url = f"http://127.0.0.1:{port}/api"
             eventually(lambda: server.poll() is not None or answers(f"{url}/health"))
@@ -72,8 +73,7 @@ def test_its_commands_serve_and_find_it_healthy_and_nothing_is_written(image, tm
             assert ask(f"{url}/classify", files=form).status_code == 401
         finally:
             server.terminate()
-    log.seek(0)
-    told = log.read()
+    told = (tmp_path / "log").read_text()
     assert '"kinds": ["not-a-photo"]' in told
     assert "secret" not in told
     assert "a-long-key" not in told
