@@ -6,13 +6,16 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
 
-.PHONY: app test lint train notebook export publish clean
+.PHONY: app test soak lint train notebook export publish clean
 
 app: .venv/serving  ## serve the page and the function here; no torch
 	@$(BIN)/python serve.py
 
 test: .venv/everything  ## every test; the browser ones want Chromium
 	$(BIN)/python -m pytest $(PYTEST)
+
+soak: .venv/everything  ## the tests of endurance in full, half an hour; figures in runs/soak.json
+	$(BIN)/python -m pytest -m soak --soak runs/soak.json $(PYTEST)
 
 lint: .venv/everything  ## style, and nothing that must not be committed
 	$(BIN)/ruff check .

@@ -19,7 +19,10 @@ def route(name: str, path: str, method: str, level: func.AuthLevel) -> None:
 
 
 route("classify", "classify", "POST", func.AuthLevel.FUNCTION)
+route("preflight", "classify", "OPTIONS", func.AuthLevel.ANONYMOUS)  # browsers send no key with it
 route("health", "health", "GET", func.AuthLevel.ANONYMOUS)
+route("alive", "health/alive", "GET", func.AuthLevel.ANONYMOUS)
 route("model", "model", "GET", func.AuthLevel.ANONYMOUS)
 route("docs", "docs", "GET", func.AuthLevel.ANONYMOUS)
+route("parts_of_docs", "docs/{name}", "GET", func.AuthLevel.ANONYMOUS)
 route("openapi", "openapi.json", "GET", func.AuthLevel.ANONYMOUS)

@@ -1,5 +1,6 @@
 """Drawn birds, a tiny EfficientNet with weights in a file, and a model file made of them."""
 
+import json
 import os
 import warnings
 from pathlib import Path
@@ -27,6 +28,26 @@ def pytest_addoption(parser):
     parser.addoption(
         "--fail-on-browser-skip", action="store_true", help="a skipped browser test is a failure"
     )
+
+    parser.addoption(
+        "--soak", metavar="FILE", help="run soak tests in full, and write their figures to FILE"
+    )
+
+
+@pytest.fixture(scope="session")
+def share(pytestconfig):
+    """Return how much of a soak test is run: a hundredth, unless it is meant."""
+    return 1 if pytestconfig.getoption("--soak") else 0.01
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig):
+    """Keep what soak tests measure, and write it to the file that --soak names."""
+    found = {}
+    yield found
+    if file := pytestconfig.getoption("--soak"):
+        Path(file).parent.mkdir(exist_ok=True)
+        Path(file).write_text(json.dumps(found, indent=2) + "\n")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,9 +1,15 @@
 """The HTTP API: an answer for every photo, a problem document for everything else."""
 
+import hmac
+import re
+from pathlib import Path
+
 import pytest
 from fastapi.testclient import TestClient
 
-from birds import api, drawn, photo
+from birds import api, drawn, health, photo
+from birds.schema import Answer
+from birds.settings import Settings
 from tests.test_photo import KINDS, QUARTERS, bomb, png
 
 JPEG = {"content-type": "image/jpeg"}
@@ -112,18 +118,23 @@ def test_a_fault_of_ours_is_told_without_a_traceback(client, monkeypatch):
     assert "secret" not in problem(response, 500, "internal-error")
 
 
-def test_the_key_is_asked_for_where_one_is_set(client, monkeypatch):
-    monkeypatch.setenv("FIELDMARK_FUNCTION_KEY", "a-long-key")
+def test_the_key_is_asked_for_where_one_is_set(model):
+    client = TestClient(api.create_app(model, Settings(key="a-long-key")))
     assert client.get("/api/health").status_code == 200
     for headers in ({}, {"x-functions-key": "another"}, {"x-functions-key": "schlüssel".encode()}):
         response = client.post("/api/classify", content=png(QUARTERS), headers=headers)
         problem(response, 401, "key-missing")
     right = {"x-functions-key": "a-long-key"}
     assert client.post("/api/classify", content=png(QUARTERS), headers=right).status_code == 200
-    monkeypatch.setenv(
-        "FIELDMARK_FUNCTION_KEY", "a-long-key\n"
-    )  # as some secret stores hand it out
-    assert client.post("/api/classify", content=png(QUARTERS), headers=right).status_code == 200
+
+
+def test_keys_are_compared_in_constant_time(model, monkeypatch):
+    compared = []
+    monkeypatch.setattr(hmac, "compare_digest", lambda *keys: compared.append(keys))
+    client = TestClient(api.create_app(model, Settings(key="a-long-key")))
+    response = client.post("/api/classify", content=b"x", headers={"x-functions-key": "a-guess"})
+    problem(response, 401, "key-missing")
+    assert compared == [(b"a-long-key", b"a-guess")]
 
 
 def test_without_a_model_every_route_answers_and_health_says_why(tmp_path):
@@ -144,6 +155,74 @@ def test_the_model_card_is_public_but_for_what_only_the_loader_checks(client):
     assert "drawn_photo" not in card
 
 
-def test_the_docs_list_the_routes(client):
-    paths = client.get("/api/openapi.json").json()["paths"]
-    assert set(paths) == {"/api/classify", "/api/model", "/api/health"}
+def test_health_tells_ready_from_alive(client, tmp_path):
+    body = client.get("/api/health").json()
+    assert body["model"] == client.app.state.classifier.version
+    assert body["uptime_seconds"] >= 0
+    assert 30e6 < body["resident_bytes"] < 30e9
+    assert body["in_flight"] == 0
+    without = TestClient(api.create_app(tmp_path / "birds.onnx"))
+    assert without.get("/api/health").status_code == 503
+    assert without.get("/api/health/alive").json()["status"] == "alive"
+
+
+def test_where_the_system_does_not_tell_the_memory_health_says_null(client, monkeypatch):
+    monkeypatch.setattr(health, "Path", lambda _: Path("/nowhere"))
+    assert client.get("/api/health").json()["resident_bytes"] is None
+
+
+@pytest.mark.parametrize("origins", [("https://birds.example",), ("*",)])
+def test_a_page_of_an_allowed_origin_may_ask_with_the_key_header(model, origins):
+    client = TestClient(api.create_app(model, Settings(key="k", origins=origins)))
+    ask = {
+        "origin": "https://birds.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "x-functions-key, content-type",
+    }
+    answer = client.options("/api/classify", headers=ask)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] in ("https://birds.example", "*")
+    refused = client.post("/api/classify", headers={"origin": "https://birds.example"})
+    assert "access-control-allow-origin" in refused.headers  # or the page couldn't read why
+
+
+def test_a_fault_of_ours_can_be_read_by_a_page_too(model, monkeypatch):
+    client = TestClient(api.create_app(model, Settings(origins=("*",))))
+    monkeypatch.setattr(photo, "read", lambda *_: 1 / 0)
+    response = client.post("/api/classify", content=b"x", headers={"origin": "https://a.example"})
+    problem(response, 500, "internal-error")
+    assert response.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("origins", [(), ("https://birds.example",)])
+def test_pages_of_other_origins_are_not_let_in(model, origins):
+    client = TestClient(api.create_app(model, Settings(origins=origins)))
+    ask = {"origin": "https://other.example", "access-control-request-method": "POST"}
+    assert client.options("/api/classify", headers=ask).status_code in (400, 405)
+    answer = client.get("/api/health", headers={"origin": "https://other.example"})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_the_document_lists_the_routes_with_examples(client):
+    document = client.get("/api/openapi.json").json()
+    routes = {"/api/classify", "/api/model", "/api/health", "/api/health/alive"}
+    assert set(document["paths"]) == routes
+    schemas = document["components"]["schemas"]
+    answers = [*schemas["Answer"]["examples"], *schemas["Results"]["examples"][0]["results"]]
+    assert [len(each) for each in answers] == [6, 6, 4]
+    Answer.model_validate(answers[0])
+    kinds = document["paths"]["/api/classify"]["post"]["requestBody"]["content"]
+    assert set(kinds) == {"image/*", "application/octet-stream", "multipart/form-data"}
+
+
+def test_the_docs_need_no_file_from_another_host(client):
+    page = client.get("/api/docs").text
+    parts = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(parts) == 3
+    assert "//" not in page.replace("<!-- `", "").split("<script>")[0]
+    for part in parts:
+        answer = client.get(f"/api/{part}")
+        assert answer.status_code == 200
+        assert len(answer.content) > 100
+    assert "openapi.json" in page
+    problem(client.get("/api/docs/main.py"), 404, "http-error")

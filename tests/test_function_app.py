@@ -1,11 +1,12 @@
 """What Azure gets: the content of azure_function/, alone."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 
-from birds import drawn
+from birds import api, docs, drawn
 from tests.conftest import ROOT
 
 ALONE = """
@@ -20,17 +21,23 @@ sys.meta_path.insert(0, Nothing())
 sys.path[:] = [FOLDER] + [p for p in sys.path if not p.startswith(ROOT) or "site-packages" in p]
 import azure.functions as func, birds, function_app
 
-def ask(method, path, body=b""):
+def send(method, path, body=b"", **headers):
     url = "https://fieldmark.example/api/" + path
-    answer = asyncio.run(
-        function_app.answer(func.HttpRequest(method=method, url=url, headers={}, body=body), None)
-    )
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = func.HttpRequest(method=method, url=url, headers=headers, body=body)
+    return asyncio.run(function_app.answer(request, None))
+
+def ask(*request, **headers):
+    answer = send(*request, **headers)
     return [answer.status_code, json.loads(answer.get_body())]
 
 routes = {}
-for function in function_app.app.get_functions():
+for function in function_app.app.get_functions():  # what Azure's Python worker does to index it
     trigger = function.get_trigger()
-    routes[trigger.route] = [trigger.methods[0].value, trigger.auth_level.value]
+    (method,) = (each.value for each in trigger.methods)
+    routes[function.get_function_name()] = [method, trigger.route, trigger.auth_level.value]
+FORM = (b'--b\\r\\nContent-Disposition: form-data; name="photo"; filename="a"\\r\\n\\r\\n'
+        b"Dear bird,\\r\\n--b--\\r\\n")
 photo_bytes = open(FOLDER + "/photo.jpg", "rb").read()
 from birds import photo
 def fail(*_):
@@ -45,6 +52,11 @@ print(json.dumps({
     "classify": ask("POST", "classify?top=2", photo_bytes),
     "text": ask("POST", "classify", b"Dear bird,"),
     "health": ask("GET", "health"),
+    "alive": ask("GET", "health/alive"),
+    "docs": len(send("GET", "docs/swagger-ui-bundle.js").get_body()),
+    "form": ask("POST", "classify", FORM, content_type="multipart/form-data; boundary=b"),
+    "preflight": send("OPTIONS", "classify", origin="https://birds.example",
+                      access_control_request_method="POST").status_code,
 }))
 """
 
@@ -53,7 +65,12 @@ def run_alone(folder) -> dict:
     """Import a copy of azure_function/ in a process without the rest, and ask it things."""
     script = ALONE.replace("FOLDER", repr(str(folder))).replace("ROOT", repr(str(ROOT)))
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env=os.environ | {"FIELDMARK_CORS": "https://birds.example"},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -68,17 +85,25 @@ def test_the_folder_works_copied_elsewhere(tmp_path, model):
     found = run_alone(folder)
     assert found["from"].startswith(str(folder))
     assert found["routes"] == {
-        "classify": ["POST", "function"],
-        "health": ["GET", "anonymous"],
-        "model": ["GET", "anonymous"],
-        "docs": ["GET", "anonymous"],
-        "openapi.json": ["GET", "anonymous"],
+        "classify": ["POST", "classify", "function"],
+        "preflight": ["OPTIONS", "classify", "anonymous"],
+        "health": ["GET", "health", "anonymous"],
+        "alive": ["GET", "health/alive", "anonymous"],
+        "model": ["GET", "model", "anonymous"],
+        "docs": ["GET", "docs", "anonymous"],
+        "parts_of_docs": ["GET", "docs/{name}", "anonymous"],
+        "openapi": ["GET", "openapi.json", "anonymous"],
     }
     status, body = found["classify"]
     assert status == 200
     assert len(body["predictions"]) == 2
     assert found["text"][0] == 415
     assert found["health"][1]["status"] == "ready"
+    assert found["alive"][1]["status"] == "alive"
+    assert found["docs"] > 1e6
+    assert found["form"][0] == 200
+    assert found["form"][1]["results"][0]["type"] == "urn:fieldmark:not-a-photo"
+    assert found["preflight"] == 200
     status, body = found["fault"]
     assert (status, body["type"]) == (500, "urn:fieldmark:internal-error")
     assert "secret" not in str(body)
@@ -89,10 +114,20 @@ def test_without_a_model_the_routes_still_exist(tmp_path):
     shutil.copytree(ROOT / "azure_function", folder, ignore=shutil.ignore_patterns("model"))
     (folder / "photo.jpg").write_bytes(b"")
     found = run_alone(folder)
-    assert len(found["routes"]) == 5
+    assert len(found["routes"]) == 8
     status, body = found["health"]
     assert status == 503
     assert "birds.onnx" in body["detail"]
+
+
+def test_every_route_of_the_api_is_open_on_azure():
+    """A route added to the API and forgotten here would only be missed by its callers."""
+    opened = (ROOT / "azure_function/function_app.py").read_text(encoding="utf-8")
+    paths = {
+        route.path.removeprefix("/api/") for route in [*api.routes.routes, *docs.routes.routes]
+    }
+    assert paths == {"classify", "model", "health", "health/alive", "docs", "docs/{name}"}
+    assert all(f'"{path}"' in opened for path in paths)
 
 
 def test_the_host_file_is_of_the_second_programming_model():

@@ -18,12 +18,14 @@ MAY_IMPORT = {  # of ours
     "serve.py": set(),
 }
 MAY_NEED = {  # of others, where it is deployed
-    "azure_function/birds": {"numpy", "PIL", "onnxruntime", "fastapi", "starlette", "anyio"},
+    "azure_function/birds": {
+        *("numpy", "PIL", "onnxruntime", "fastapi", "starlette", "anyio", "pydantic", "pi_heif"),
+    },
     "azure_function/function_app.py": {"azure"},
     "app": {"requests", "ipywidgets", "jinja2"},
     "serve.py": {"requests"},
 }
-CORE = ["birds", "birds.photo", "birds.classifier", "birds.drawn", "birds.answer"]
+CORE = ["birds", "birds.photo", "birds.classifier", "birds.drawn", "birds.answer", "birds.cpus"]
 
 
 def imports(path) -> set[str]:

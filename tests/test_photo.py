@@ -1,9 +1,15 @@
 """Bytes become upright RGB squares, exactly; what can't is refused with a sentence."""
 
 import io
+import struct
+import subprocess
+import sys
+import tempfile
 import zlib
+from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -112,6 +118,95 @@ def test_damaged_exif_is_no_reason_to_refuse_a_photo():
     assert photo.prepare(data, 64).shape == (64, 64, 3)
 
 
+def heic(pixels, **options) -> bytes:
+    """Return a HEIC as phones write it; Pillow and what serves photos can only read them."""
+    image = pillow_heif.from_pillow(Image.fromarray(pixels))
+    file = io.BytesIO()
+    image.save(file, **({"quality": 90} | options))
+    return file.getvalue()
+
+
+def test_a_heic_of_a_phone_is_read():
+    found = photo.read(heic(drawn.bird("Night_Inkling", 0, 90, 60)), 60)
+    assert (found.width, found.height, found.crop) == (90, 60, (15, 0, 60, 60))
+    expected = photo.prepare(png(drawn.bird("Night_Inkling", 0, 90, 60)), 60).astype(int)
+    assert abs(found.pixels - expected).mean() < 5
+
+
+def test_a_rotated_heic_is_turned_once():
+    upright = np.zeros((64, 64, 3), np.uint8)
+    upright[:32, :32] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees, clockwise
+    prepared = photo.prepare(heic(upright, exif=exif.tobytes()), 64).astype(int)
+    assert prepared[:32, 32:].mean() > 240
+    assert prepared[32:].mean() < 15
+
+
+def test_a_heic_of_too_many_pixels_is_refused_before_it_is_decoded(monkeypatch):
+    data = heic(QUARTERS)
+    width = data.index(b"ispe") + 8
+    huge = data[:width] + (60_000).to_bytes(4) * 2 + data[width + 8 :]
+    with pytest.raises(photo.PhotoError) as caught:
+        photo.prepare(huge, 64)
+    assert isinstance(caught.value, photo.PhotoTooLarge | photo.NotAPhoto)
+    monkeypatch.setattr(photo, "MAX_PIXELS", 64 * 64 - 1)
+    with pytest.raises(photo.PhotoTooLarge):
+        photo.prepare(data, 64)
+
+
+def test_what_reads_heic_is_not_loaded_before_one_comes():
+    code = "import sys; from birds import photo; photo.prepare(open(sys.argv[1], 'rb').read(), 8)"
+    code += "; print('pi_heif' in sys.modules)"
+
+    def loads(data: bytes, path) -> str:
+        path.write_bytes(data)
+        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+        return done.stdout.strip() or done.stderr
+
+    with tempfile.TemporaryDirectory() as folder:
+        assert loads(png(QUARTERS), Path(folder) / "a") == "False"
+        assert loads(heic(QUARTERS), Path(folder) / "a") == "True"
+
+
+def test_of_an_animation_only_the_first_frame_is_decoded():
+    frames = [Image.new("RGB", (64, 64), (n, 0, 0)) for n in range(30)]
+    for kind in ("GIF", "WEBP", "PNG"):
+        data = drawn.encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+        still = drawn.encoded(frames[0], kind)
+        assert len(data) > 5 * len(still) or kind != "GIF"
+        assert abs(photo.prepare(data, 64).astype(int) - photo.prepare(still, 64)).max() < 8
+    frame = drawn.encoded(frames[0], "GIF")
+    animated = drawn.encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    damaged = animated[: len(frame) + 200] + b"\x00" * 40
+    assert photo.prepare(damaged, 64).shape == (64, 64, 3)
+
+
+def run_length_bmp() -> bytes:
+    """Return a BMP of 64 x 64 pixels in runs, which are decoded in Python, byte by byte."""
+    header = b"BM" + bytes(8) + (14 + 40 + 1024).to_bytes(4, "little")
+    header += struct.pack("<IiiHHIIiiII", 40, 64, 64, 1, 8, 1, 0, 0, 0, 256, 0)
+    return header + bytes(1024) + b"\x40\x01\x00\x00" * 64 + b"\x00\x01"
+
+
+def many_scans(count: int) -> bytes:
+    """Return a progressive JPEG whose last scan is there `count` times over."""
+    data = drawn.encoded(QUARTERS, progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * count + data[-2:]
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_damaged_exif_leaves_the_orientation_that_can_be_read():
+    data = drawn.rotated(6, QUARTERS)
+    assert abs(photo.prepare(data, 64).astype(int) - QUARTERS).mean() < 3
+    sub_folder_nowhere = b"\x87\x69\x00\x04\x00\x00\x00\x01\xff\xff\xff\xff"
+    exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x02\x01\x12\x00\x03\x00\x00\x00\x01\x00\x03"
+    exif += bytes(2) + sub_folder_nowhere + bytes(4)
+    prepared = photo.prepare(drawn.encoded(QUARTERS[::-1, ::-1], exif=exif), 64).astype(int)
+    assert abs(prepared - QUARTERS).mean() < 3
+
+
 def bomb() -> bytes:
     """Return a PNG of a few bytes that says it has 60,000 x 60,000 pixels."""
 
@@ -135,6 +230,10 @@ def bomb() -> bytes:
         pytest.param(bomb(), photo.PhotoTooLarge, id="bomb"),
         pytest.param(png(Image.new("1", (8000, 7000))), photo.PhotoTooLarge, id="56 megapixels"),
         pytest.param(bytes(photo.MAX_BYTES + 1), photo.PhotoTooLarge, id="21 MB"),
+        pytest.param(many_scans(200), photo.DamagedPhoto, id="200 scans"),
+        pytest.param(run_length_bmp(), photo.DamagedPhoto, id="BMP in runs"),
+        pytest.param(b"\0\0\0\x18ftypheic" + bytes(99), photo.NotAPhoto, id="no HEIC"),
+        pytest.param(heic(QUARTERS)[:-40], photo.DamagedPhoto, id="truncated HEIC"),
     ],
 )
 def test_what_gives_no_pixels_gives_a_sentence(data, error):

@@ -193,7 +193,7 @@ def test_a_duplicate_across_splits_is_refused_by_the_notebook(tmp_path, weights)
 
 
 def test_a_run_that_is_killed_goes_on_from_its_last_epoch(tmp_path, weights):
-    at = random.randint(1, 4)  # noqa: S311  no secret, and one of five
+    at = random.randint(1, 4)  # of five
     folder = photos.draw(tmp_path / "birds", count=15)
     path = write(tmp_path, **keys(weights, photos=str(folder), epochs=5))
     path = path.rename(tmp_path / "test-killed.yaml")

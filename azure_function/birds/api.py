@@ -7,37 +7,49 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from . import answer, photo, problems
+from . import answer, body, docs, health, log, photo, problems, schema, settings
 from .classifier import Classifier, ModelError
+from .places import Places
 from .problems import Problem
+from .settings import Settings
 
 SHIPPED = Path(__file__).parents[1] / "model" / "birds.onnx"
-LINGER = 5 * photo.MAX_BYTES
-
-at_once = CapacityLimiter(os.cpu_count() or 1)  # a photo of 50 megapixels takes 400 MB to decode
+DEFAULTS = Settings()
 
 
-def create_app(model: Path | str) -> FastAPI:
+def create_app(model: Path | str, chosen: Settings = DEFAULTS) -> FastAPI:
     """Make the app around a model file; if that can't be loaded, every route says why with 503."""
     app = FastAPI(
         title="Fieldmark",
         description="Name the bird in a photo.",
-        docs_url="/api/docs",
+        docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
+    app.state.key, app.state.places = chosen.key, Places(chosen.at_once, chosen.in_flight)
     try:
-        app.state.classifier, app.state.fault = Classifier(model), None
+        app.state.classifier, app.state.fault = Classifier(model, chosen.at_once), None
     except ModelError as error:
         app.state.classifier, app.state.fault = None, str(error)
         logging.getLogger(__name__).error("No model: %s", error)
     app.include_router(routes)
+    app.include_router(docs.routes)
     app.add_middleware(problems.Faults)
+    if chosen.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=chosen.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["x-functions-key"],
+            expose_headers=["retry-after"],
+        )
+    app.add_middleware(log.Lines, getattr(app.state.classifier, "version", None))
     for error in (photo.PhotoError, Problem, HTTPException, problems.Invalid):
         app.add_exception_handler(error, problems.answer)
     return app
@@ -54,45 +66,62 @@ async def ready(request: Request) -> Classifier:
 
 
 async def allowed(request: Request) -> None:
-    """Raise a Problem unless the caller has the key, where FIELDMARK_FUNCTION_KEY sets one."""
-    key = os.environ.get("FIELDMARK_FUNCTION_KEY", "").strip()
-    sent = request.headers.get("x-functions-key", "")
+    """Raise a Problem unless the caller has the key, where one is set."""
+    key, sent = request.app.state.key, request.headers.get("x-functions-key", "")
     if key and not hmac.compare_digest(key.encode(), sent.encode()):
         raise problems.no_key()
-
-
-async def one_photo(request: Request) -> bytes:
-    """Read the body, the raw bytes of one photo.
-
-    What is over the limit is counted and dropped, up to LINGER: a caller who is cut off in the
-    middle of sending never gets to read why.
-    """
-    kind = request.headers.get("content-type", "image/*").split(";")[0].strip().lower()
-    if not kind.startswith("image/") and kind != "application/octet-stream":
-        raise problems.wrong_kind(kind)
-    body, count = bytearray(), 0
-    async for chunk in request.stream():
-        count += len(chunk)
-        if count <= photo.MAX_BYTES:
-            body += chunk
-        elif count > LINGER:
-            break
-    photo.check_bytes(count)
-    return bytes(body)
 
 
 Ready = Annotated[Classifier, Depends(ready)]
 
 
-@routes.post("/classify", dependencies=[Depends(allowed)])
+@routes.post(
+    "/classify",
+    dependencies=[Depends(allowed)],
+    response_model=schema.Answer | schema.Results,
+    responses=schema.refusals(400, 401, 408, 413, 415, 422, 500, 503),
+    openapi_extra=schema.PHOTO,
+)
 async def classify(
+    request: Request,
     classifier: Ready,
-    data: Annotated[bytes, Depends(one_photo)],
     top: Annotated[int, Query(description="How many predictions to return.")] = 5,
     heatmap: Annotated[bool, Query(description="Also return what the model looked at.")] = False,
-) -> dict:
-    """Name the bird in one photo: the body is the photo's bytes, with its type image/* or none."""
-    return await run_sync(classify_photo, classifier, data, top, heatmap, limiter=at_once)
+) -> JSONResponse:
+    """Name the bird in a photo: the body is its bytes, with a type image/* or none.
+
+    Or a form with one or more files named photo: then `results` has an answer, or a problem, for
+    each of them in their order.
+    """
+    places = request.app.state.places
+    places.check()  # before a byte of the photo is read
+    started = time.perf_counter()
+    upload = await body.read(request, places)
+    request.scope["log"]["milliseconds"] = {"read": since(started)}
+    found = []
+    with places.one():
+        for data in upload.photos:
+            if found and await request.is_disconnected():
+                raise ClientDisconnect
+            turn = time.perf_counter()
+            outcome = await places.work(request, attempt, classifier, data, top, heatmap)
+            note(request.scope["log"], outcome, since(turn))
+            found.append(outcome)
+    if upload.form:
+        return JSONResponse({"results": [encode(each) for each in found]})
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return JSONResponse(found[0])
+
+
+def attempt(
+    classifier: Classifier, data: bytes, top: int, heatmap: bool
+) -> dict | photo.PhotoError:
+    """Answer for one photo, or return its error, so that other photos get their answers."""
+    try:
+        return classify_photo(classifier, data, top, heatmap)
+    except photo.PhotoError as error:
+        return error
 
 
 def classify_photo(classifier: Classifier, data: bytes, top: int, heatmap: bool) -> dict:
@@ -108,19 +137,56 @@ def classify_photo(classifier: Classifier, data: bytes, top: int, heatmap: bool)
     }
 
 
-@routes.get("/model")
+def encode(outcome: dict | photo.PhotoError) -> dict:
+    """Put an answer, or a photo's error, into a list of results."""
+    if isinstance(outcome, dict):
+        return outcome
+    return problems.document(problems.encode(outcome))
+
+
+def note(line: dict, outcome: dict | photo.PhotoError, spent: float) -> None:
+    """Add what became of a photo to the request's line in the log; times are summed up."""
+    stages = outcome["milliseconds"] if isinstance(outcome, dict) else {"total": spent}
+    kind = outcome["answer"]["kind"] if isinstance(outcome, dict) else problems.encode(outcome).kind
+    stages = {"wait": spent - stages["total"]} | stages
+    for stage in ("wait", "prepare", "model"):
+        sums = line["milliseconds"]
+        sums[stage] = round(sums.get(stage, 0) + stages.get(stage, 0), 3)
+    line.setdefault("kinds", []).append(kind)
+
+
+def since(started: float) -> float:
+    """Return the milliseconds since a moment."""
+    return round(1000 * (time.perf_counter() - started), 3)
+
+
+@routes.get("/model", responses=schema.refusals(500, 503))
 async def model(classifier: Ready) -> dict:
     """Return the model card, without the outputs that only the loader checks."""
     return {key: value for key, value in classifier.card.items() if key != "drawn_photo"}
 
 
-@routes.get("/health")
-async def health(request: Request) -> dict:
+@routes.get("/health", response_model=schema.Health, responses=schema.refusals(500, 503))
+async def is_ready(request: Request) -> JSONResponse:
     """Say that photos get answers now, or with 503 why they don't."""
-    classifier, fault = request.app.state.classifier, request.app.state.fault
-    if fault:
-        raise problems.not_ready(fault)
-    return {"status": "ready", "model": classifier.version}
+    if request.app.state.fault:
+        raise problems.not_ready(request.app.state.fault)
+    return JSONResponse(
+        {
+            "status": "ready",
+            "model": request.app.state.classifier.version,
+            "uptime_seconds": health.uptime(),
+            "resident_bytes": health.resident(),
+            "in_flight": request.app.state.places.taken,
+        }
+    )
 
 
-app = create_app(os.environ.get("FIELDMARK_MODEL") or SHIPPED)
+@routes.get("/health/alive", response_model=schema.Alive, responses=schema.refusals(500))
+async def is_alive() -> JSONResponse:
+    """Say that the process answers, even where it has no model."""
+    return JSONResponse({"status": "alive", "uptime_seconds": health.uptime()})
+
+
+log.begin()
+app = create_app(os.environ.get("FIELDMARK_MODEL") or SHIPPED, settings.read())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import onnxruntime
 
-from . import drawn, photo
+from . import cpus, drawn, photo
 
 OUTPUTS = ("probability", "unknown", "heatmap", "embedding")
 TOLERANCE = 1e-3
@@ -34,17 +34,20 @@ class Classifier:
     """One model file in memory; threads may share it.
 
     `card` is its model card, `version` its name and version, `labels` its C labels in order, `size`
-    the side of a prepared photo in pixels. Raises ModelError for a file that is missing, not ours,
-    damaged or miscomputed here.
+    the side of a prepared photo in pixels. A photo is computed by up to `threads`, all CPUs unless
+    told. Raises ModelError for a file that is missing, not ours, damaged or miscomputed here.
     """
 
-    def __init__(self, path: Path | str):
+    def __init__(self, path: Path | str, threads: int | None = None):
         if not Path(path).is_file():
             raise ModelError(
                 f"There is no model file {Path(path).name}. `make publish` puts one in its place."
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = threads or cpus.count()
+        # threads that wait in a loop take the CPUs from whoever prepares the next photo
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]

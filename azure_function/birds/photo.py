@@ -1,14 +1,31 @@
 """Turn the bytes of a photo into the pixels that the model sees: the only code that does."""
 
 import io
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+HEIC = (b"heic", b"heix", b"mif1")  # the kinds that phones write, at bytes 8 to 12
+SCANS = 100  # of a progressive JPEG; cameras write ten, and each is drawn over the whole photo
+TURNS = dict(  # by EXIF orientation; 1 is upright
+    enumerate(
+        (
+            Image.Transpose.FLIP_LEFT_RIGHT,
+            Image.Transpose.ROTATE_180,
+            Image.Transpose.FLIP_TOP_BOTTOM,
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.TRANSVERSE,
+            Image.Transpose.ROTATE_90,
+        ),
+        start=2,
+    )
+)
 FILTER = Image.Resampling.BICUBIC
 
 
@@ -76,9 +93,11 @@ def decode(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
     Raises PhotoError with a sentence for the owner of the photo.
     """
     check_bytes(len(data))
+    formats = (read_heic(),) if data[8:12] in HEIC else FORMATS
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=formats) as image:
             check_pixels(image.width, image.height)
+            check_work(image, data)
             width, height = image.size
             image.draft(None, (2 * size, 2 * size))
             image.load()
@@ -90,7 +109,7 @@ def decode(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
         raise
     except UnidentifiedImageError as error:
         raise NotAPhoto(
-            "This file is not a photo that can be read here. Send a JPEG, PNG, WebP or GIF."
+            "This file is not a photo that can be read here. Send a JPEG, PNG, WebP, GIF or HEIC."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise too_many_pixels() from error
@@ -100,12 +119,26 @@ def decode(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
         ) from error
 
 
+@cache
+def read_heic() -> str:
+    """Let Pillow read HEIC, and return its name there; loaded when the first such photo comes."""
+    import pi_heif
+
+    pi_heif.register_heif_opener(decode_threads=1, thumbnails=False, aux_images=False)
+    return "HEIF"
+
+
 def turned(image: Image.Image) -> Image.Image:
-    """Turn an image as its EXIF orientation says; damaged EXIF says nothing."""
+    """Turn an image as its EXIF orientation says; damaged EXIF says nothing.
+
+    Pillow's `exif_transpose` would also write the EXIF anew, which nobody reads here, and which a
+    hostile one makes slow.
+    """
     try:
-        return ImageOps.exif_transpose(image)
+        turn = TURNS.get(image.getexif().get(0x0112))
     except Exception:  # the pixels are good, whatever its parser stumbles over
         return image
+    return image if turn is None else image.transpose(turn)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -136,6 +169,16 @@ def check_pixels(width: int, height: int) -> None:
     """Raise PhotoTooLarge for more pixels than are decoded here."""
     if width * height > MAX_PIXELS:
         raise too_many_pixels()
+
+
+def check_work(image: Image.Image, data: bytes) -> None:
+    """Raise DamagedPhoto for files that nobody's camera writes, made to be slow to decode.
+
+    Thousands of scans in a JPEG, or runs in a BMP (decoded in Python), keep a CPU for minutes.
+    """
+    scans = data.count(b"\xff\xda") if image.info.get("progressive") else 0
+    if scans > SCANS or any(tile.codec_name == "bmp_rle" for tile in image.tile):
+        raise DamagedPhoto("This photo is packed in an unusual way. Save it as a plain JPEG.")
 
 
 def too_many_pixels() -> PhotoTooLarge:

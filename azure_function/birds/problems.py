@@ -7,6 +7,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError as Invalid
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import photo
@@ -45,19 +46,45 @@ def wrong_kind(kind: str) -> Problem:
     )
 
 
+def bad_form(why: str) -> Problem:
+    """Say why a multipart form can't be read."""
+    return Problem(
+        400,
+        "bad-form",
+        f"This form can't be read: {why.rstrip('.')}. Send each photo as a file named photo.",
+    )
+
+
+def too_slow(seconds: int) -> Problem:
+    """Say that a body took too long to arrive."""
+    return Problem(
+        408, "too-slow", f"The photo didn't arrive within {seconds} seconds. Send a smaller copy."
+    )
+
+
+def busy() -> Problem:
+    """Say that as many photos are in hand as this place can take."""
+    return Problem(
+        503, "busy", "Too many photos at once just now. Please try again.", Retry_After="1"
+    )
+
+
+def document(problem: Problem) -> dict:
+    """Write a problem as RFC 9457 has it."""
+    return {
+        "type": f"urn:fieldmark:{problem.kind}",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+    }
+
+
 def answer(request: Request, error: Exception) -> JSONResponse:
     """Encode any error as a problem document."""
     problem = encode(error)
+    request.scope.setdefault("log", {})["problem"] = problem.kind
     return JSONResponse(
-        {
-            "type": f"urn:fieldmark:{problem.kind}",
-            "title": HTTPStatus(problem.status).phrase,
-            "status": problem.status,
-            "detail": problem.detail,
-        },
-        problem.status,
-        problem.headers,
-        "application/problem+json",
+        document(problem), problem.status, problem.headers, "application/problem+json"
     )
 
 
@@ -71,6 +98,8 @@ class Faults:
         """Pass a request on, and answer if that fails."""
         try:
             await self.app(scope, receive, send)
+        except ClientDisconnect:
+            raise
         except Exception as error:
             logging.getLogger(__name__).exception("A request failed")
             await answer(Request(scope), error)(scope, receive, send)

@@ -1,0 +1,16 @@
+# The function anywhere else: the same app, not as root, and nothing to write to.
+#   docker build -t fieldmark .
+#   docker run --read-only --cap-drop ALL -p 7071:7071 -e FIELDMARK_FUNCTION_KEY=... fieldmark
+FROM python:3.11-slim
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+WORKDIR /srv
+COPY azure_function/requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt "uvicorn>=0.38,<1" "httptools>=0.6,<1" \
+  && useradd bird
+COPY azure_function/birds birds
+COPY azure_function/model/birds.onnx azure_function/model/LICENSE.md model/
+USER bird
+EXPOSE 7071
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
+  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:7071/api/health')"]
+CMD ["uvicorn", "birds.api:app", "--host", "0.0.0.0", "--port", "7071", "--no-access-log"]

@@ -1,0 +1,37 @@
+"""Serve the API's documentation to browsers: Swagger UI, whose files come from a package here."""
+
+from importlib.resources import files
+
+from fastapi import APIRouter
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, Response
+from starlette.exceptions import HTTPException
+
+FILES = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon-32x32.png": "image/png",
+}
+
+routes = APIRouter(prefix="/api", include_in_schema=False)
+
+
+@routes.get("/docs")
+async def page() -> HTMLResponse:
+    """Return the page; its addresses are relative, so that any host and proxy will do."""
+    return get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title="Fieldmark",
+        swagger_js_url="docs/swagger-ui-bundle.js",
+        swagger_css_url="docs/swagger-ui.css",
+        swagger_favicon_url="docs/favicon-32x32.png",
+    )
+
+
+@routes.get("/docs/{name}")
+async def part(name: str) -> Response:
+    """Return one of the page's files."""
+    if name not in FILES:
+        raise HTTPException(404, "Not Found")
+    content = files("fastapi_swagger.resources").joinpath(name).read_bytes()
+    return Response(content, media_type=FILES[name], headers={"cache-control": "max-age=86400"})
