@@ -17,7 +17,6 @@ from PIL import Image, ImageStat
 
 from birds import drawn
 from birds.classifier import Classifier
-from birds.photo import prepare
 from export.card import share
 
 MODEL = Path("azure_function/model/birds.onnx")
@@ -57,7 +56,7 @@ def chosen(folder: Path, split: Path | None) -> list[str]:
 def rank(classifier: Classifier, path: Path, scale: float) -> int:
     """Return the place of the true label among the answers, 0 for the first."""
     data = path.read_bytes() if scale == 1 else farther(path, scale)
-    probability = classifier.predict(prepare(data, classifier.size)[None]).probability[0]
+    probability = classifier.predict(classifier.read(data).pixels[None]).probability[0]
     truth = classifier.labels.index(path.parent.name.replace("_", " "))
     return int((probability > probability[truth]).sum())
 

@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 import requests
 
-from birds import cpus, drawn, photo
+from birds import cpus, drawn
 from birds.classifier import Classifier
 
 from . import client
@@ -81,7 +81,7 @@ def loop(data: bytes, threads: int, seconds: float) -> list[float]:
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         begun = time.perf_counter()
-        classifier.predict(photo.prepare(data, classifier.size)[None])
+        classifier.predict(classifier.read(data).pixels[None])
         found.append(time.perf_counter() - begun)
     return found
 

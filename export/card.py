@@ -42,22 +42,22 @@ def labels(vocab: list[str]) -> list[dict]:
     return found
 
 
-def preparation(size: int, graph: Graph) -> dict:
+def preparation(size: int, filter: str, graph: Graph) -> dict:
     """Record how a photo becomes pixels, and the fingerprint by which a change is seen."""
     return {
         "size": size,
-        "filter": photo.FILTER.name.lower(),
+        "filter": filter,
         "mean": graph.pixel_mean.ravel().tolist(),
         "std": graph.pixel_std.ravel().tolist(),
-        "sha256": fingerprints(size),
+        "sha256": fingerprints(size, filter),
         "pillow": PIL.__version__,
     }
 
 
-def fingerprints(size: int) -> dict[str, str]:
+def fingerprints(size: int, filter: str) -> dict[str, str]:
     """Return the SHA-256 of `prepare` on each of the eight awkward drawn photos."""
     return {
-        name: hashlib.sha256(photo.prepare(data, size).tobytes()).hexdigest()
+        name: hashlib.sha256(photo.prepare(data, size, filter).tobytes()).hexdigest()
         for name, data in drawn.awkward().items()
     }
 

@@ -12,7 +12,7 @@ import yaml
 from fastai.vision.all import Learner
 from safetensors.torch import save
 
-from birds import drawn
+from birds import drawn, photo
 
 from . import card as cards
 from . import model_file
@@ -24,13 +24,20 @@ REPORT = "gate.csv"
 
 
 def publish(
-    learn: Learner, photos: pd.DataFrame, folder: Path, size: int, facts: dict, out: Path
+    learn: Learner,
+    photos: pd.DataFrame,
+    folder: Path,
+    size: int,
+    facts: dict,
+    out: Path,
+    filter: str = photo.FILTER,
 ) -> dict:
     """Round, export, pass the gate, and write birds.onnx with its weights and split into `out`.
 
-    `photos` is the split table, `folder` holds its paths, `facts` are the card entries that only
-    the training knows (`name`, `trained_on`, `licence`, `architecture`, `weights`, `recipe` ...).
-    Returns the card. Raises GateError, having written nothing but gate.csv, if the answers differ.
+    `photos` is the split table, `folder` holds its paths, prepared to `size` by `filter`; `facts`
+    are the card entries that only the training knows (`name`, `trained_on`, `licence`,
+    `architecture`, `weights`, `recipe` ...). Returns the card. Raises GateError, having
+    written nothing but gate.csv, if the answers differ.
     """
     learn.model.cpu().float().eval()
     learn.dls.cpu()
@@ -51,7 +58,7 @@ def publish(
         | {
             "version": f"{date.today():%Y.%m.%d}-{digest(weights)[:8]}",
             "labels": cards.labels(list(learn.dls.vocab)),
-            "preparation": cards.preparation(size, graph),
+            "preparation": cards.preparation(size, filter, graph),
             "data": fingerprint(photos, folder),
             "metrics": rounded | {"part": "calibrate"},
             "temperature": graph.temperature,

@@ -154,7 +154,7 @@ def a_changed_mean(monkeypatch, learn):
 
 
 def another_filter(monkeypatch, learn):
-    def bilinear(data, size):
+    def bilinear(data, size, filter="bicubic"):
         image, _ = photo.decode(data, size)
         left, top, side = photo.square(*image.size)
         image = image.crop((left, top, left + side, top + side))
@@ -180,15 +180,16 @@ def test_the_gate_catches(plant, learn, model, table, folder, monkeypatch):
 def test_the_gate_catches_a_photo_that_only_the_function_refuses(learn, model, monkeypatch):
     read, pixels = photo.read, drawn.bird("Night_Inkling", 0, SIZE, SIZE)
 
-    def refuse(data, size):
+    def refuse(data, size, filter="bicubic"):
         if data == b"odd":
             raise photo.DamagedPhoto("This photo is damaged.")
-        return read(data, size)
+        return read(data, size, filter)
+
+    def see(data, size, filter="bicubic"):
+        return pixels if data == b"odd" else read(data, size, filter).pixels
 
     monkeypatch.setattr(photo, "read", refuse)
-    monkeypatch.setattr(
-        photo, "prepare", lambda data, size: pixels if data == b"odd" else read(data, size).pixels
-    )
+    monkeypatch.setattr(photo, "prepare", see)
     with pytest.raises(GateError, match="damaged-photo"):
         gate(learn, model, {"one": b"odd"})
 
@@ -244,13 +245,28 @@ def test_the_exit_status_says_that_the_gate_said_no(copy, monkeypatch, capsys):
     assert not (copy / "birds.onnx").exists()
 
 
-def test_a_rebuild_sees_that_photos_are_prepared_otherwise(copy, monkeypatch, capsys):
-    monkeypatch.setattr(photo, "FILTER", Image.Resampling.BILINEAR)
+def test_a_rebuild_sees_that_photos_are_prepared_otherwise(copy, run, monkeypatch, capsys):
+    made = Classifier(run / "birds.onnx").card["preparation"]["sha256"]
+    monkeypatch.setattr(photo, "square", lambda width, height: (0, 0, min(width, height)))
     assert rebuild.main() == 2
     assert "prepared otherwise" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", ["rebuild", "--prepare-anew", str(copy)])
     assert rebuild.main() == 0
-    assert Classifier(copy / "birds.onnx").card["preparation"]["filter"] == "bilinear"
+    anew = Classifier(copy / "birds.onnx").card["preparation"]["sha256"]
+    assert {name for name in made if made[name] != anew[name]} >= {"tall", "wide"}
+
+
+def test_photos_are_resized_as_the_architecture_wants_from_training_to_service(
+    table, folder, settings, weights, tmp_path
+):
+    dls = data.dataloaders(table, folder, **settings | {"filter": "bilinear"}, batch_size=8)
+    learn = learner.learner(dls, ARCH, str(weights))
+    publish.publish(learn, table, folder, SIZE, FACTS, tmp_path, "bilinear")
+    classifier = Classifier(tmp_path / "birds.onnx")
+    file = drawn.awkward()["wide"]
+    expected = np.asarray(photo.prepare(file, SIZE, "bilinear"))
+    assert np.array_equal(classifier.read(file).pixels, expected)
+    assert not np.array_equal(photo.prepare(file, SIZE), expected)
 
 
 def test_a_run_on_crops_is_rebuilt_from_crops(settings, weights, tmp_path, monkeypatch):

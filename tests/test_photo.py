@@ -107,7 +107,7 @@ def test_a_large_jpeg_decoded_at_reduced_scale_looks_the_same():
     reduced = photo.prepare(data, 224).astype(int)
     left, top, side = photo.square(4000, 3000)
     whole = Image.open(io.BytesIO(data)).crop((left, top, left + side, top + side))
-    whole = whole.resize((224, 224), photo.FILTER)
+    whole = whole.resize((224, 224), Image.Resampling.BICUBIC)
     assert abs(reduced - np.asarray(whole)).mean() < 0.5
     assert photo.read(data, 224).crop == (500, 0, 3000, 3000)
 

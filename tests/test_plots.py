@@ -9,6 +9,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from birds import photo
+from birds.photo import FILTER
 from tests.conftest import SIZE
 from training import answer_plots, galleries, judge, plots
 from training.judge import Answers
@@ -140,7 +141,7 @@ def answers(new_learner, table):
 
 
 def test_a_gallery_shows_each_photo_as_prepared_with_what_it_was_called(answers, folder):
-    figure = galleries.top_losses(answers, folder, SIZE, count=3)
+    figure = galleries.top_losses(answers, folder, SIZE, FILTER, count=3)
     shown = [axes for axes in figure.axes if axes.images]
     rows = answers.table.sort_values("loss", ascending=False).head(3)
     for axes, row in zip(shown, rows.itertuples(), strict=True):
@@ -150,8 +151,8 @@ def test_a_gallery_shows_each_photo_as_prepared_with_what_it_was_called(answers,
 
 
 def test_right_and_wrong_answers_are_kept_apart(answers, folder):
-    right = galleries.right(answers, folder, SIZE, count=100).axes
-    wrong = galleries.wrong(answers, folder, SIZE, count=100).axes
+    right = galleries.right(answers, folder, SIZE, FILTER, count=100).axes
+    wrong = galleries.wrong(answers, folder, SIZE, FILTER, count=100).axes
     told = [axes.get_title()[0] for axes in right if axes.images]
     assert told == ["✓"] * (answers.rank == 0).sum()
     told = [axes.get_title()[0] for axes in wrong if axes.images]
@@ -160,7 +161,7 @@ def test_right_and_wrong_answers_are_kept_apart(answers, folder):
 
 
 def test_a_model_without_mistakes_has_an_empty_gallery_that_says_so(folder):
-    figure = galleries.wrong(made(6, wrong=0), folder, SIZE)
+    figure = galleries.wrong(made(6, wrong=0), folder, SIZE, FILTER)
     assert not figure.axes
     assert figure.get_suptitle().endswith("there are none")
 

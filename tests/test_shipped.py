@@ -46,7 +46,7 @@ def test_the_card_says_what_it_knows_and_who_may_use_it(classifier):
 def test_photos_are_prepared_as_when_it_was_made(classifier):
     preparation = classifier.card["preparation"]
     assert preparation["pillow"] == PIL.__version__, "`make export` it with this Pillow"
-    assert preparation["sha256"] == fingerprints(preparation["size"])
+    assert preparation["sha256"] == fingerprints(preparation["size"], preparation["filter"])
 
 
 def test_it_was_made_of_the_weights_recipe_and_split_beside_it(classifier):
@@ -83,7 +83,7 @@ def test_it_names_the_photos_it_was_judged_by_as_often_as_its_card_says(classifi
     judged = split[split["split"] == "calibrate"]
     right = 0
     for path, label in zip(judged["path"], judged["label"], strict=True):
-        pixels = prepare((PHOTOS / path).read_bytes(), classifier.size)[None]
+        pixels = classifier.read((PHOTOS / path).read_bytes()).pixels[None]
         best = int(classifier.predict(pixels).probability[0].argmax())
         right += classifier.labels[best] == label
     accuracy = classifier.card["metrics"]["accuracy"]

@@ -204,12 +204,14 @@ def test_a_missing_weights_file_says_what_to_do(tmp_path):
         weights_file(str(tmp_path / "none.safetensors"))
 
 
-def test_size_mean_and_std_follow_from_the_architecture():
+def test_size_mean_std_and_filter_follow_from_the_architecture():
     assert data.settings("tf_efficientnetv2_b0") == {
         "size": 224,
         "mean": (0.485, 0.456, 0.406),
         "std": (0.229, 0.224, 0.225),
+        "filter": "bicubic",
     }
+    assert data.settings("resnet18")["filter"] == "bilinear"
     assert data.settings(ARCH, 48)["size"] == 48
 
 

@@ -55,10 +55,12 @@ class Frame(RandTransform):
 
     split_idx = None
 
-    def __init__(self, size: int, closest: float):
+    def __init__(self, size: int, closest: float, filter: str = photo.FILTER):
         super().__init__(p=1.0)
-        self.size = size
-        self.crop = RandomResizedCrop(size, closest, resamples=(photo.FILTER, photo.FILTER))
+        self.size, self.filter = size, filter
+        self.crop = RandomResizedCrop(
+            size, closest, resamples=[Image.Resampling[filter.upper()]] * 2
+        )
 
     def before_call(self, b, split_idx: int | None):
         """Note whether this is for training; fastai calls it before `encodes`."""
@@ -71,16 +73,21 @@ class Frame(RandTransform):
             if self.training:
                 image, _ = photo.decode(data, self.size)
                 return self.crop(PILImage(photo.to_rgb(image)), split_idx=0)
-            return PILImage(Image.fromarray(photo.prepare(data, self.size)))
+            return PILImage(Image.fromarray(photo.prepare(data, self.size, self.filter)))
         except photo.PhotoError as error:
             raise PhotosError(f"{data.source} can't be learned from: {error}") from error
 
 
 def settings(arch: str, size: int = 0) -> dict:
-    """Read `size` (pixels, unless given), `mean` and `std` from an architecture's timm config."""
+    """Read `size` (pixels, unless given), `mean`, `std` and `filter` from timm's configuration."""
     config = timm.get_pretrained_cfg(arch)
     shape = config.test_input_size or config.input_size
-    return {"size": size or shape[-1], "mean": config.mean, "std": config.std}
+    return {
+        "size": size or shape[-1],
+        "mean": config.mean,
+        "std": config.std,
+        "filter": config.interpolation,
+    }
 
 
 @contextmanager
@@ -100,6 +107,7 @@ def dataloaders(
     size: int,
     mean: tuple[float, ...],
     std: tuple[float, ...],
+    filter: str = photo.FILTER,
     batch_size: int = 32,
     validate: str = "tune",
     workers: int = -1,
@@ -122,7 +130,7 @@ def dataloaders(
         get_x=ColReader("path", pref=f"{folder}/"),
         get_y=ColReader("label"),
         splitter=ColSplitter("split", on=validate),
-        item_tfms=[Frame(size, closest)],
+        item_tfms=[Frame(size, closest, filter)],
         batch_tfms=Normalize.from_stats(mean, std),
     )
     if workers < 0:  # a CPU is busy with the model already

@@ -41,31 +41,38 @@ def pixels(dls: DataLoaders, loader) -> np.ndarray:
     return photos.permute(0, 2, 3, 1).numpy().astype(np.uint8)
 
 
-def right(answers: Answers, folder: Path, size: int, count: int = 12, seed: int = 0) -> Figure:
+def right(
+    answers: Answers, folder: Path, size: int, filter: str, count: int = 12, seed: int = 0
+) -> Figure:
     """Show some photos that were named rightly, drawn at random."""
     rows = answers.table[answers.rank == 0]
     rows = rows.sample(min(count, len(rows)), random_state=seed)
-    return gallery(rows, folder, size, "Some photos that were named rightly")
+    return gallery(rows, folder, size, filter, "Some photos that were named rightly")
 
 
-def wrong(answers: Answers, folder: Path, size: int, count: int = 12, seed: int = 0) -> Figure:
+def wrong(
+    answers: Answers, folder: Path, size: int, filter: str, count: int = 12, seed: int = 0
+) -> Figure:
     """Show some photos that were named wrongly, drawn at random."""
     rows = answers.table[answers.rank > 0]
     rows = rows.sample(min(count, len(rows)), random_state=seed)
-    return gallery(rows, folder, size, "Some photos that were named wrongly")
+    return gallery(rows, folder, size, filter, "Some photos that were named wrongly")
 
 
-def top_losses(answers: Answers, folder: Path, size: int, count: int = 12) -> Figure:
+def top_losses(answers: Answers, folder: Path, size: int, filter: str, count: int = 12) -> Figure:
     """Show the photos with the highest loss: those whose label seemed least likely."""
     rows = answers.table.nlargest(count, "loss")
-    return gallery(rows, folder, size, "The photos whose label seemed least likely")
+    return gallery(rows, folder, size, filter, "The photos whose label seemed least likely")
 
 
 @styled
-def gallery(rows: pd.DataFrame, folder: Path, size: int, title: str, columns: int = 4) -> Figure:
+def gallery(
+    rows: pd.DataFrame, folder: Path, size: int, filter: str, title: str, columns: int = 4
+) -> Figure:
     """Show photos as the model saw them, with label, answer and probabilities.
 
-    `rows` are of an Answers' `table`, `folder` holds their paths, `size` is the model's in pixels.
+    `rows` are of an Answers' `table`, `folder` holds their paths, `size` (pixels) and
+    `filter` are the model's.
     """
     if rows.empty:
         figure = Figure(figsize=(3 * columns, 0.5))
@@ -76,7 +83,7 @@ def gallery(rows: pd.DataFrame, folder: Path, size: int, title: str, columns: in
     for axes in grid.flat[len(rows) :]:
         axes.set_axis_off()
     for axes, row in zip(grid.flat, rows.itertuples(), strict=False):
-        show(axes, prepare((Path(folder) / row.path).read_bytes(), size))
+        show(axes, prepare((Path(folder) / row.path).read_bytes(), size, filter))
         said = f"{row.answer}, {100 * row.probability:.0f} %"
         if row.label == row.answer:
             axes.set_title(f"✓ {said}", size=9, loc="center", color=BLUE)

@@ -44,7 +44,7 @@ def rebuild(out: Path, prepare_anew: bool = False) -> dict:
         raise PhotosError(f"There is no {weights}. `make train` writes it into its run.")
     with safe_open(weights, "pt") as file:
         card = json.loads(file.metadata()["card"])
-    size, mean, std = (card["preparation"][key] for key in ("size", "mean", "std"))
+    made = {key: card["preparation"][key] for key in ("size", "mean", "std", "filter")}
     if not prepare_anew:
         check_preparation(card["preparation"])
     photos = pd.read_csv(out / "split.csv", dtype=str)
@@ -55,16 +55,16 @@ def rebuild(out: Path, prepare_anew: bool = False) -> dict:
             f"The gate needs the photos of the split, and {len(missing)} of them, like "
             f"{missing[0]}, are not in {folder}. Set FIELDMARK_PHOTOS to the folder that has them."
         )
-    dls = dataloaders(photos, folder, size, mean, std)
+    dls = dataloaders(photos, folder, **made)
     learn = learner(dls, card["architecture"], "random")
     learn.model.load_state_dict(load_file(weights))
     facts = {key: card[key] for key in KEPT if key in card}
-    return publish(learn, photos, folder, size, facts, out)
+    return publish(learn, photos, folder, made["size"], facts, out, made["filter"])
 
 
 def check_preparation(recorded: dict) -> None:
     """Raise PhotosError unless the drawn photos are prepared as the card recorded."""
-    found = fingerprints(recorded["size"])
+    found = fingerprints(recorded["size"], recorded["filter"])
     changed = [name for name in found if found[name] != recorded["sha256"].get(name)]
     if changed:
         raise PhotosError(

@@ -127,7 +127,7 @@ def attempt(
 def classify_photo(classifier: Classifier, data: bytes, top: int, heatmap: bool) -> dict:
     """Prepare, predict and encode; the milliseconds of each step are in the answer."""
     started = time.perf_counter()
-    prepared = photo.read(data, classifier.size)
+    prepared = classifier.read(data)
     ready_at = time.perf_counter()
     outputs = classifier.predict(prepared.pixels[None])
     done = time.perf_counter()

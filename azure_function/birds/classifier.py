@@ -34,8 +34,9 @@ class Classifier:
     """One model file in memory; threads may share it.
 
     `card` is its model card, `version` its name and version, `labels` its C labels in order, `size`
-    the side of a prepared photo in pixels. A photo is computed by up to `threads`, all CPUs unless
-    told. Raises ModelError for a file that is missing, not ours, damaged or miscomputed here.
+    the side of a prepared photo in pixels, `filter` what it is resized with.
+    A photo is computed by up to `threads`, all CPUs unless told. Raises ModelError for a file that
+    is missing, not ours, damaged or miscomputed here.
     """
 
     def __init__(self, path: Path | str, threads: int | None = None):
@@ -55,6 +56,7 @@ class Classifier:
             self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["card"])
             self.labels = [each["label"] for each in self.card["labels"]]
             self.size = self.card["preparation"]["size"]
+            self.filter = self.card["preparation"]["filter"]
             self.version = {"name": self.card["name"], "version": self.card["version"]}
             self.check(self.card["drawn_photo"])
         except ModelError:
@@ -63,6 +65,10 @@ class Classifier:
             raise ModelError(
                 f"{Path(path).name} is damaged or no Fieldmark model. Export it once more."
             ) from error
+
+    def read(self, data: bytes) -> photo.Photo:
+        """Prepare a photo as this model wants it; raises PhotoError."""
+        return photo.read(data, self.size, self.filter)
 
     def predict(self, photos: np.ndarray) -> Outputs:
         """Answer for prepared photos, uint8 [N, size, size, 3]."""

@@ -26,7 +26,7 @@ TURNS = dict(  # by EXIF orientation; 1 is upright
         start=2,
     )
 )
-FILTER = Image.Resampling.BICUBIC
+FILTER = "bicubic"  # unless a model was trained with another
 
 
 class PhotoError(ValueError):
@@ -58,15 +58,17 @@ class Photo(NamedTuple):
     crop: tuple[int, int, int, int]
 
 
-def prepare(data: bytes, size: int) -> np.ndarray:
+def prepare(data: bytes, size: int, filter: str = FILTER) -> np.ndarray:
     """Return the upright middle square of a photo as RGB, uint8 [size, size, 3].
+
+    `filter` is the name of one of Pillow's, such as bicubic or bilinear, which all antialias.
 
     Raises PhotoError with a sentence for the owner of the photo.
     """
-    return read(data, size).pixels
+    return read(data, size, filter).pixels
 
 
-def read(data: bytes, size: int) -> Photo:
+def read(data: bytes, size: int, filter: str = FILTER) -> Photo:
     """Prepare a photo and keep its upright size and the crop (left, top, width, height), in pixels.
 
     Raises PhotoError with a sentence for the owner of the photo.
@@ -74,7 +76,7 @@ def read(data: bytes, size: int) -> Photo:
     image, (width, height) = decode(data, size)
     left, top, side = square(image.width, image.height)
     middle = to_rgb(image.crop((left, top, left + side, top + side)))
-    pixels = np.array(middle.resize((size, size), FILTER))
+    pixels = np.array(middle.resize((size, size), Image.Resampling[filter.upper()]))
     left, top, side = square(width, height)
     return Photo(pixels, width, height, (left, top, side, side))
 

@@ -14,7 +14,6 @@ import litserve
 
 from birds import cpus
 from birds.classifier import Classifier
-from birds.photo import prepare
 
 
 class Birds(litserve.LitAPI):
@@ -30,7 +29,7 @@ class Birds(litserve.LitAPI):
 
     def predict(self, data):
         """Prepare and predict."""
-        return self.classifier.predict(prepare(data, self.classifier.size)[None]).probability[0]
+        return self.classifier.predict(self.classifier.read(data).pixels[None]).probability[0]
 
     def encode_response(self, probability):
         """Take the five best."""
