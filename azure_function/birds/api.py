@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -55,6 +56,7 @@ def create_app(model: Path | str, chosen: Settings = DEFAULTS) -> FastAPI:
     return app
 
 
+KEY = APIKeyHeader(name="x-functions-key", description="If one is set.", auto_error=False)
 routes = APIRouter(prefix="/api")
 
 
@@ -65,10 +67,10 @@ async def ready(request: Request) -> Classifier:
     return request.app.state.classifier
 
 
-async def allowed(request: Request) -> None:
+async def allowed(request: Request, sent: Annotated[str | None, Depends(KEY)]) -> None:
     """Raise a Problem unless the caller has the key, where one is set."""
-    key, sent = request.app.state.key, request.headers.get("x-functions-key", "")
-    if key and not hmac.compare_digest(key.encode(), sent.encode()):
+    key = request.app.state.key
+    if key and not hmac.compare_digest(key.encode(), (sent or "").encode()):
         raise problems.no_key()
 
 
