@@ -106,37 +106,15 @@ async def classify(
             if found and await request.is_disconnected():
                 raise ClientDisconnect
             turn = time.perf_counter()
-            outcome = await places.work(request, attempt, classifier, data, top, heatmap)
-            note(request.scope["log"], outcome, since(turn))
+            outcome = await places.work(request, answer.attempt, classifier, data, top, heatmap)
+            stages = outcome["milliseconds"] if isinstance(outcome, dict) else {}
+            log.add_photo(request.scope["log"], kind(outcome), stages, since(turn))
             found.append(outcome)
     if upload.form:
         return JSONResponse({"results": [encode(each) for each in found]})
     if isinstance(found[0], Exception):
         raise found[0]
     return JSONResponse(found[0])
-
-
-def attempt(
-    classifier: Classifier, data: bytes, top: int, heatmap: bool
-) -> dict | photo.PhotoError:
-    """Answer for one photo, or return its error, so that other photos get their answers."""
-    try:
-        return classify_photo(classifier, data, top, heatmap)
-    except photo.PhotoError as error:
-        return error
-
-
-def classify_photo(classifier: Classifier, data: bytes, top: int, heatmap: bool) -> dict:
-    """Prepare, predict and encode; the milliseconds of each step are in the answer."""
-    started = time.perf_counter()
-    prepared = photo.read(data, classifier.size)
-    ready_at = time.perf_counter()
-    outputs = classifier.predict(prepared.pixels[None])
-    done = time.perf_counter()
-    seconds = {"prepare": ready_at - started, "model": done - ready_at, "total": done - started}
-    return answer.answer(classifier, prepared, outputs, top, heatmap) | {
-        "milliseconds": {step: round(1000 * spent, 3) for step, spent in seconds.items()}
-    }
 
 
 def encode(outcome: dict | photo.PhotoError) -> dict:
@@ -146,15 +124,11 @@ def encode(outcome: dict | photo.PhotoError) -> dict:
     return problems.document(problems.encode(outcome))
 
 
-def note(line: dict, outcome: dict | photo.PhotoError, spent: float) -> None:
-    """Add what became of a photo to the request's line in the log; times are summed up."""
-    stages = outcome["milliseconds"] if isinstance(outcome, dict) else {"total": spent}
-    kind = outcome["answer"]["kind"] if isinstance(outcome, dict) else problems.encode(outcome).kind
-    stages = {"wait": spent - stages["total"]} | stages
-    for stage in ("wait", "prepare", "model"):
-        sums = line["milliseconds"]
-        sums[stage] = round(sums.get(stage, 0) + stages.get(stage, 0), 3)
-    line.setdefault("kinds", []).append(kind)
+def kind(outcome: dict | photo.PhotoError) -> str:
+    """Return the kind of an answer, or of the problem in its place."""
+    if isinstance(outcome, dict):
+        return outcome["answer"]["kind"]
+    return problems.encode(outcome).kind
 
 
 def since(started: float) -> float:
