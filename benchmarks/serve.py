@@ -1,5 +1,6 @@
 """Measure the function over HTTP beside its floor and beside what one would use instead.
 
+    pip install -e ".[serve,train,bench]"
     python -m benchmarks.serve [--seconds 10] [--rounds 3] [--out runs/serve.json]
 
 One run, the same drawn photos for all, one server at a time, in rounds; what is told is the median
@@ -32,7 +33,6 @@ from birds.classifier import Classifier
 from . import client
 
 MODEL = Path("azure_function/model/birds.onnx").resolve()
-CLIENTS = (1, 2, 8, 32)
 UVICORN = [sys.executable, "-m", "uvicorn", "--no-access-log", "--log-level=warning", "--port"]
 SERVERS = {
     "this function": [*UVICORN, "{port}", "birds.api:app"],
@@ -49,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clients", type=int, nargs="*", default=[1, 2, 8, 32])
     parser.add_argument("--only", nargs="*", choices=SERVERS, default=list(SERVERS))
     parser.add_argument("--out", type=Path, default=Path("runs/serve.json"))
     asked = parser.parse_args()
@@ -57,12 +58,12 @@ def main() -> None:
     for _ in range(asked.rounds):
         found = {"floor": floor(photos, asked.seconds)}
         for name in asked.only:
-            found[name] = server(name, photos, asked.seconds)
+            found[name] = server(name, photos, asked.clients, asked.seconds)
         rounds.append(found)
     figures = median(rounds)
     asked.out.parent.mkdir(exist_ok=True)
     asked.out.write_text(json.dumps(figures, indent=2) + "\n")
-    tell(figures, photos)
+    tell(figures, photos, asked.clients)
 
 
 def drawn_photos() -> dict[str, bytes]:
@@ -100,7 +101,7 @@ def floor(photos: dict[str, bytes], seconds: float) -> dict:
     return found
 
 
-def server(name: str, photos: dict[str, bytes], seconds: float) -> dict:
+def server(name: str, photos: dict[str, bytes], clients: list[int], seconds: float) -> dict:
     """Start a server, measure it, stop it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -116,7 +117,7 @@ def server(name: str, photos: dict[str, bytes], seconds: float) -> dict:
         found = {"cold start": time.perf_counter() - begun}
         for kind, (data, media) in bodies.items():
             message = client.request(url, data, media)
-            for count in (1, *CLIENTS):  # the first time warms it
+            for count in (1, *clients):  # the first time warms it
                 load = asyncio.run(client.steadily(url, [message], count, seconds))
                 if set(load.seconds) != {200}:
                     raise RuntimeError(f"{name} answered {load.statuses()}")
@@ -125,7 +126,7 @@ def server(name: str, photos: dict[str, bytes], seconds: float) -> dict:
                 found[f"{kind}, a second, of {count}"] = load.throughput
                 found[f"{kind}, the client's CPUs, of {count}"] = load.own_cpu / load.lasted
             found[f"{kind}, a second"] = max(
-                found[f"{kind}, a second, of {count}"] for count in CLIENTS
+                found[f"{kind}, a second, of {count}"] for count in clients
             )
             family = [psutil.Process(process.pid)]
             family += family[0].children(recursive=True)
@@ -168,20 +169,20 @@ def median(rounds: list[dict]) -> dict:
     }
 
 
-def tell(figures: dict, photos: dict[str, bytes]) -> None:
+def tell(figures: dict, photos: dict[str, bytes], clients: list[int]) -> None:
     """Print the tables, in the form of the documents."""
     print(f"{cpus.count()} CPUs, {platform.machine()} {platform.system()}, {date.today()}")
     for kind, data in photos.items():
         print(f"\n{kind}: {len(data) / 1e6:.2f} MB; p50 / p99 in milliseconds\n")
-        print("| | " + " | ".join(f"{n} clients" for n in CLIENTS), end=" | ")
-        print("photos a second | the client's CPUs | MB |\n|" + "---|" * (len(CLIENTS) + 4))
+        print("| | " + " | ".join(f"{n} clients" for n in clients), end=" | ")
+        print("photos a second | the client's CPUs | MB |\n|" + "---|" * (len(clients) + 4))
         for name, found in figures.items():
             cells = []
-            for count in CLIENTS:
+            for count in clients:
                 times = [found.get(f"{kind}, p{q} of {count}") for q in (50, 99)]
                 cells.append(" / ".join(f"{1000 * t:.1f}" for t in times if t) or "")
             cells.append(f"{found[f'{kind}, a second']:.1f}")
-            own = found.get(f"{kind}, the client's CPUs, of {CLIENTS[-1]}")
+            own = found.get(f"{kind}, the client's CPUs, of {clients[-1]}")
             cells.append("" if own is None else f"{own:.2f}")
             resident = found.get(f"{kind}, resident MB")
             cells.append("" if resident is None else f"{resident:.0f}")

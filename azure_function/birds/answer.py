@@ -1,7 +1,28 @@
 """Put a model's outputs for one photo into the words and numbers of the HTTP API."""
 
+import time
+
 from .classifier import Classifier, Outputs
-from .photo import Photo
+from .photo import Photo, PhotoError
+
+
+def attempt(classifier: Classifier, data: bytes, top: int, heatmap: bool) -> dict | PhotoError:
+    """Prepare, predict and encode; or return the photo's error, so that others get their answers.
+
+    The milliseconds of each step are in the answer.
+    """
+    started = time.perf_counter()
+    try:
+        prepared = classifier.read(data)
+    except PhotoError as error:
+        return error
+    ready = time.perf_counter()
+    outputs = classifier.predict(prepared.pixels[None])
+    done = time.perf_counter()
+    seconds = {"prepare": ready - started, "model": done - ready, "total": done - started}
+    return answer(classifier, prepared, outputs, top, heatmap) | {
+        "milliseconds": {step: round(1000 * spent, 3) for step, spent in seconds.items()}
+    }
 
 
 def answer(classifier: Classifier, photo: Photo, outputs: Outputs, top: int, heatmap: bool) -> dict:

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -55,6 +56,7 @@ def create_app(model: Path | str, chosen: Settings = DEFAULTS) -> FastAPI:
     return app
 
 
+KEY = APIKeyHeader(name="x-functions-key", description="If one is set.", auto_error=False)
 routes = APIRouter(prefix="/api")
 
 
@@ -65,10 +67,10 @@ async def ready(request: Request) -> Classifier:
     return request.app.state.classifier
 
 
-async def allowed(request: Request) -> None:
+async def allowed(request: Request, sent: Annotated[str | None, Depends(KEY)]) -> None:
     """Raise a Problem unless the caller has the key, where one is set."""
-    key, sent = request.app.state.key, request.headers.get("x-functions-key", "")
-    if key and not hmac.compare_digest(key.encode(), sent.encode()):
+    key = request.app.state.key
+    if key and not hmac.compare_digest(key.encode(), (sent or "").encode()):
         raise problems.no_key()
 
 
@@ -104,37 +106,15 @@ async def classify(
             if found and await request.is_disconnected():
                 raise ClientDisconnect
             turn = time.perf_counter()
-            outcome = await places.work(request, attempt, classifier, data, top, heatmap)
-            note(request.scope["log"], outcome, since(turn))
+            outcome = await places.work(request, answer.attempt, classifier, data, top, heatmap)
+            stages = outcome["milliseconds"] if isinstance(outcome, dict) else {}
+            log.add_photo(request.scope["log"], kind(outcome), stages, since(turn))
             found.append(outcome)
     if upload.form:
         return JSONResponse({"results": [encode(each) for each in found]})
     if isinstance(found[0], Exception):
         raise found[0]
     return JSONResponse(found[0])
-
-
-def attempt(
-    classifier: Classifier, data: bytes, top: int, heatmap: bool
-) -> dict | photo.PhotoError:
-    """Answer for one photo, or return its error, so that other photos get their answers."""
-    try:
-        return classify_photo(classifier, data, top, heatmap)
-    except photo.PhotoError as error:
-        return error
-
-
-def classify_photo(classifier: Classifier, data: bytes, top: int, heatmap: bool) -> dict:
-    """Prepare, predict and encode; the milliseconds of each step are in the answer."""
-    started = time.perf_counter()
-    prepared = classifier.read(data)
-    ready_at = time.perf_counter()
-    outputs = classifier.predict(prepared.pixels[None])
-    done = time.perf_counter()
-    seconds = {"prepare": ready_at - started, "model": done - ready_at, "total": done - started}
-    return answer.answer(classifier, prepared, outputs, top, heatmap) | {
-        "milliseconds": {step: round(1000 * spent, 3) for step, spent in seconds.items()}
-    }
 
 
 def encode(outcome: dict | photo.PhotoError) -> dict:
@@ -144,15 +124,11 @@ def encode(outcome: dict | photo.PhotoError) -> dict:
     return problems.document(problems.encode(outcome))
 
 
-def note(line: dict, outcome: dict | photo.PhotoError, spent: float) -> None:
-    """Add what became of a photo to the request's line in the log; times are summed up."""
-    stages = outcome["milliseconds"] if isinstance(outcome, dict) else {"total": spent}
-    kind = outcome["answer"]["kind"] if isinstance(outcome, dict) else problems.encode(outcome).kind
-    stages = {"wait": spent - stages["total"]} | stages
-    for stage in ("wait", "prepare", "model"):
-        sums = line["milliseconds"]
-        sums[stage] = round(sums.get(stage, 0) + stages.get(stage, 0), 3)
-    line.setdefault("kinds", []).append(kind)
+def kind(outcome: dict | photo.PhotoError) -> str:
+    """Return the kind of an answer, or of the problem in its place."""
+    if isinstance(outcome, dict):
+        return outcome["answer"]["kind"]
+    return problems.encode(outcome).kind
 
 
 def since(started: float) -> float:

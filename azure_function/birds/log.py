@@ -53,6 +53,18 @@ class Lines:
             logger.info(json.dumps(line | known))
 
 
+def add_photo(line: dict, kind: str, stages: dict[str, float], spent: float) -> None:
+    """Add what became of a photo to a request's line, its milliseconds by stage summed up.
+
+    What it spent beyond the stages' total, it waited; a photo without an answer has no stages.
+    """
+    sums = line.setdefault("milliseconds", {})
+    stages = {"wait": spent - stages.get("total", spent)} | stages
+    for stage in ("wait", "prepare", "model"):
+        sums[stage] = round(sums.get(stage, 0) + stages.get(stage, 0), 3)
+    line.setdefault("kinds", []).append(kind)
+
+
 def begin() -> None:
     """Show the lines where nobody has set up logging (Azure's worker has), and hush Pillow.
 

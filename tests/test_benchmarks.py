@@ -1,0 +1,31 @@
+"""The commands behind the figures run; what they measure is for a quiet machine."""
+
+import json
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+
+def test_the_function_is_measured_beside_its_floor(tmp_path):
+    out = tmp_path / "serve.json"
+    command = [sys.executable, "-m", "benchmarks.serve", "--seconds", "0.1", "--rounds", "1"]
+    command += ["--clients", "1", "2", "--only", "this function", "--out", str(out)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert set(found) == {"floor", "this function"}
+    ours, floor = found["this function"], found["floor"]
+    for kind in ("small", "12 megapixels"):
+        for count in (1, 2):
+            assert 0 < ours[f"{kind}, p50 of {count}"] <= ours[f"{kind}, p99 of {count}"]
+        assert floor[f"{kind}, a second"] > 0
+        assert f"| floor | {1000 * floor[f'{kind}, p50 of 1']:.1f} / " in done.stdout
+        assert f"{ours[f'{kind}, a second']:.1f}" in done.stdout
+    assert ours["cold start"] > 0
