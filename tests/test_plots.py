@@ -81,7 +81,7 @@ def test_training_is_drawn_epoch_by_epoch_with_its_stages_and_the_best():
     assert loss.lines[0].get_ydata().tolist() == [3, 2, 1]
     assert loss.lines[1].get_ydata().tolist() == [3.5, 2.5, 1.5]
     assert [text.strip() for text in numbers(loss)] == ["frozen", "fine-tuning"]
-    assert accuracy.get_title(loc="left") == "Best on tune: 70.0 %"
+    assert accuracy.get_title(loc="left") == "At the lowest loss: 60.0 % right"
 
 
 def test_every_groups_learning_rate_is_drawn_the_heads_in_its_own_colour():

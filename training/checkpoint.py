@@ -63,8 +63,9 @@ class Run:
 
 
 class Checkpoint(Callback):
-    """Write the state after each epoch, keep the best by accuracy on `tune`, stop when stuck.
+    """Write the state after each epoch, keep the best by its loss on `tune`, stop when stuck.
 
+    The loss, since of a hundred photos one more or less right by chance is a point of accuracy.
     `patience` is the number of epochs without a better one after which the fit stops; 0 for never.
     """
 
@@ -117,7 +118,7 @@ class Checkpoint(Callback):
         row |= {"seconds": round(time.monotonic() - self.began, 1)}
         average = self.average()
         kept = (average.module if average else self.model).state_dict()
-        better = self.state["best"] is None or row["accuracy"] > self.state["best"]
+        better = self.state["best"] is None or row["valid_loss"] < self.state["best"]
         place = {"stage": self.file.stem, "epoch": self.earlier + self.epoch + 1}
         self.state |= {
             "epoch": place["epoch"],
@@ -131,7 +132,7 @@ class Checkpoint(Callback):
         }
         if better:
             kept = {name: value.detach().clone() for name, value in kept.items()}
-            self.state |= {"best": row["accuracy"], "best_model": kept}
+            self.state |= {"best": row["valid_loss"], "best_model": kept}
         scratch = self.file.with_suffix(".writing")
         torch.save(self.state, scratch)
         scratch.replace(self.file)

@@ -112,7 +112,7 @@ def training(history: pd.DataFrame, rates: dict[str, np.ndarray] | None = None) 
     """
     figure, (row,) = panels(12, 3.8, 1, 3 if rates else 2)
     epoch = np.arange(1, len(history) + 1)
-    best = int(np.argmax(history["accuracy"]))
+    best = int(np.argmin(history["valid_loss"]))
     row[0].plot(epoch, history["train_loss"], color=BLUE, marker=".", label="train")
     row[0].plot(epoch, history["valid_loss"], color=RED, marker=".", linestyle="--", label="tune")
     row[0].set(title="Loss", xlabel="epoch", ylabel="loss, nats")
@@ -120,7 +120,9 @@ def training(history: pd.DataFrame, rates: dict[str, np.ndarray] | None = None) 
     accuracy = 100 * history["accuracy"].to_numpy(float)
     row[1].plot(epoch, accuracy, color=RED, marker=".")
     row[1].plot(epoch[best], accuracy[best], "o", color=RED, markersize=9, fillstyle="none")
-    row[1].set(title=f"Best on tune: {accuracy[best]:.1f} %", xlabel="epoch")
+    row[1].set(
+        title=f"Accuracy on tune; {accuracy[best]:.1f} % where its loss is lowest", xlabel="epoch"
+    )
     row[1].set(ylabel="accuracy on tune, %", ylim=(0, 102))
     for axes in row[:2]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
