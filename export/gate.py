@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from birds.api import create_app
 from birds.classifier import ModelError
+from birds.settings import Settings
 
 TIE = 1e-4
 TOLERANCE = 1e-3
@@ -54,7 +55,7 @@ def by_learner(learn: Learner, photos: Mapping[str, bytes], temperature: float):
 
 def by_function(model: Path, photos: Mapping[str, bytes], vocab: list[str], expected):
     """Ask the function for each photo, and compare with what is expected."""
-    app = create_app(model)
+    app = create_app(model, Settings(log=False))
     if app.state.fault:
         raise ModelError(app.state.fault)
     client = TestClient(app)

@@ -23,6 +23,7 @@ from torch.utils.data import TensorDataset
 
 from .callbacks import KeepStatistics
 from .fit import OPTIMIZERS
+from .threads import watched
 
 
 class WeightsError(ValueError):
@@ -52,7 +53,7 @@ def features(learn: Learner, body: nn.Module) -> list[tuple[torch.Tensor, torch.
     for items in (learn.dls.train.items, learn.dls.valid.items):
         seen = []
         loader = learn.dls.test_dl(items, with_labels=True)
-        for photos, labels in progress_bar(loader, leave=False):
+        for photos, labels in progress_bar(loader, leave=False, display=watched()):
             with torch.no_grad():
                 found = body(photos).as_subclass(torch.Tensor)
             seen.append((found.mean((2, 3)) if found.ndim == 4 else found, labels))

@@ -120,9 +120,7 @@ def training(history: pd.DataFrame, rates: dict[str, np.ndarray] | None = None) 
     accuracy = 100 * history["accuracy"].to_numpy(float)
     row[1].plot(epoch, accuracy, color=RED, marker=".")
     row[1].plot(epoch[best], accuracy[best], "o", color=RED, markersize=9, fillstyle="none")
-    row[1].set(
-        title=f"Accuracy on tune; {accuracy[best]:.1f} % where its loss is lowest", xlabel="epoch"
-    )
+    row[1].set(title=f"At the lowest loss: {accuracy[best]:.1f} % right", xlabel="epoch")
     row[1].set(ylabel="accuracy on tune, %", ylim=(0, 102))
     for axes in row[:2]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

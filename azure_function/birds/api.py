@@ -50,7 +50,7 @@ def create_app(model: Path | str, chosen: Settings = DEFAULTS) -> FastAPI:
             allow_headers=["x-functions-key"],
             expose_headers=["retry-after"],
         )
-    app.add_middleware(log.Lines, getattr(app.state.classifier, "version", None))
+    app.add_middleware(log.Lines, getattr(app.state.classifier, "version", None), chosen.log)
     for error in (photo.PhotoError, Problem, HTTPException, problems.Invalid):
         app.add_exception_handler(error, problems.answer)
     return app

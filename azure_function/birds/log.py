@@ -20,8 +20,8 @@ class Lines:
     problem's type, milliseconds by stage. The route is logged as declared, never as asked for.
     """
 
-    def __init__(self, app: ASGIApp, version: str | None):
-        self.app, self.version = app, version
+    def __init__(self, app: ASGIApp, version: str | None, told: bool = True):
+        self.app, self.version, self.told = app, version, told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and log how it went."""
@@ -50,7 +50,8 @@ class Lines:
                 "model": self.version,
                 "milliseconds": stages | {"total": total},
             }
-            logger.info(json.dumps(line | known))
+            if self.told:
+                logger.info(json.dumps(line | known))
 
 
 def add_photo(line: dict, kind: str, stages: dict[str, float], spent: float) -> None:

@@ -12,13 +12,14 @@ class Settings(NamedTuple):
 
     `key`: what callers have to send, empty for none. `origins`: the pages of other sites that a
     browser lets ask, like https://birds.example, or *. `at_once`: photos worked on at a time, each
-    by one thread. `in_flight`: those and the ones that wait for their turn.
+    by one thread. `in_flight`: those and the ones that wait for their turn. `log`: one line each.
     """
 
     key: str = ""
     origins: tuple[str, ...] = ()
     at_once: int = cpus.count()
     in_flight: int = 2 * cpus.count()
+    log: bool = True
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Settings:
