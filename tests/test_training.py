@@ -211,7 +211,7 @@ def test_size_mean_std_and_filter_follow_from_the_architecture():
         "std": (0.229, 0.224, 0.225),
         "filter": "bicubic",
     }
-    assert data.settings("resnet18")["filter"] == "bilinear"
+    assert data.settings("vgg16")["filter"] == "bilinear"
     assert data.settings(ARCH, 48)["size"] == 48
 
 
