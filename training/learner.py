@@ -78,6 +78,7 @@ def head_learner(learn: Learner, made: list[tuple[torch.Tensor, torch.Tensor]]) 
         opt_func=learn.opt_func,
         wd=learn.wd,
         metrics=learn.metrics,
+        path="runs",  # where `lr_find` keeps the weights meanwhile
     )
 
 
