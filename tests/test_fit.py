@@ -15,7 +15,6 @@ from training.fit import (
     fit,
     mixed_precision,
     mixing,
-    out_of_memory,
     planned,
 )
 from training.learner import rates
@@ -335,4 +334,13 @@ def test_memory_that_runs_out_names_the_batch_size_to_try(new_learner, quiet_fit
 
     with pytest.raises(FitError, match=r"batch of 8 .*`batch_size: 4`.*`accumulate: 2`"):
         quiet_fit(new_learner(), 1, cbs=[Full()])
-    assert out_of_memory(RuntimeError("something else"), 8).args == ("something else",)
+
+
+def test_another_error_stays_what_it_is(new_learner, quiet_fit):
+    class Odd(Callback):
+        def before_batch(self):
+            raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else") as caught:
+        quiet_fit(new_learner(), 1, cbs=[Odd()])
+    assert not isinstance(caught.value, FitError)

@@ -54,8 +54,11 @@ class Run:
     @property
     def reached(self) -> list[str]:
         """Say how far an interrupted run got in each stage that waits to be taken up."""
-        found = {stage: torch.load(self.path(stage), weights_only=True) for stage in self.waiting}
-        return [f"{stage}, epoch {state['epoch']}" for stage, state in sorted(found.items())]
+        said = []
+        for stage in sorted(self.waiting):  # mapped, since `left` is to read the weights
+            state = torch.load(self.path(stage), weights_only=True, mmap=True)
+            said.append(f"{stage}, epoch {state['epoch']}")
+        return said
 
     def path(self, stage: str) -> Path:
         """Return the file of a stage's checkpoint."""

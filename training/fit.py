@@ -28,7 +28,6 @@ OPTIMIZERS = {
 }
 SCHEDULES = ("one cycle", "warm restarts", "flat cosine")
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
-BEST = "best_model"
 
 
 class FitError(RuntimeError):
@@ -81,10 +80,12 @@ def fit(
             every.append(ProgressiveResizing(resize_from, done, epochs))
         try:
             learn.fit(epochs - done, cbs=every)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            raise out_of_memory(error, learn.dls.bs) from error
-    if BEST in checkpoint.state:
-        learn.model.load_state_dict(checkpoint.state[BEST])
+        except RuntimeError as error:  # CUDA's own kind is one, and a CPU knows no other
+            if out_of_memory(error):
+                raise FitError(smaller_batch(learn.dls.bs)) from error
+            raise
+    if checkpoint.done:
+        learn.model.load_state_dict(checkpoint.state["best_model"])
     return checkpoint
 
 
@@ -137,13 +138,15 @@ def accumulation(batches: int, batch_size: int) -> list[Callback]:
     return [GradientAccumulation(batches * batch_size)] if batches > 1 else []
 
 
-def out_of_memory(error: Exception, batch_size: int) -> Exception:
-    """Return a FitError that names the batch size to try, or the error if it is another."""
-    short = isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
-    if not short:
-        return error
+def out_of_memory(error: Exception) -> bool:
+    """Tell whether memory ran out, on a GPU or on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def smaller_batch(batch_size: int) -> str:
+    """Say which batch size to try when memory ran out."""
     smaller = max(1, batch_size // 2)
-    return FitError(
+    return (
         f"Memory ran out with a batch of {batch_size} photos. Set `batch_size: {smaller}` and "
         f"`accumulate: {max(2, batch_size // smaller)}`, which steps as often; or a smaller `size`."
     )

@@ -135,9 +135,9 @@ def pretrained(make: Callable, arch: str, weights: str, setting: str = "FIELDMAR
         ) from error
 
 
-def wanted(weights: str) -> str:
-    """Return a recipe's `weights`, or what FIELDMARK_WEIGHTS says in its place."""
-    return os.environ.get("FIELDMARK_WEIGHTS") or weights
+def wanted(weights: str, setting: str = "FIELDMARK_WEIGHTS") -> str:
+    """Return a recipe's `weights`, or what the setting says in their place."""
+    return os.environ.get(setting) or weights
 
 
 def weights_file(weights: str, setting: str = "FIELDMARK_WEIGHTS") -> Path | None:

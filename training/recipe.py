@@ -17,7 +17,7 @@ from . import record
 from .fit import OPTIMIZERS, PRECISIONS, SCHEDULES
 from .learner import WeightsError, wanted, weights_file
 from .photos import PhotosError, folder
-from .teacher import wanted_teacher
+from .teacher import SETTING, wanted_teacher
 
 NOTEBOOK = Path("train.ipynb")
 OWNERS = ("PhotosError", "WeightsError", "RecipeError", "FitError")
@@ -123,7 +123,7 @@ def run(path: Path) -> Path:
     folder(recipe["photos"])
     weights_file(wanted(recipe["weights"]))
     if recipe["teacher"]:
-        weights_file(wanted_teacher(**recipe["teacher"]), "FIELDMARK_TEACHER")
+        weights_file(wanted_teacher(**recipe["teacher"]), SETTING)
     out = Path("runs") / path.stem
     out.mkdir(parents=True, exist_ok=True)
     for name in (*FILES, *record.FILES, REPORT, "trouble.csv", "competition.csv"):  # of earlier

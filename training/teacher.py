@@ -1,14 +1,14 @@
 """A teacher: another network, which knows the birds already, for the Learner to learn from."""
 
-import os
-
 import timm
 import torch
 from fastai.vision.all import Learner, Normalize
 from torch import nn
 
 from .baseline import probe
-from .learner import features, pretrained, weights_facts
+from .learner import features, pretrained, wanted, weights_facts
+
+SETTING = "FIELDMARK_TEACHER"
 
 
 class TeacherNet(nn.Module):
@@ -53,7 +53,7 @@ def make_teacher(
         lambda **extra: timm.create_model(arch, num_classes=0, **options, **extra),
         arch,
         weights,
-        "FIELDMARK_TEACHER",
+        SETTING,
     )
     body = body.eval().to(learn.dls.device, memory_format=torch.channels_last)
     norm = next(t for t in learn.dls.valid.after_batch.fs if isinstance(t, Normalize))
@@ -69,7 +69,7 @@ def make_teacher(
 
 def wanted_teacher(weights: str = "pretrained", **_) -> str:
     """Return a recipe's `weights` of the teacher, or what FIELDMARK_TEACHER says in their place."""
-    return os.environ.get("FIELDMARK_TEACHER") or weights
+    return wanted(weights, SETTING)
 
 
 def teacher_facts(arch: str, weights: str = "pretrained", **_) -> dict:
