@@ -60,6 +60,8 @@ def test_nabirds_is_read_like_cub_and_has_a_taxonomy(tmp_path):
     tree = lists.taxonomy(tmp_path).set_index("label")
     assert set(tree.index) == LABELS
     assert tree.loc["Night Inkling"].tolist() == ["Inklings", "Dull Inklings"]
+    kept = table[table["label"] == "Night Inkling"][["level_1", "level_2"]].drop_duplicates()
+    assert kept.to_numpy().tolist() == [["Inklings", "Dull Inklings"]]
 
 
 def test_a_competitions_folders_are_named_and_its_test_has_no_labels(tmp_path):

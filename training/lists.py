@@ -41,6 +41,8 @@ def listed(folder: Path) -> pd.DataFrame:
         raise PhotosError(
             f"{folder} lists {len(gone)} photos that aren't there, like {gone[0]}. Unpack it anew."
         )
+    if (folder / "hierarchy.txt").is_file():
+        photos = photos.merge(taxonomy(folder), on="label", how="left")
     return photos.reset_index(drop=True)
 
 
