@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from training import parts, sources
+from training import data, parts, sources
 from training.photos import PhotosError
 
 
@@ -112,3 +112,25 @@ def test_photos_to_judge_by_do_not_make_up_for_photos_to_teach_with():
 def test_what_taught_the_model_is_counted(table):
     count = (table["split"] == "train").sum()
     assert parts.described(table, "drawn ones") == f"{count} photos of 6 species: drawn ones"
+
+
+def test_species_left_out_are_unseen_by_what_teaches_and_judges(folder, settings):
+    table = parts.split(parts.leave_out(sources.table(folder), 0.3, seed=1), 0.2, 0.2, seed=1)
+    unseen = set(table["label"][table["split"] == "unseen"])
+    known = set(table["label"][table["split"] != "unseen"])
+    assert (len(unseen), len(known)) == (2, 4)
+    assert not unseen & known
+    dls = data.dataloaders(table, folder, **settings, batch_size=8)
+    assert set(dls.vocab) == known
+    again = parts.leave_out(sources.table(folder), 0.3, seed=1)
+    assert set(again["label"][again["split"] == "unseen"]) == unseen
+
+
+def test_no_species_is_left_out_unless_it_is_meant(folder):
+    table = sources.table(folder)
+    assert parts.leave_out(table, 0).equals(table)
+
+
+def test_leaving_out_nearly_all_species_is_refused():
+    with pytest.raises(PhotosError, match="unseen_share"):
+        parts.leave_out(listed(wren=5, owl=5, jay=5), 0.6)

@@ -125,7 +125,7 @@ def dataloaders(
     block = DataBlock(
         blocks=(
             TransformBlock(type_tfms=PhotoFile.read, batch_tfms=IntToFloatTensor),
-            CategoryBlock(vocab=sorted(photos["label"].dropna().unique())),
+            CategoryBlock(vocab=sorted(photos["label"][photos["split"] == "train"].unique())),
         ),
         get_x=ColReader("path", pref=f"{folder}/"),
         get_y=ColReader("label"),

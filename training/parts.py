@@ -4,6 +4,7 @@ import pandas as pd
 
 from .photos import PhotosError
 
+UNSEEN = "unseen"
 FEWEST = 5  # photos of a class: three to teach, one to choose by, one to report by
 
 
@@ -18,7 +19,8 @@ def split(
     """
     if not (tune > 0 and calibrate > 0 and tune + calibrate < 1):
         raise PhotosError(f"Shares of {tune} to tune and {calibrate} to calibrate leave no split.")
-    enough(photos)
+    known = photos["split"] != UNSEEN
+    enough(photos[known])
     shuffled = photos[photos["split"] == "train"].sample(frac=1, random_state=seed)
     group = shuffled["path"]
     if "group" in shuffled:
@@ -36,7 +38,7 @@ def split(
                     have += members[name]
     parts = photos["split"].copy()
     parts[group.index] = group.map(given).fillna("train")
-    counts = pd.crosstab(photos["label"], parts)
+    counts = pd.crosstab(photos["label"][known], parts)
     counts = counts.reindex(columns=["train", "tune", "calibrate"], fill_value=0)
     bare = counts.index[(counts == 0).any(axis=1)]
     if len(bare):
@@ -45,6 +47,24 @@ def split(
             f"{', '.join(bare)}. Add other photos of these, or leave them out."
         )
     return photos.assign(split=parts)
+
+
+def leave_out(photos: pd.DataFrame, share: float, seed: int = 0) -> pd.DataFrame:
+    """Give all labelled photos of a share of the classes, drawn by seed, the split `unseen`.
+
+    They are never taught, and show what a model makes of birds that it doesn't know. Raises
+    PhotosError where fewer than two classes would be left.
+    """
+    if not share:
+        return photos
+    labels = photos["label"][photos["split"] == "train"].drop_duplicates().sort_values()
+    chosen = labels.sample(max(round(len(labels) * share), 1), random_state=seed)
+    if len(labels) - len(chosen) < 2:
+        raise PhotosError(
+            f"Without {len(chosen)} of {len(labels)} species too few are left to teach: "
+            "lower `unseen_share`."
+        )
+    return photos.assign(split=photos["split"].mask(photos["label"].isin(chosen), UNSEEN))
 
 
 def enough(photos: pd.DataFrame, fewest: int = FEWEST, labels: pd.Series | None = None) -> None:

@@ -31,7 +31,7 @@ CHOICES = {
 RANGES = {
     "closest farthest resize_from": (0.05, 1),
     "light colour erase dropout label_smoothing teacher_share average weight_decay decay": (0, 1),
-    "tune_share calibrate_share": (0, 0.9),
+    "tune_share calibrate_share unseen_share": (0, 0.9),
     "batch_size accumulate restarts fewest": (1, 100_000),
     "size": (0, 4096),
     "seed frozen_epochs epochs frozen_stages patience views": (0, 1_000_000),
