@@ -17,11 +17,12 @@ class NoAnswer(Exception):
 
 
 def classify(photo: bytes, top: int = 5) -> dict:
-    """Return the function's answer for one photo, with the `top` likeliest labels.
+    """Return the function's answer for one photo, with the `top` likeliest labels and a heat map.
 
     Raises `NoAnswer`.
     """
-    return _ask("POST", "classify", {"predictions", "answer"}, params={"top": top}, data=photo)
+    asked = {"top": top, "heatmap": "true"}
+    return _ask("POST", "classify", {"predictions", "answer"}, params=asked, data=photo)
 
 
 def model() -> dict:

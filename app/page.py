@@ -27,8 +27,10 @@ class Page:
         self.picker.observe(self.answer_photo, "value")
         self.hint = HTML(render("hint"))
         self.photo = HTML(render("photo"))
+        self.heat = HTML()
         self.answer = HTML(render("welcome"))
-        self.card = Box([self.photo, self.answer]).add_class("card")
+        shown = Box([self.photo, self.heat]).add_class("shown")
+        self.card = Box([shown, self.answer]).add_class("card")
         self.about = HTML(render("about"))
         self.model = None
         Thread(target=self.describe_model, daemon=True).start()  # a cold function takes seconds
@@ -51,9 +53,13 @@ class Page:
         self.picker.value = ()  # lets go of the bytes, and the same photo can be picked again
         self.picker.disabled = True
         self.photo.value = render("photo", data=b64encode(photo).decode())
+        self.heat.value = ""
         self.answer.value = render("busy")
         try:
-            self.answer.value = render("answer", **client.classify(photo))
+            answer = client.classify(photo)
+            self.answer.value = render("answer", **answer)
+            if answer.get("heatmap"):
+                self.heat.value = render("heat", **answer)
         except client.NoAnswer as problem:
             self.answer.value = render("problem", problem=problem)
         except Exception:  # an answer that our pages don't foresee must not lock the picker

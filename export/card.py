@@ -6,6 +6,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import PIL
 import torch
 from scipy.stats import binomtest
@@ -79,6 +80,19 @@ def share(right: int, of: int) -> dict:
         "value": round(right / of, 4),
         "interval": [round(interval.low, 4), round(interval.high, 4)],
         "n": of,
+    }
+
+
+def estimate(value: float, draws: np.ndarray, n: int) -> dict:
+    """Return a value with its 95 % interval, from what the draws measured."""
+    if np.ptp(draws) == 0:
+        return share(round(value * n), n) | {"method": "Wilson"}
+    interval = np.quantile(draws, [0.025, 0.975]) - (draws.mean() - value)
+    return {
+        "value": round(value, 4),
+        "interval": [round(float(end), 4) for end in interval.clip(0, 1)],
+        "n": n,
+        "method": "bootstrap",
     }
 
 

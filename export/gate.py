@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+import torch
 from fastai.vision.all import Learner
 from fastapi.testclient import TestClient
 
 from birds.api import create_app
 from birds.classifier import ModelError
 from birds.settings import Settings
+
+from .look import look
+from .unknown import Probability, Score
 
 TIE = 1e-4
 TOLERANCE = 1e-3
@@ -28,40 +32,49 @@ class GateError(RuntimeError):
 
 
 def gate(
-    learn: Learner, model: Path, photos: Mapping[str, bytes], temperature: float = 1.0
+    learn: Learner,
+    model: Path,
+    photos: Mapping[str, bytes],
+    temperature: float = 1.0,
+    score: Score | None = None,
 ) -> pd.DataFrame:
     """Return a row a photo, the worst first, or raise GateError; ModelError if it can't be served.
 
     The bytes of each photo go through the Learner's validation path and, over HTTP, through the
     function's. The first answers must be equal, unless the Learner's two best are within TIE of
-    each other, and every probability within TOLERANCE.
+    each other, and every probability within TOLERANCE; so must what `score` makes of the Learner's
+    embedding be, relatively where it is over 1.
     """
-    report = pd.DataFrame(
-        by_function(model, photos, list(learn.dls.vocab), by_learner(learn, photos, temperature))
-    ).set_index("photo")
-    report = report.sort_values(["passed", "difference"], ascending=[True, False])
+    expected = by_learner(learn, photos, temperature, score or Probability())
+    report = pd.DataFrame(by_function(model, photos, list(learn.dls.vocab), *expected))
+    report = report.set_index("photo").sort_values(
+        ["passed", "difference"], ascending=[True, False]
+    )
     if not report["passed"].all():
         raise GateError(report)
     return report
 
 
-def by_learner(learn: Learner, photos: Mapping[str, bytes], temperature: float):
-    """Ask the Learner: probabilities, float32 [N, C], on the CPU."""
-    loader = learn.dls.test_dl(list(photos.values()), rm_type_tfms=1, num_workers=0)
-    with learn.no_bar(), learn.no_logging():
-        logits, _ = learn.get_preds(dl=loader, act=lambda logits: logits)
-    return (logits.float() / temperature).softmax(1).numpy()
+def by_learner(learn: Learner, photos: Mapping[str, bytes], temperature: float, score: Score):
+    """Ask the Learner: probabilities [N, C] and strangeness [N], float32, on the CPU."""
+    seen = look(learn, photos.values())
+    logits, embedding = (
+        torch.from_numpy(each) for each in (seen.logits / temperature, seen.embedding)
+    )
+    with torch.no_grad():
+        return logits.softmax(1).numpy(), score(embedding, logits).numpy()
 
 
-def by_function(model: Path, photos: Mapping[str, bytes], vocab: list[str], expected):
+def by_function(model: Path, photos: Mapping[str, bytes], vocab: list[str], expected, strangeness):
     """Ask the function for each photo, and compare with what is expected."""
     app = create_app(model, Settings(log=False))
     if app.state.fault:
         raise ModelError(app.state.fault)
     client = TestClient(app)
-    for (name, data), row in zip(photos.items(), expected, strict=True):
+    for (name, data), row, strange in zip(photos.items(), expected, strangeness, strict=True):
         order = row.argsort()[::-1]
         line = {"photo": name, "learner": vocab[order[0]], "function": None, "difference": 1.0}
+        line["unknown"] = 1.0
         response = client.post("/api/classify", params={"top": len(vocab)}, content=data)
         if response.status_code != 200:
             yield line | {"function": response.text, "passed": False}
@@ -72,6 +85,8 @@ def by_function(model: Path, photos: Mapping[str, bytes], vocab: list[str], expe
             line["difference"] = max(
                 abs(answers[label] - float(p)) for label, p in zip(vocab, row, strict=True)
             )
+        found = response.json()["answer"]["unknown_score"]
+        line["unknown"] = abs(found - float(strange)) / max(1.0, abs(float(strange)))
         tie = len(order) > 1 and row[order[0]] - row[order[1]] <= TIE
-        passed = line["difference"] <= TOLERANCE and (tie or first == line["learner"])
-        yield line | {"function": first, "passed": passed}
+        near = max(line["difference"], line["unknown"]) <= TOLERANCE
+        yield line | {"function": first, "passed": near and (tie or first == line["learner"])}

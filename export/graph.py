@@ -4,6 +4,8 @@ import torch
 from fastai.vision.all import Learner, Normalize
 from torch import nn
 
+from .unknown import Probability, Score
+
 
 class ExportError(ValueError):
     """A Learner that can't become a model file; the text says what it lacks."""
@@ -12,15 +14,17 @@ class ExportError(ValueError):
 class Graph(nn.Module):
     """The model of a Learner, from uint8 pixels to the four outputs, in float32.
 
+    Logits are divided by `temperature`, and `score` tells how strange a photo is.
+
     The head (average pool, batch norm, linear) is folded into one matrix, so that the class
     activation map is exact: a class's logit is the mean of its map, plus a constant. Equal to
     Grad-CAM (Selvaraju et al. 2017) for such a head; the map itself is Zhou et al. 2016.
     """
 
-    def __init__(self, learn: Learner, temperature: float = 1.0):
+    def __init__(self, learn: Learner, temperature: float = 1.0, score: Score | None = None):
         super().__init__()
         model = learn.model.eval()
-        self.body, self.temperature = model[0], temperature
+        self.body, self.temperature, self.score = model[0], temperature, score or Probability()
         mean, std = normalisation(learn)
         self.register_buffer("pixel_mean", mean)
         self.register_buffer("pixel_std", std)
@@ -33,12 +37,12 @@ class Graph(nn.Module):
         pixels = photo.permute(0, 3, 1, 2).float() / 255
         features = self.body((pixels - self.pixel_mean) / self.pixel_std)
         embedding = features.mean((2, 3))
-        logits = embedding @ self.class_weight.T + self.class_bias
-        probability = (logits / self.temperature).softmax(1)
-        best, index = probability.max(1)
+        logits = (embedding @ self.class_weight.T + self.class_bias) / self.temperature
+        probability, unknown = logits.softmax(1), self.score(embedding, logits)
+        index = logits.argmax(1)
         seen = (features * self.class_weight[index][:, :, None, None]).sum(1).relu()
         highest = seen.amax((1, 2), keepdim=True)
-        return probability, 1 - best, seen / highest.clamp(min=1e-6), embedding
+        return probability, unknown, seen / highest.clamp(min=1e-6), embedding
 
 
 def normalisation(learn: Learner) -> tuple[torch.Tensor, torch.Tensor]:

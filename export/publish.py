@@ -13,14 +13,18 @@ from fastai.vision.all import Learner
 from safetensors.torch import save
 
 from birds import drawn, photo
+from birds.classifier import Classifier
 
 from . import card as cards
-from . import model_file
-from .gate import GateError, by_learner, gate
+from . import model_file, promises
+from .gate import GateError, gate
 from .graph import Graph
+from .look import look
+from .promises import Promises
 
 FILES = ("birds.onnx", "birds.safetensors", "split.csv", "recipe.yaml")
 REPORT = "gate.csv"
+DEFAULTS = Promises()
 
 
 def publish(
@@ -31,8 +35,9 @@ def publish(
     facts: dict,
     out: Path,
     filter: str = photo.FILTER,
+    promised: Promises = DEFAULTS,
 ) -> dict:
-    """Round, export, pass the gate, and write birds.onnx with its weights and split into `out`.
+    """Round, calibrate, export, measure, pass the gate, and write the files of a model into `out`.
 
     `photos` is the split table, `folder` holds its paths, prepared to `size` by `filter`; `facts`
     are the card entries that only the training knows (`name`, `trained_on`, `licence`,
@@ -41,26 +46,24 @@ def publish(
     """
     learn.model.cpu().float().eval()
     learn.dls.cpu()
-    judged = {
-        part: {path: (folder / path).read_bytes() for path in table["path"]}
-        for part, table in photos.groupby("split")
-        if part in ("tune", "calibrate")
-    }
-    measured = measure(learn, judged["calibrate"], photos)
+    judged = photos[photos["split"].isin(["tune", "calibrate"])]
+    calibrate = promises.Part.of(
+        photos[photos["split"] == "calibrate"], folder, list(learn.dls.vocab)
+    )
+    right = look(learn, calibrate.paths).logits.argmax(1) == calibrate.truth
     model_file.round_to_half(learn.model)
-    rounded = measure(learn, judged["calibrate"], photos)
-    graph = Graph(learn).eval()
+    fitted = promises.fit(learn, photos, folder, promised)
+    graph = Graph(learn, fitted.temperature, fitted.score).eval()
     model = model_file.to_onnx(graph, size)
     weights = halves(learn.model)
     card = (
-        {"accuracy_before_rounding": measured["accuracy"]}
+        {"accuracy_before_rounding": cards.share(int(right.sum()), len(right))}
         | facts
         | {
             "version": f"{date.today():%Y.%m.%d}-{digest(weights)[:8]}",
             "labels": cards.labels(list(learn.dls.vocab)),
             "preparation": cards.preparation(size, filter, graph),
             "data": fingerprint(photos, folder),
-            "metrics": rounded | {"part": "calibrate"},
             "temperature": graph.temperature,
             "thresholds": None,
             "drawn_photo": cards.drawn_outputs(graph, size),
@@ -68,14 +71,17 @@ def publish(
             "versions": cards.versions(),
         }
     )
-    out.mkdir(parents=True, exist_ok=True)
-    everything = {name: data for part in judged.values() for name, data in part.items()}
+    everything = {path: (folder / path).read_bytes() for path in judged["path"]}
     everything |= {f"drawn: {name}": data for name, data in drawn.awkward().items()}
+    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as name:
         scratch = Path(name)
-        model_file.write(model, card, scratch / "birds.onnx")
+        file = scratch / "birds.onnx"
+        model_file.write(model, card, file)
+        card |= promises.keep(Classifier(file), photos, folder, fitted, promised)
+        model_file.write(model, card, file)
         try:
-            report = gate(learn, scratch / "birds.onnx", everything, graph.temperature)
+            report = gate(learn, file, everything, fitted.temperature, fitted.score)
         except GateError as error:
             error.report.to_csv(out / REPORT)
             raise
@@ -83,29 +89,15 @@ def publish(
             "photos": len(report),
             "largest_difference": float(report["difference"].max()),
         }
-        model_file.write(model, card, scratch / "birds.onnx")
+        model_file.write(model, card, file)
         (scratch / "birds.safetensors").write_bytes(save(weights, {"card": json.dumps(card)}))
         photos.to_csv(scratch / "split.csv", index=False)
         recipe = yaml.safe_dump(card["recipe"], sort_keys=False, allow_unicode=True)
         (scratch / "recipe.yaml").write_text(recipe, encoding="utf-8")
         report.to_csv(scratch / REPORT)
-        for file in scratch.iterdir():
-            file.replace(out / file.name)
+        for each in scratch.iterdir():
+            each.replace(out / each.name)
     return card
-
-
-def measure(learn: Learner, photos: dict[str, bytes], table: pd.DataFrame) -> dict:
-    """Measure accuracy and top-5 accuracy with 95 % intervals."""
-    vocab = list(learn.dls.vocab)
-    truth = table.set_index("path")["label"]
-    order = by_learner(learn, photos, 1.0).argsort(1)[:, ::-1]
-    ranks = [
-        list(row).index(vocab.index(truth[path])) for path, row in zip(photos, order, strict=True)
-    ]
-    return {
-        name: cards.share(sum(rank < k for rank in ranks), len(ranks))
-        for name, k in (("accuracy", 1), ("top_5", 5))
-    }
 
 
 def halves(model: torch.nn.Module) -> dict[str, torch.Tensor]:

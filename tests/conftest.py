@@ -16,6 +16,7 @@ with warnings.catch_warnings():
 from safetensors.torch import save_file
 
 from birds import drawn
+from export.promises import Promises
 from export.publish import publish
 from training import data, learner, parts, photos, sources
 
@@ -109,7 +110,7 @@ FACTS = {
     "trained_on": "drawn birds",
     "licence": "MIT",
     "architecture": ARCH,
-    "recipe": {"photos": "drawn"},
+    "recipe": {"photos": "drawn", "unknown": "probability"},
     "weights": {"start": "random", "sha256": None},
 }
 
@@ -123,7 +124,7 @@ def run(tmp_path_factory, table, folder, settings, weights):
     with learn.no_bar(), learn.no_logging():
         learn.fit(2, 5e-3)
     out = tmp_path_factory.mktemp("run")
-    publish(learn, table, folder, SIZE, FACTS, out)
+    publish(learn, table, folder, SIZE, FACTS, out, promised=Promises(score="probability"))
     return out
 
 

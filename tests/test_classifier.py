@@ -8,8 +8,8 @@ import onnx
 import pytest
 
 from birds import drawn, photo
-from birds.answer import percent
 from birds.classifier import Classifier, ModelError
+from birds.verdict import percent
 from tests.conftest import SIZE
 
 

@@ -34,6 +34,11 @@ def learn(new_learner, run):
     return learn
 
 
+def judged(learn, model, photos):
+    """Pass the gate with the temperature of the file and its score, a probability."""
+    return gate(learn, model, photos, Classifier(model).card["temperature"])
+
+
 def photos_of(table, folder) -> dict[str, bytes]:
     judged = table[table["split"] != "train"]["path"]
     return {path: (folder / path).read_bytes() for path in judged}
@@ -127,14 +132,14 @@ def test_a_share_comes_with_its_interval():
 
 
 def test_the_gate_lets_an_equal_file_through(learn, model, table, folder):
-    report = gate(learn, model, photos_of(table, folder))
+    report = judged(learn, model, photos_of(table, folder))
     assert report["passed"].all()
     assert report["difference"].max() < 1e-4
 
 
 def test_the_gate_passes_where_the_function_asks_for_a_key(learn, model, monkeypatch):
     monkeypatch.setenv("FIELDMARK_FUNCTION_KEY", "a-key")
-    assert gate(learn, model, drawn.awkward())["passed"].all()
+    assert judged(learn, model, drawn.awkward())["passed"].all()
 
 
 def a_weight(monkeypatch, learn):
@@ -171,7 +176,7 @@ def test_the_gate_catches(plant, learn, model, table, folder, monkeypatch):
     photos = photos_of(table, folder)
     plant(monkeypatch, learn)
     with pytest.raises(GateError) as caught:
-        gate(learn, model, photos)
+        judged(learn, model, photos)
     report = caught.value.report
     assert not report["passed"].iloc[0]
     assert report.index[0] in str(caught.value)
@@ -191,7 +196,7 @@ def test_the_gate_catches_a_photo_that_only_the_function_refuses(learn, model, m
     monkeypatch.setattr(photo, "read", refuse)
     monkeypatch.setattr(photo, "prepare", see)
     with pytest.raises(GateError, match="damaged-photo"):
-        gate(learn, model, {"one": b"odd"})
+        judged(learn, model, {"one": b"odd"})
 
 
 def test_a_file_that_cannot_be_served_does_not_pass(learn, model, tmp_path):
@@ -211,9 +216,9 @@ def test_nothing_is_written_when_the_gate_says_no(learn, table, folder, tmp_path
     assert report["difference"].is_monotonic_decreasing
 
 
-def skewed(learn):
+def skewed(*arguments):
     """Return a graph with another mean than the Learner's."""
-    graph = Graph(learn)
+    graph = Graph(*arguments)
     graph.pixel_mean += 0.05
     return graph
 

@@ -17,6 +17,9 @@ DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
 
+SHAPES = {"wide": (900, 500), "tall": (500, 900), "square": (227, 227)}
+
+
 def drawn_bird(width=800, height=600, **save) -> bytes:
     return drawn.encoded(drawn.bird("Blue_backed_Inkling", 0, width, height), quality=90, **save)
 
@@ -203,3 +206,52 @@ def test_a_kernel_ends_with_its_visit(visit, page_of_stand_in):
     assert answers(kernel)
     visitor.leave()
     eventually(lambda: not answers(kernel))
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_heat_map_lies_over_the_square_that_the_model_saw(visit, real_page, shape, viewport):
+    """The picture as it is shown, and the map's frame, are measured in the browser."""
+    seen = visit(real_page, viewport=viewport)
+    width, height = SHAPES[shape]
+    seen.pick("bird.jpg", drawn_bird(width, height))
+    seen.page.wait_for_selector(".heat")
+    photo, crop = (seen.page.locator(s).bounding_box() for s in (".card img", ".heat .ground"))
+    side = min(photo["width"], photo["height"])
+    assert photo["width"] / photo["height"] == pytest.approx(width / height, rel=0.02)
+    assert crop["width"] == pytest.approx(side, abs=3)
+    assert crop["height"] == pytest.approx(side, abs=3)
+    for place, extent in (("x", "width"), ("y", "height")):
+        middle = photo[place] + photo[extent] / 2
+        assert crop[place] + crop[extent] / 2 == pytest.approx(middle, abs=2)
+
+
+def test_a_rotated_photo_and_its_map_are_upright(visit, real_page):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the phone was turned
+    seen = visit(real_page)
+    seen.pick("bird.jpg", drawn_bird(900, 500, exif=exif))
+    seen.page.wait_for_selector(".heat")
+    photo, crop = (seen.page.locator(s).bounding_box() for s in (".card img", ".heat .ground"))
+    assert photo["height"] > photo["width"]
+    assert crop["width"] == pytest.approx(photo["width"], abs=3)
+
+
+def test_the_heat_map_can_be_switched_off_and_on(visit, real_page):
+    seen = visit(real_page)
+    seen.pick("bird.jpg", drawn_bird())
+    switch = seen.page.get_by_label("Show what the model looked at")
+    switch.wait_for()
+    assert seen.page.locator(".heat").is_visible()
+    switch.uncheck()
+    assert not seen.page.locator(".heat").is_visible()
+    switch.check()
+    assert seen.page.locator(".heat").is_visible()
+
+
+def test_without_a_heat_map_there_is_nothing_to_switch(visit, page_of_stand_in, function):
+    function.answers(ANSWER | {"heatmap": None})
+    seen = visit(page_of_stand_in)
+    seen.pick("bird.jpg", drawn_bird())
+    seen.page.wait_for_selector(".bars")
+    assert not seen.page.locator(".heat, .switch").count()

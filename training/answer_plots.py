@@ -4,7 +4,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.special import softmax
 from sklearn.metrics import average_precision_score, precision_recall_curve
+
+from export.calibration import expected_error
+from export.calibration import reliability as reliability_table
 
 from .judge import Answers, confused, per_class, worst
 from .plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, panels, styled
@@ -86,4 +90,29 @@ def precision_recall(answers: Answers, count: int = 4) -> Figure:
     axes.set(xlabel="recall, %", ylabel="precision, %", xlim=(0, 101), ylim=(0, 103))
     axes.set_title("Asking for surer answers trades recall for precision")
     figure.legend(title="average precision", loc="outside right upper", alignment="left")
+    return figure
+
+
+@styled
+def reliability(answers: Answers, temperature: float) -> Figure:
+    """Plot how often answers are right against how sure they are, before and after calibration."""
+    figure, ((axes,),) = panels(5.5, 4.6)
+    axes.plot([0, 100], [0, 100], color=GREY, linewidth=1)
+    right = answers.truth == answers.answer
+    logits = np.log(np.maximum(answers.probability, np.finfo(np.float32).tiny))
+    for name, divisor, colour in (("before", 1.0, ORANGE), ("after", temperature, BLUE)):
+        sure = softmax(logits / divisor, axis=1).max(1)
+        table = reliability_table(sure, right)
+        error = expected_error(sure, right)
+        axes.plot(100 * table["sure"], 100 * table["right"], color=colour, linewidth=1)
+        axes.scatter(
+            100 * table["sure"],
+            100 * table["right"],
+            s=10 + 300 * table["n"] / len(right),
+            color=colour,
+            label=f"{name}, temperature {divisor:.2f}: ECE {error:.3f}",
+        )
+    axes.set(xlabel="how sure, %", ylabel="answers that are right, %", xlim=(0, 101), ylim=(0, 103))
+    axes.set_title("Sure means right, where the points lie on the line")
+    axes.legend(loc="lower right")
     return figure

@@ -9,7 +9,7 @@ import torch
 from fastai.vision.all import Learner
 from scipy import sparse
 
-from export.card import share
+from export.card import estimate, share
 
 from .data import as_in_training
 
@@ -144,19 +144,6 @@ def scores(hits: np.ndarray, answered: np.ndarray, photos: np.ndarray) -> dict[s
         "precision": hits / np.maximum(answered, 1),
         "recall": hits / np.maximum(photos, 1),
         "f1": 2 * hits / np.maximum(answered + photos, 1),
-    }
-
-
-def estimate(value: float, draws: np.ndarray, n: int) -> dict:
-    """Return a value with its 95 % interval, from what the draws measured."""
-    if np.ptp(draws) == 0:
-        return share(round(value * n), n) | {"method": "Wilson"}
-    interval = np.quantile(draws, [0.025, 0.975]) - (draws.mean() - value)
-    return {
-        "value": round(value, 4),
-        "interval": [round(float(end), 4) for end in interval.clip(0, 1)],
-        "n": n,
-        "method": "bootstrap",
     }
 
 

@@ -4,7 +4,9 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 from fastai.data.external import URLs, untar_data
+from PIL import Image, ImageDraw
 
 from birds import drawn
 
@@ -42,6 +44,22 @@ def draw(path: Path, count: int = 40) -> Path:
         (path / label).mkdir(parents=True, exist_ok=True)
         for seed in range(1, count + 1):
             (path / label / f"{seed:03}.jpg").write_bytes(drawn.encoded(drawn.bird(label, seed)))
+    return path
+
+
+def draw_things(path: Path = Path("runs/drawn-things"), count: int = 60) -> Path:
+    """Draw photos of what is no bird, a few boxes and balls each, into a folder."""
+    path.mkdir(parents=True, exist_ok=True)
+    for seed in range(count):
+        chance = np.random.default_rng(seed)
+        colours = iter(chance.integers(256, size=(10, 3)).tolist())
+        image = Image.new("RGB", (160, 120), tuple(next(colours)))
+        pen = ImageDraw.Draw(image)
+        for _ in range(chance.integers(2, 9)):
+            left, top, width, height = chance.integers((-20, -20, 10, 10), (140, 100, 90, 90))
+            draw = (pen.rectangle, pen.ellipse)[chance.integers(2)]
+            draw((left, top, left + width, top + height), fill=tuple(next(colours)))
+        image.save(path / f"{seed:03}.jpg")
     return path
 
 

@@ -17,7 +17,10 @@ from export.publish import publish
 from .data import dataloaders
 from .learner import learner
 from .photos import PhotosError
+from .recipe import RecipeError, defaults, read
 from .sources import source
+from .strangers import KEYS as PROMISED
+from .strangers import promises, rehearsal
 
 KEPT = (
     "name",
@@ -29,13 +32,15 @@ KEPT = (
     "teacher",
     "baselines",
     "tests",
+    "rehearsal",
     "accuracy_before_rounding",
 )
 
 
-def rebuild(out: Path, prepare_anew: bool = False) -> dict:
+def rebuild(out: Path, prepare_anew: bool = False, recipe: dict | None = None) -> dict:
     """Rebuild the Learner from `out`, and publish it there through the gate; return the card.
 
+    Another `recipe` than the model's own may promise otherwise, but not have taught otherwise.
     Raises PhotosError where something isn't in place, or where photos are prepared otherwise than
     when the model was trained, unless that is wanted: `prepare_anew`.
     """
@@ -47,6 +52,10 @@ def rebuild(out: Path, prepare_anew: bool = False) -> dict:
     made = {key: card["preparation"][key] for key in ("size", "mean", "std", "filter")}
     if not prepare_anew:
         check_preparation(card["preparation"])
+    facts = {key: card[key] for key in KEPT if key in card}
+    if recipe:
+        facts |= repromised(card["recipe"], recipe)
+    promised = promises(facts["recipe"], facts.get("rehearsal"))
     photos = pd.read_csv(out / "split.csv", dtype=str)
     folder, _ = source(card["recipe"])
     missing = [path for path in photos["path"] if not (folder / path).is_file()]
@@ -58,8 +67,22 @@ def rebuild(out: Path, prepare_anew: bool = False) -> dict:
     dls = dataloaders(photos, folder, **made)
     learn = learner(dls, card["architecture"], "random")
     learn.model.load_state_dict(load_file(weights))
-    facts = {key: card[key] for key in KEPT if key in card}
-    return publish(learn, photos, folder, made["size"], facts, out, made["filter"])
+    return publish(learn, photos, folder, made["size"], facts, out, made["filter"], promised)
+
+
+def repromised(old: dict, new: dict) -> dict:
+    """Return the card entries that another recipe changes.
+
+    Raises PhotosError where it would have taught another model.
+    """
+    known = defaults() | old
+    other = [key for key in new if key not in PROMISED and known[key] != new[key]]
+    if other:
+        raise PhotosError(
+            f"That recipe teaches otherwise ({', '.join(other)}): `make train` with it, or change "
+            f"only {', '.join(PROMISED)}."
+        )
+    return {"recipe": new, "rehearsal": rehearsal(new["rehearsal"])}
 
 
 def check_preparation(recorded: dict) -> None:
@@ -79,12 +102,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--prepare-anew", action="store_true")
+    parser.add_argument("--recipe", type=Path, help="promise as this one does")
     asked = parser.parse_args()
     try:
-        card = rebuild(asked.out, asked.prepare_anew)
-    except (PhotosError, GateError, ModelError) as error:
+        card = rebuild(asked.out, asked.prepare_anew, asked.recipe and read(asked.recipe))
+    except (PhotosError, RecipeError, GateError, ModelError) as error:
         print(error, file=sys.stderr)
-        return 2 if isinstance(error, PhotosError) else 1
+        return 2 if isinstance(error, PhotosError | RecipeError) else 1
     print(f"{card['name']} {card['version']} passed the gate: {json.dumps(card['gate'])}")
     return 0
 

@@ -11,12 +11,15 @@ import timm
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
+from export.promises import AUTO
 from export.publish import FILES, REPORT
+from export.unknown import SCORES
 
 from . import record
 from .fit import OPTIMIZERS, PRECISIONS, SCHEDULES
 from .learner import WeightsError, wanted, weights_file
 from .photos import PhotosError, folder
+from .strangers import promises, rehearsal
 from .teacher import SETTING, wanted_teacher
 
 NOTEBOOK = Path("train.ipynb")
@@ -27,8 +30,11 @@ CHOICES = {
     "schedule": SCHEDULES,
     "precision": PRECISIONS,
     "batch_norm": ("auto", "still", "learn"),
+    "unknown": (AUTO, *SCORES),
 }
 RANGES = {
+    "level": (0.5, 0.999),
+    "rejected": (0.001, 0.5),
     "closest farthest resize_from": (0.05, 1),
     "light colour erase dropout label_smoothing teacher_share average weight_decay decay": (0, 1),
     "tune_share calibrate_share unseen_share": (0, 0.9),
@@ -122,6 +128,7 @@ def run(path: Path) -> Path:
     recipe = read(path)
     folder(recipe["photos"])
     weights_file(wanted(recipe["weights"]))
+    promises(recipe, rehearsal(recipe["rehearsal"]))
     if recipe["teacher"]:
         weights_file(wanted_teacher(**recipe["teacher"]), SETTING)
     out = Path("runs") / path.stem

@@ -4,6 +4,7 @@ import time
 
 from .classifier import Classifier, Outputs
 from .photo import Photo, PhotoError
+from .verdict import verdict
 
 
 def attempt(classifier: Classifier, data: bytes, top: int, heatmap: bool) -> dict | PhotoError:
@@ -33,7 +34,6 @@ def answer(classifier: Classifier, photo: Photo, outputs: Outputs, top: int, hea
     probability = outputs.probability[0]
     order = (-probability).argsort(kind="stable")[: max(1, min(top, len(probability)))]
     known = [classifier.card["labels"][index] for index in order]
-    best = float(probability[order[0]])
     return {
         "predictions": [
             {
@@ -44,25 +44,11 @@ def answer(classifier: Classifier, photo: Photo, outputs: Outputs, top: int, hea
             }
             for facts, index in zip(known, order, strict=True)
         ],
-        "answer": {
-            "kind": "species",
-            "labels": [known[0]["label"]],
-            "text": f"{known[0]['common_name']}, {percent(best)} sure.",
-            "unknown_score": float(outputs.unknown[0]),
-        },
+        "answer": verdict(probability, outputs.unknown[0], classifier.card),
         "photo": {"width": photo.width, "height": photo.height, "crop": list(photo.crop)},
         "heatmap": encode_map(outputs.heatmap[0]) if heatmap else None,
         "model": classifier.version,
     }
-
-
-def percent(probability: float) -> str:
-    """Write a probability as people say it; nothing is ever 0 or 100 % sure."""
-    if probability >= 0.995:
-        return "over 99 %"
-    if probability < 0.01:
-        return "less than 1 %"
-    return f"{probability:.0%}".replace("%", " %")
 
 
 def encode_map(heatmap) -> dict:

@@ -17,6 +17,7 @@ BLUE_JAY = {
         "kind": "species",
         "labels": ["Blue Jay"],
         "text": "Blue Jay, 87 % sure.",
+        "taxon": None,
         "unknown_score": 0.13,
     },
     "photo": {"width": 4000, "height": 3000, "crop": [500, 0, 3000, 3000]},
@@ -41,12 +42,21 @@ class Prediction(BaseModel):
     probability: float = Field(ge=0, le=1)
 
 
+class Taxon(BaseModel):
+    """What all species of a shortlist are, where they agree."""
+
+    rank: Literal["genus", "family"]
+    name: str
+    text: str
+
+
 class Verdict(BaseModel):
     """What to tell a person."""
 
     kind: Literal["species", "shortlist", "unknown"]
-    labels: list[str]
+    labels: list[str] = Field(description="One, several, or none of the labels, by kind.")
     text: str
+    taxon: Taxon | None = Field(None, description="Of a shortlist that agrees on one.")
     unknown_score: float = Field(description="The higher, the stranger the photo.")
 
 

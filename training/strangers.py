@@ -1,0 +1,65 @@
+"""What a model is to promise, and photos of what it doesn't know, to judge that by."""
+
+import json
+import os
+from pathlib import Path
+
+from export.promises import AUTO, Promises
+
+from .photos import PhotosError, draw_things
+from .sources import SUFFIXES
+
+SETTING = "FIELDMARK_NOT_BIRDS"
+KEYS = ("level", "rejected", "unknown", "not_birds", "rehearsal")  # of a recipe; none teaches
+FEWEST = 20
+
+
+def promises(recipe: dict, rehearsed: dict | None = None) -> Promises:
+    """Make of a recipe what its model promises; a rehearsal chooses the score, where it may.
+
+    Raises PhotosError where the photos of other things aren't in place.
+    """
+    score = recipe.get("unknown", AUTO)
+    if score == AUTO and rehearsed:
+        score = rehearsed["score"]
+    kept = {key: recipe[key] for key in ("level", "rejected") if key in recipe}
+    return Promises(score=score, strangers=strangers(recipe.get("not_birds", "")), **kept)
+
+
+def strangers(folder: str) -> dict[str, list[Path]]:
+    """List the photos below a recipe's `not_birds`, or FIELDMARK_NOT_BIRDS; none without one.
+
+    Raises PhotosError where there are too few.
+    """
+    folder = os.environ.get(SETTING) or folder
+    if not folder:
+        return {}
+    home = draw_things() if folder == "drawn" else Path(folder).expanduser()
+    found = sorted(p for p in home.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if len(found) < FEWEST:
+        raise PhotosError(
+            f"There are {len(found)} photos of other things than birds in {home}, and {FEWEST} "
+            f"tell little already. Put more there, or set {SETTING} to a folder that has them."
+        )
+    return {"not_birds": found}
+
+
+def rehearsal(run: str) -> dict | None:
+    """Read what a run without some of the species found out about `unknown`, for the card.
+
+    Raises PhotosError where that run isn't there, or left no species out.
+    """
+    if not run:
+        return None
+    file = Path(run) / "card.json"
+    if not file.is_file():
+        raise PhotosError(
+            f"There is no {file}: run the recipe of the rehearsal first, or leave `rehearsal` out."
+        )
+    card = json.loads(file.read_text(encoding="utf-8"))
+    if "unseen" not in card.get("strangers", {}) or not card["thresholds"]["unknown"]:
+        raise PhotosError(f"The run {run} left no species out: set its `unseen_share`.")
+    return {key: card[key] for key in ("name", "version", "unknown_compared", "strangers")} | {
+        "species": len(card["labels"]),
+        "score": card["thresholds"]["unknown"]["score"],
+    }
