@@ -26,6 +26,7 @@ MAY_NEED = {  # of others, where it is deployed
     "serve.py": {"requests"},
 }
 CORE = ["birds", "birds.photo", "birds.classifier", "birds.drawn", "birds.answer", "birds.cpus"]
+CORE += ["birds.describe"]
 
 
 def imports(path) -> set[str]:

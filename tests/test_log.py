@@ -58,6 +58,15 @@ def test_a_problem_is_logged_by_its_type(client, lines):
     assert lines()[2]["route"] is None
 
 
+def test_a_health_check_is_logged_only_where_something_is_wrong(client, lines, tmp_path):
+    for asked in (client, TestClient(api.create_app(tmp_path / "none.onnx"))):
+        for route in ("health", "health/alive", "model"):
+            asked.get(f"/api/{route}")
+    assert [(line["route"], line["status"]) for line in lines()] == [
+        *(("/api/model", 200), ("/api/health", 503), ("/api/model", 503)),
+    ]
+
+
 def test_nothing_of_the_photo_its_exif_its_name_or_the_key_is_logged(client, caplog):
     caplog.set_level(logging.DEBUG, "birds")
     caplog.set_level(logging.DEBUG, "fieldmark")

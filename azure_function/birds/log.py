@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 GONE = 499  # what nginx writes for a client that left before its answer
+CHECKS = {"/api/health", "/api/health/alive"}
 logger = logging.getLogger("fieldmark.requests")
 
 
@@ -51,7 +52,13 @@ class Lines:
                 "milliseconds": stages | {"total": total},
             }
             if self.told:
-                logger.info(json.dumps(line | known))
+                logger.log(level(line), json.dumps(line | known))
+
+
+def level(line: dict) -> int:
+    """Return DEBUG, which isn't shown, for a health check that found all well, else INFO."""
+    well = line["route"] in CHECKS and line["status"] == 200
+    return logging.DEBUG if well else logging.INFO
 
 
 def add_photo(line: dict, kind: str, stages: dict[str, float], spent: float) -> None:

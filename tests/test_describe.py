@@ -1,0 +1,78 @@
+"""A person reads from a terminal what a model file is, whatever its card has learned to say."""
+
+import subprocess
+import sys
+
+import pytest
+
+from birds.describe import WIDTH, describe, entry
+from tests.conftest import FACTS
+
+
+def described(file) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "birds.describe", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_a_model_file_is_described_by_one_command(model):
+    done = described(model)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("tiny 20")
+    for fact in FACTS["trained_on"], FACTS["licence"], FACTS["architecture"], "Night Inkling":
+        assert fact in done.stdout
+    assert "6 species: " in done.stdout
+    assert f"{model.stat().st_size / 1e6:.1f} MB" in done.stdout
+
+
+def test_a_file_that_cannot_be_served_is_told_in_one_sentence(tmp_path):
+    done = described(tmp_path / "birds.onnx")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr == "There is no model file birds.onnx. `make publish` puts one in its place.\n"
+    )
+
+
+MEASURED = {"value": 0.9365, "interval": [0.903, 0.959], "n": 1299, "method": "Wilson"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "lines"),
+    [
+        ("trained_on", "six birds", ["trained on: six birds"]),
+        ("accuracy", MEASURED, ["accuracy: 93.7 % (90.3 to 95.9 %), n = 1,299, method: Wilson"]),
+        ("ece", {"value": 0.012}, ["ece: 1.2 %"]),
+        ("auroc", {"far": MEASURED | {"n": 9}}, ["auroc:", "  far: 0.9365 (0.903 to 0.959), n = 9, "
+                                                            "method: Wilson"]),
+        ("mean_size", {"all": {"value": 1.0}}, ["mean size:", "  all: 1"]),
+        ("depth", {"value": 12.5, "n": None}, ["depth: 12.5, n = none"]),
+        ("heatmap", None, ["heatmap: none"]),
+        ("heatmap", {"height": 7, "width": 8}, ["heatmap:", "  height: 7", "  width: 8"]),
+        ("largest_difference", 1.3113e-06, ["largest difference: 1.311e-06"]),
+        ("flip", True, ["flip: yes"]),
+        ("mean", [0.485, 0.456], ["mean: 0.485, 0.456"]),
+        ("groups", [["Ash", "Elm"], []], ["groups:", "  1: Ash, Elm", "  2: none"]),
+        ("parts", [{"n": 3}], ["parts:", "  1:", "    n: 3"]),
+        ("thresholds", {}, ["thresholds: none"]),
+    ],
+)  # fmt: skip
+def test_every_kind_of_entry_is_written_readably(name, value, lines):
+    assert list(entry(name, value)) == lines
+
+
+def test_a_long_text_is_wrapped_and_stays_below_its_name():
+    first, *others = entry("licence", "word " * 100, ("recipe",))
+    assert first.startswith("  licence: word")
+    assert others
+    assert all(line.startswith("    word") and len(line) <= WIDTH for line in others)
+
+
+def test_what_a_card_lacks_is_not_told_and_what_nobody_foresaw_is(tmp_path):
+    file = tmp_path / "birds.onnx"
+    file.write_bytes(bytes(2_000_000))
+    label = {"label": "Ash Bird", "common_name": "Ash Bird", "scientific_name": None}
+    card = {"name": "small", "version": "1", "labels": [label], "drawn_photo": {"unknown": 0.5}}
+    card |= {"moon": {"phase": "full"}, "licence": "MIT"}
+    assert describe(card, file).splitlines() == [
+        *("small 1", "birds.onnx, 2.0 MB", ""),
+        *("licence: MIT", "moon:", "  phase: full", "1 species: Ash Bird"),
+    ]

@@ -1,0 +1,245 @@
+"""A file that can't be served is refused with one sentence, wherever it was damaged or changed."""
+
+import json
+import random
+import re
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from birds import drawn, model_file
+from birds.classifier import Classifier, ModelError
+from birds.model_file import SEAL, sealed
+from tests.conftest import SIZE
+from tests.surgery import entry, operate, rewrite
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "birds.onnx"
+
+
+def answer(path):
+    photos = np.stack([drawn.bird(name, 1, SIZE, SIZE) for name in drawn.SPECIES])
+    return Classifier(path, 1).predict(photos)
+
+
+def flipped(content: bytes, place: int, bit: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+
+
+def test_a_sealed_file_is_the_same_model_to_everybody(model, file):
+    plain = model.read_bytes()
+    file.write_bytes(sealed(plain))
+    for one, other in zip(answer(model), answer(file), strict=True):
+        assert np.array_equal(one, other)
+    read, expected = onnx.load(file), onnx.load_from_string(plain)
+    onnx.checker.check_model(read)
+    assert read.graph == expected.graph
+    assert read.metadata_props == expected.metadata_props
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sealed_file_with_a_flipped_bit_is_refused_or_answers_exactly_alike(model, file, seed):
+    content, chance = sealed(model.read_bytes()), random.Random(seed)
+    places = [*range(SEAL), *(chance.randrange(len(content)) for _ in range(200))]
+    right, refused = answer(model), 0
+    for place in places:
+        file.write_bytes(flipped(content, place, chance.randrange(8)))
+        try:
+            found = answer(file)
+        except ModelError:
+            refused += 1
+        else:
+            assert all(np.array_equal(a, b) for a, b in zip(found, right, strict=True)), place
+    assert refused >= len(places) - SEAL
+
+
+def test_a_sealed_file_is_refused_wherever_it_was_cut(model, file):
+    content = sealed(model.read_bytes())
+    for place in [*range(SEAL + 1), *range(SEAL + 1, len(content), 997), len(content) - 1]:
+        file.write_bytes(content[:place])
+        with pytest.raises(ModelError):
+            Classifier(file, 1)
+
+
+FUZZ = """
+import random, sys
+from pathlib import Path
+from birds.classifier import Classifier, ModelError
+content, file, chance = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]), random.Random(0)
+for turn in range(80):
+    bad = bytearray(content)
+    for _ in range(chance.choice((1, 1, 4, 32))):
+        bad[chance.randrange(len(bad))] ^= 1 << chance.randrange(8)
+    file.write_bytes(bad if turn % 2 else content[: chance.randrange(len(content))])
+    try:
+        Classifier(file, 1)
+    except ModelError as error:
+        print(error)
+    else:
+        print("loaded")
+"""
+
+
+def test_a_file_without_a_seal_may_be_damaged_anywhere_and_ends_no_process(model, file):
+    """Saved by another tool, say: what differs on the drawn photo is refused all the same."""
+    plain = operate(model, file.with_name("plain.onnx"), lambda proto: None)
+    command = [sys.executable, "-c", FUZZ, str(plain), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = done.stdout.splitlines()
+    assert len(told) == 80
+    assert {*told[::2]} & {"loaded"} == set()
+    assert {"loaded"} < {*told[1::2]}
+
+
+def folder(model, file):
+    file.mkdir()
+
+
+def empty(model, file):
+    file.touch()
+
+
+def text(model, file):
+    file.write_text("Dear bird,")
+
+
+def cut_short(model, file):
+    file.write_bytes(model.read_bytes()[:-1000])
+
+
+def another_model(model, file):
+    kinds = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Abs", ["x"], ["y"])], "g", kinds[:1], kinds[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), file)
+
+
+def weights_beside(model, file):
+    onnx.save(onnx.load(model), file, save_as_external_data=True, size_threshold=0)
+    assert len(list(file.parent.iterdir())) > 1
+
+
+def no_card(model, file):
+    operate(model, file, lambda proto: proto.ClearField("metadata_props"))
+
+
+def with_card(value: str):
+    return lambda model, file: operate(
+        model, file, lambda proto: setattr(entry(proto), "value", value)
+    )
+
+
+def card_without(name: str):
+    return lambda model, file: rewrite(model, file, lambda card: card.pop(name))
+
+
+def changed(change):
+    return lambda model, file: rewrite(model, file, change)
+
+
+def huge_card(model, file):
+    rewrite(model, file, lambda card: card.update(notes=" " * model_file.CARD))
+
+
+def another_type(model, file):
+    def cast(proto):
+        proto.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+        for node in proto.graph.node:
+            node.input[:] = ["uint8" if name == "photo" else name for name in node.input]
+        node = helper.make_node("Cast", ["photo"], ["uint8"], to=TensorProto.UINT8)
+        proto.graph.node.insert(0, node)
+
+    operate(model, file, cast)
+
+
+def half_an_output(model, file):
+    def halve(proto):
+        for node in proto.graph.node:
+            node.output[:] = ["whole" if name == "unknown" else name for name in node.output]
+        proto.graph.node.append(
+            helper.make_node("Cast", ["whole"], ["unknown"], to=TensorProto.FLOAT16)
+        )
+        proto.graph.output[1].type.tensor_type.elem_type = TensorProto.FLOAT16
+
+    operate(model, file, halve)
+
+
+def no_embedding(model, file):
+    operate(model, file, lambda proto: proto.graph.output.pop())
+
+
+def no_name(card):
+    del card["labels"][1]["common_name"]
+
+
+@pytest.mark.parametrize(
+    ("plant", "sentence"),
+    [
+        (lambda *_: None, "There is no model file birds.onnx. `make publish` puts one"),
+        (folder, "birds.onnx is a folder. Name the birds.onnx in it."),
+        (empty, "birds.onnx is empty. Copy it once more"),
+        (text, "birds.onnx is damaged or no Fieldmark model. Export it once more."),
+        (cut_short, "birds.onnx is damaged or"),
+        (another_model, "birds.onnx is no Fieldmark model: its input is not `photo`"),
+        (weights_beside, "birds.onnx has weights in other files, which are not served. Export"),
+        (no_card, "birds.onnx is no Fieldmark model: it has no card. Export it once more."),
+        (with_card("Dear bird,"), "The card in birds.onnx is not JSON. Export it once more."),
+        (with_card('{"name": NaN}'), "The card in birds.onnx is not JSON. Export it once more."),
+        (with_card("[" * 100_000), "The card in birds.onnx is not JSON. Export it once more."),
+        (with_card("[1]"), "The card in birds.onnx is not JSON of named entries. Export"),
+        (huge_card, "The card in birds.onnx has over 16 MiB. Shorten its entries."),
+        *(
+            (card_without(name), f"The card in birds.onnx lacks {name}, or can't be read there.")
+            for name in model_file.NEEDED
+        ),
+        (changed(lambda card: card.update(version=2)), "The card in birds.onnx lacks version,"),
+        (changed(no_name), "The card in birds.onnx lacks a name for label 2. Export it"),
+        (
+            changed(lambda card: card["labels"].pop()),
+            "This model's card names other labels than its graph: export it anew.",
+        ),
+        (
+            changed(lambda card: card["preparation"].update(size=72)),
+            "The card in birds.onnx wants photos of 72 pixels, its graph of 64. Export it",
+        ),
+        (
+            changed(lambda card: card["preparation"].update(filter="moire")),
+            "The card in birds.onnx names no filter to resize photos with. Export it once more.",
+        ),
+        (
+            changed(lambda card: card["drawn_photo"].clear()),
+            "This model gives another probability for its drawn photo than its card records:",
+        ),
+        (another_type, "birds.onnx is no Fieldmark model: its input is not `photo`, uint8"),
+        (half_an_output, "birds.onnx is no Fieldmark model: it gives no `unknown`, float32 with 1"),
+        (no_embedding, "birds.onnx is no Fieldmark model: it gives no `embedding`, float32 with 2"),
+    ],
+)
+def test_what_cannot_be_served_is_told_in_one_line(model, file, plant, sentence, capfd):
+    plant(model, file)
+    with pytest.raises(ModelError, match="^" + re.escape(sentence)) as caught:
+        Classifier(file, 1)
+    assert re.search(r"[A-Z][^\n]+\.$", str(caught.value))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_may_not_be_read_says_so(model, file, monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    file.write_bytes(model.read_bytes())
+    monkeypatch.setattr(model_file.Path, "open", forbidden)
+    with pytest.raises(ModelError, match=r"birds.onnx can't be read here \(Permission denied\)"):
+        Classifier(file, 1)
+
+
+def test_an_entry_that_nobody_foresaw_is_kept(model, file):
+    rewrite(model, file, lambda card: card.update(moon="full"))
+    assert Classifier(file, 1).card["moon"] == "full"
+    assert "moon" not in json.loads(entry(onnx.load(model)).value)

@@ -1,0 +1,71 @@
+"""The shipped model answers alike by the oldest packages that the function's requirements allow."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from birds import drawn
+from birds.classifier import OUTPUTS, Classifier
+from tests.conftest import ROOT
+
+FUNCTION = ROOT / "azure_function"
+MODEL = FUNCTION / "model/birds.onnx"
+PACKAGES = ("onnxruntime", "numpy")
+ASK = """
+import json, sys
+import numpy, onnxruntime
+from birds import drawn
+from birds.classifier import Classifier
+classifier = Classifier(sys.argv[1])
+photos = numpy.stack([classifier.read(data).pixels for data in drawn.awkward().values()])
+outputs = classifier.predict(photos)._asdict()
+found = {name: value.tolist() for name, value in outputs.items()}
+print(json.dumps(found | {name: sys.modules[name].__version__ for name in sys.argv[2:]}))
+"""
+
+
+def floors() -> dict[str, str]:
+    """Read the oldest versions out of what Azure installs."""
+    text = (FUNCTION / "requirements.txt").read_text(encoding="utf-8")
+    return {name: re.search(rf"^{name}>=([\d.]+)", text, re.MULTILINE)[1] for name in PACKAGES}
+
+
+def pip(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pip", "--retries", "1", "--disable-pip-version-check"]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def oldest(tmp_path_factory):
+    """Install the oldest versions into a folder of their own."""
+    if pip("index", "versions", PACKAGES[0]).returncode:
+        pytest.skip("pip can't fetch packages here")
+    folder = tmp_path_factory.mktemp("oldest")
+    wanted = [f"{name}=={version}" for name, version in floors().items()]
+    done = pip("install", "--no-deps", "--only-binary", ":all:", "--target", str(folder), *wanted)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_shipped_model_loads_and_answers_alike_by_the_oldest_packages(oldest):
+    path = os.pathsep.join([str(oldest), str(FUNCTION)])
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, str(MODEL), *PACKAGES],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for name, version in floors().items():
+        assert f"{found[name]}.".startswith(f"{version}.")
+    classifier = Classifier(MODEL)
+    photos = np.stack([classifier.read(data).pixels for data in drawn.awkward().values()])
+    for name, here in zip(OUTPUTS, classifier.predict(photos), strict=True):
+        assert np.allclose(found[name], here, atol=1e-4), name
