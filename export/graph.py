@@ -15,12 +15,14 @@ class Graph(nn.Module):
     The head (average pool, batch norm, linear) is folded into one matrix, so that the class
     activation map is exact: a class's logit is the mean of its map, plus a constant. Equal to
     Grad-CAM (Selvaraju et al. 2017) for such a head; the map itself is Zhou et al. 2016.
+    `map_size` is its height and width, None for a body without a map, whose heatmap is zero.
     """
 
     def __init__(self, learn: Learner, temperature: float = 1.0):
         super().__init__()
         model = learn.model.eval()
         self.body, self.temperature = model[0], temperature
+        self.map_size = self.body.map_size
         mean, std = normalisation(learn)
         self.register_buffer("pixel_mean", mean)
         self.register_buffer("pixel_std", std)
@@ -37,6 +39,8 @@ class Graph(nn.Module):
         probability = (logits / self.temperature).softmax(1)
         best, index = probability.max(1)
         seen = (features * self.class_weight[index][:, :, None, None]).sum(1).relu()
+        if not self.map_size:
+            seen = torch.zeros_like(seen)
         highest = seen.amax((1, 2), keepdim=True)
         return probability, 1 - best, seen / highest.clamp(min=1e-6), embedding
 
