@@ -19,12 +19,14 @@ class Graph(nn.Module):
     The head (average pool, batch norm, linear) is folded into one matrix, so that the class
     activation map is exact: a class's logit is the mean of its map, plus a constant. Equal to
     Grad-CAM (Selvaraju et al. 2017) for such a head; the map itself is Zhou et al. 2016.
+    `map_size` is its height and width, None for a body without a map, whose heatmap is zero.
     """
 
     def __init__(self, learn: Learner, temperature: float = 1.0, score: Score | None = None):
         super().__init__()
         model = learn.model.eval()
         self.body, self.temperature, self.score = model[0], temperature, score or Probability()
+        self.map_size = self.body.map_size
         mean, std = normalisation(learn)
         self.register_buffer("pixel_mean", mean)
         self.register_buffer("pixel_std", std)
@@ -41,6 +43,8 @@ class Graph(nn.Module):
         probability, unknown = logits.softmax(1), self.score(embedding, logits)
         index = logits.argmax(1)
         seen = (features * self.class_weight[index][:, :, None, None]).sum(1).relu()
+        if not self.map_size:
+            seen = torch.zeros_like(seen)
         highest = seen.amax((1, 2), keepdim=True)
         return probability, unknown, seen / highest.clamp(min=1e-6), embedding
 

@@ -94,13 +94,13 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture
-def new_learner(table, folder, settings, weights):
+def new_learner(table, folder, weights):
     """Return a function that makes a fresh Learner on the drawn birds."""
 
-    def make(start=weights, **options):
+    def make(start=weights, arch=ARCH, size=SIZE, **options):
         torch.manual_seed(0)
-        dls = data.dataloaders(table, folder, **settings, batch_size=8)
-        return learner.learner(dls, ARCH, str(start), **options)
+        dls = data.dataloaders(table, folder, **data.settings(arch, size), batch_size=8)
+        return learner.learner(dls, arch, str(start), **options)
 
     return make
 

@@ -20,7 +20,7 @@ from export import model_file, publish, ship
 from export.card import labels, share
 from export.gate import GateError, gate
 from export.graph import ExportError, Graph
-from tests import trees
+from tests import networks, trees  # noqa: F401
 from tests.conftest import ARCH, FACTS, ROOT, SIZE
 from training import data, learner, parts, rebuild, sources
 
@@ -55,8 +55,10 @@ def test_the_graph_answers_as_the_model_does(learn):
     assert torch.allclose(unknown, 1 - expected.max(1).values, atol=1e-5)
 
 
-def test_the_heat_map_is_grad_cam(learn):
+@pytest.mark.parametrize("arch", [ARCH, "test_convnext", "little_swin", "test_vit2"])
+def test_the_heat_map_is_grad_cam(learn, new_learner, arch):
     """Selvaraju et al. 2017, by autograd: the gradient of the first logit, averaged over places."""
+    learn = learn if arch == ARCH else new_learner("random", arch)
     pixels = torch.from_numpy(drawn.bird("Green_Inkling", 4, SIZE, SIZE))[None]
     graph = Graph(learn)
     normal = (pixels.permute(0, 3, 1, 2) / 255 - graph.pixel_mean) / graph.pixel_std
@@ -68,6 +70,7 @@ def test_the_heat_map_is_grad_cam(learn):
     with torch.no_grad():
         heatmap = graph(pixels)[2]
     assert torch.allclose(heatmap, expected, atol=1e-4)
+    assert heatmap.std() > 0
 
 
 def test_a_head_that_is_not_affine_is_refused(learn):

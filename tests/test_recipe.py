@@ -52,6 +52,7 @@ def test_every_recipe_in_the_repository_is_right(path):
         ({"batch_size": 0}, "must be from 1"),
         ({"mixup": 0.4, "cutmix": 1.0}, "set one to 0"),
         ({"epochs": 0, "frozen_epochs": 0}, "nothing is learned"),
+        ({"arch": "test_vit", "resize_from": 0.5}, "`test_vit` takes photos of one size only"),
         ({"teacher": {"weights": "random"}}, "needs an `arch`"),
         ({"teacher": {"arch": "mobilenet_v2"}}, "no architecture `mobilenet_v2`. Did you mean"),
         ({"arch": "eficientnet_b0"}, r"no architecture `eficientnet_b0`. Did you mean .*efficient"),

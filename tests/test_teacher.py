@@ -3,7 +3,7 @@
 import timm
 import torch
 
-from tests.conftest import ARCH
+from tests.conftest import ARCH, SIZE
 from training import teacher as teachers
 from training.learner import features
 from training.recipe import checked
@@ -31,6 +31,11 @@ def test_a_teacher_has_learned_the_labels_and_is_judged_on_tune(new_learner, wei
     assert (answers.argmax(1) == labels).float().mean() > 0.9
     assert right == round((asked.argmax(1) == truth).float().mean().item(), 4)
     assert not any(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_a_teacher_that_is_made_for_one_size_is_made_for_that_of_the_photos(new_learner):
+    net, _ = teachers.make_teacher(new_learner(), "test_vit_relpos", "random")
+    assert net.body.patch_embed.img_size == (SIZE, SIZE)
 
 
 def test_the_setting_overrides_the_recipes_weights(monkeypatch):

@@ -220,7 +220,7 @@ def test_a_summary_names_body_and_head_and_moves_nothing(new_learner):
     learn.model.train()
     before = snapshot(learn.model)
     told = str(torchinfo.summary(learn.model, (1, 3, SIZE, SIZE), depth=3, verbose=0))
-    assert "TimmBody" in told
+    assert "─Body: 1-1" in told
     assert f"Total params: {sum(p.numel() for p in learn.model.parameters()):,}" in told
     assert moved(before, learn.model) == []
     assert learn.model.training

@@ -6,22 +6,25 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import timm
 import torch
 from fastai.vision.all import (
     DataLoaders,
     LabelSmoothingCrossEntropy,
     Learner,
     accuracy,
+    add_head,
     params,
     progress_bar,
     top_k_accuracy,
-    vision_learner,
 )
 from timm.models import group_parameters
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from .bodies import Body, sized
 from .callbacks import KeepStatistics
+from .data import Frame
 from .fit import OPTIMIZERS
 from .threads import watched
 
@@ -92,31 +95,33 @@ def learner(
     weight_decay: float = 0.01,
     batch_norm: str = "auto",
 ) -> Learner:
-    """Make a Learner with an affine head: average pool, batch norm, dropout, linear.
+    """Make a Learner of a timm body and an affine head: average pool, batch norm, dropout, linear.
 
-    `weights` is `pretrained` (timm fetches them), `random`, or a file that timm can load. A
-    pretrained body is frozen. `batch_norm` tells whether the body's running statistics are kept
-    `still` or `learn`; `auto` keeps pretrained ones, for random ones are nothing to keep.
-    Raises WeightsError where the weights can't be had.
+    As fastai's `vision_learner` does, but for any body that timm knows. `weights` is `pretrained`
+    (timm fetches them), `random`, or a file that timm can load. A pretrained body is frozen.
+    `batch_norm` tells whether the body's running statistics are kept `still` or `learn`; `auto`
+    keeps pretrained ones, for random ones are nothing to keep.
+    Raises WeightsError where the weights can't be had, BodyError where the photos have a size that
+    the body can't take.
     """
     still = weights != "random" if batch_norm == "auto" else batch_norm == "still"
-    make = partial(
-        vision_learner,
+    size = next(t.size for t in dls.valid.after_item.fs if isinstance(t, Frame))
+    make = partial(timm.create_model, arch, num_classes=0, **sized(arch, size))
+    body = Body(pretrained(make, arch, weights), size)
+    learn = Learner(
         dls,
-        arch,
-        normalize=False,  # the DataLoaders do it, pretrained or not
-        loss_func=LabelSmoothingCrossEntropy(label_smoothing),
+        add_head(body, body.width, dls.c, lin_ftrs=[], concat_pool=False, ps=dropout),
+        LabelSmoothingCrossEntropy(label_smoothing),
         metrics=[accuracy, top_5],
         splitter=stages,
-        lin_ftrs=[],
-        concat_pool=False,
-        ps=dropout,
         train_bn=not still,
         cbs=KeepStatistics() if still else None,
         opt_func=OPTIMIZERS[optimizer],
         wd=weight_decay,
     )
-    return pretrained(make, arch, weights)
+    if weights != "random":
+        learn.freeze()
+    return learn
 
 
 def pretrained(make: Callable, arch: str, weights: str, setting: str = "FIELDMARK_WEIGHTS"):

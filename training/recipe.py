@@ -16,6 +16,7 @@ from export.publish import FILES, REPORT
 from export.unknown import SCORES
 
 from . import record
+from .bodies import sized
 from .fit import OPTIMIZERS, PRECISIONS, SCHEDULES
 from .learner import WeightsError, wanted, weights_file
 from .photos import PhotosError, folder
@@ -23,7 +24,7 @@ from .strangers import promises, rehearsal
 from .teacher import SETTING, wanted_teacher
 
 NOTEBOOK = Path("train.ipynb")
-OWNERS = ("PhotosError", "WeightsError", "RecipeError", "FitError")
+OWNERS = ("PhotosError", "WeightsError", "RecipeError", "BodyError", "FitError")
 
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
@@ -101,6 +102,10 @@ def checked(recipe: dict) -> dict:
         if not timm.is_model(arch):
             near = nearest(arch, timm.list_models())
             raise RecipeError(f"timm has no architecture `{arch}`.{near}")
+        if recipe["resize_from"] < 1 and sized(arch, 0):
+            raise RecipeError(
+                f"`{arch}` takes photos of one size only; leave `resize_from` out of it."
+            )
     if recipe["teacher"] and "arch" not in recipe["teacher"]:
         raise RecipeError("`teacher` needs an `arch`.")
     return recipe

@@ -6,6 +6,7 @@ from fastai.vision.all import Learner, Normalize
 from torch import nn
 
 from .baseline import probe
+from .bodies import sized
 from .learner import features, pretrained, wanted, weights_facts
 
 SETTING = "FIELDMARK_TEACHER"
@@ -49,6 +50,7 @@ def make_teacher(
     """
     weights = wanted_teacher(weights=weights)
     config = timm.get_pretrained_cfg(arch)
+    options = sized(arch, learn.model[0].size) | options
     body = pretrained(
         lambda **extra: timm.create_model(arch, num_classes=0, **options, **extra),
         arch,

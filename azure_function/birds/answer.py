@@ -29,8 +29,10 @@ def attempt(classifier: Classifier, data: bytes, top: int, heatmap: bool) -> dic
 def answer(classifier: Classifier, photo: Photo, outputs: Outputs, top: int, heatmap: bool) -> dict:
     """Encode the answer for one photo, the first in `outputs`.
 
-    `top` is clamped to 1 and the number of labels; `heatmap` is None where it wasn't asked for.
+    `top` is clamped to 1 and the number of labels; `heatmap` is None where it wasn't asked for, and
+    where the card says that the model has none.
     """
+    heatmap = heatmap and classifier.card.get("heatmap", {}) is not None
     probability = outputs.probability[0]
     order = (-probability).argsort(kind="stable")[: max(1, min(top, len(probability)))]
     known = [classifier.card["labels"][index] for index in order]

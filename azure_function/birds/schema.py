@@ -99,7 +99,9 @@ class Answer(BaseModel):
     predictions: list[Prediction]
     answer: Verdict
     photo: Place
-    heatmap: Heatmap | None
+    heatmap: Heatmap | None = Field(
+        description="Null unless asked for, and where the model has no map that is exact."
+    )
     model: Version
     milliseconds: Milliseconds
 
