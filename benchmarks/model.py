@@ -33,6 +33,7 @@ NAMES = {
     "top_5": "among the first five",
     "ece_before": "calibration error (ECE) before the temperature",
     "ece": "calibration error (ECE)",
+    "ece_of_perfection": "ECE that so many photos would show of true probabilities",
     "coverage": "lists that hold the right species",
     "list_size": "species on a list",
     "known_called_unknown": "known birds called unknown",

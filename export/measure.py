@@ -80,6 +80,7 @@ def metrics(outputs: Outputs, truth: np.ndarray, temperature: float, chosen: dic
         "top_5": share(int((rank < 5).sum()), n),
         "ece_before": calibration_error(softened(outputs.probability, temperature), rank == 0),
         "ece": calibration_error(outputs.probability, rank == 0),
+        "ece_of_perfection": perfection(outputs.probability),
         "known_called_unknown": share(int(strange.sum()), n),
         "coverage": share(int(held[answered].sum()), int(answered.sum())),
         "list_size": mean(size[answered]),
@@ -98,6 +99,20 @@ def calibration_error(probability: np.ndarray, right: np.ndarray, seed: int = 0)
     draws = np.random.default_rng(seed).integers(n, size=(DRAWS, n))
     spread = np.array([expected_error(sure[draw], right[draw]) for draw in draws])
     return estimate(expected_error(sure, right), spread, n)
+
+
+def perfection(probability: np.ndarray, seed: int = 0) -> dict:
+    """Simulate the calibration error that so few photos show of probabilities that are true."""
+    sure, chance = probability.max(1).astype(np.float64), np.random.default_rng(seed)
+    n = len(sure)
+    spread = [expected_error(sure, right) for right in chance.random((DRAWS, n)) < sure]
+    low, high = np.quantile(spread, [0.025, 0.975])
+    return {
+        "value": round(float(np.mean(spread)), 4),
+        "interval": [round(float(low), 4), round(float(high), 4)],
+        "n": n,
+        "method": "simulation",
+    }
 
 
 def mean(values: np.ndarray, seed: int = 0) -> dict:

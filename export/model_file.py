@@ -10,10 +10,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxscript import optimizer
 
+from birds.model_file import OUTPUTS, sealed
+
 from .graph import Graph
 
 OPSET = 20
-OUTPUTS = ["probability", "unknown", "heatmap", "embedding"]
 SMALL = 1024
 
 
@@ -40,7 +41,7 @@ def to_onnx(graph: Graph, size: int) -> onnx.ModelProto:
             graph.eval(),
             (batch,),
             input_names=["photo"],
-            output_names=OUTPUTS,
+            output_names=list(OUTPUTS),
             dynamic_shapes={"photo": {0: torch.export.Dim("N")}},
             opset_version=OPSET,
             dynamo=True,
@@ -94,5 +95,5 @@ def write(model: onnx.ModelProto, card: dict, path: Path) -> None:
     entry = model.metadata_props.add()
     entry.key, entry.value = "card", json.dumps(card, ensure_ascii=False)
     partial = path.with_suffix(".partial")
-    partial.write_bytes(model.SerializeToString())
+    partial.write_bytes(sealed(model.SerializeToString()))
     partial.replace(path)

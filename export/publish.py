@@ -17,6 +17,7 @@ from birds.classifier import Classifier
 
 from . import card as cards
 from . import model_file, promises
+from .checks import check
 from .gate import GateError, gate
 from .graph import Graph
 from .look import look
@@ -42,7 +43,7 @@ def publish(
     `photos` is the split table, `folder` holds its paths, prepared to `size` by `filter`; `facts`
     are the card entries that only the training knows (`name`, `trained_on`, `licence`,
     `architecture`, `weights`, `recipe` ...). Returns the card. Raises GateError, having
-    written nothing but gate.csv, if the answers differ.
+    written nothing but gate.csv, if the answers differ, FileFault for a file at odds with itself.
     """
     learn.model.cpu().float().eval()
     learn.dls.cpu()
@@ -65,6 +66,7 @@ def publish(
             "preparation": cards.preparation(size, filter, graph),
             "data": fingerprint(photos, folder),
             "temperature": graph.temperature,
+            "heatmap": graph.map_size,
             "thresholds": None,
             "drawn_photo": cards.drawn_outputs(graph, size),
             "opset": model_file.OPSET,
@@ -80,6 +82,7 @@ def publish(
         model_file.write(model, card, file)
         card |= promises.keep(Classifier(file), photos, folder, fitted, promised)
         model_file.write(model, card, file)
+        alone = check(file, everything)
         try:
             report = gate(learn, file, everything, fitted.temperature, fitted.score)
         except GateError as error:
@@ -88,7 +91,7 @@ def publish(
         card["gate"] = {
             "photos": len(report),
             "largest_difference": float(report["difference"].max()),
-        }
+        } | alone
         model_file.write(model, card, file)
         (scratch / "birds.safetensors").write_bytes(save(weights, {"card": json.dumps(card)}))
         photos.to_csv(scratch / "split.csv", index=False)

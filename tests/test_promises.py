@@ -228,5 +228,7 @@ def test_strangers_that_are_not_in_place_are_told(tmp_path, monkeypatch):
 
 def test_a_rehearsal_that_was_not_run_is_told(tmp_path, run):
     assert strangers.rehearsal("") is None
-    with pytest.raises(PhotosError, match="run the recipe"):
+    with pytest.raises(PhotosError, match="Run its recipe first"):
         strangers.rehearsal(str(tmp_path))
+    with pytest.raises(PhotosError, match="unseen_share"):
+        strangers.rehearsal(str(run))

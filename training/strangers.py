@@ -1,9 +1,10 @@
 """What a model is to promise, and photos of what it doesn't know, to judge that by."""
 
-import json
 import os
 from pathlib import Path
 
+from birds.classifier import Classifier
+from birds.model_file import ModelError
 from export.promises import AUTO, Promises
 
 from .photos import PhotosError, draw_things
@@ -51,12 +52,12 @@ def rehearsal(run: str) -> dict | None:
     """
     if not run:
         return None
-    file = Path(run) / "card.json"
-    if not file.is_file():
+    try:
+        card = Classifier(Path(run) / "birds.onnx").card
+    except ModelError as error:
         raise PhotosError(
-            f"There is no {file}: run the recipe of the rehearsal first, or leave `rehearsal` out."
-        )
-    card = json.loads(file.read_text(encoding="utf-8"))
+            f"{run} is no rehearsal: {error} Run its recipe first, or leave `rehearsal` out."
+        ) from error
     if "unseen" not in card.get("strangers", {}) or not card["thresholds"]["unknown"]:
         raise PhotosError(f"The run {run} left no species out: set its `unseen_share`.")
     return {key: card[key] for key in ("name", "version", "unknown_compared", "strangers")} | {
