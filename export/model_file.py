@@ -35,6 +35,9 @@ def round_to_half(model: torch.nn.Module) -> None:
 def to_onnx(graph: Graph, size: int) -> onnx.ModelProto:
     """Export a graph for photos [N, size, size, 3], N free, as one model without side files."""
     batch = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    for module in graph.modules():
+        if hasattr(module, "fused_attn"):  # timm's; torch can't export all that it fuses
+            module.fused_attn = False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own making
         program = torch.onnx.export(

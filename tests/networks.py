@@ -1,6 +1,7 @@
 """Networks of families that timm has no small one of, under names of their own."""
 
 from timm.models import (
+    beit,
     build_model_with_cfg,
     mobilenetv3,
     register_model,
@@ -16,12 +17,13 @@ FACTS = {
     "input_size": (3, 64, 64),
     "interpolation": "bicubic",
 }
+PATCHES = {"first_conv": "patch_embed.proj", "fixed_input_size": True}
 default_cfgs = {  # where `register_model` looks for them
     "little_inception": FACTS | {"first_conv": "Conv2d_1a_3x3.conv", "classifier": "fc"},
     "little_resnext": FACTS | {"first_conv": "conv1", "classifier": "fc"},
     "little_mobilenetv3": FACTS | {"first_conv": "conv_stem", "classifier": "classifier"},
-    "little_swin": FACTS
-    | {"first_conv": "patch_embed.proj", "classifier": "head.fc", "fixed_input_size": True},
+    "little_swin": FACTS | PATCHES | {"classifier": "head.fc"},
+    "little_beit": FACTS | PATCHES | {"classifier": "head"},
 }
 
 
@@ -68,3 +70,10 @@ def little_swin(pretrained=False, **options):
     """Make a Swin Transformer of two stages."""
     options |= {"embed_dim": 16, "depths": (2, 2), "num_heads": (1, 2), "window_size": 4}
     return swin_transformer._create_swin_transformer("little_swin", pretrained, **options)
+
+
+@register_model
+def little_beit(pretrained=False, **options):
+    """Make a BEiT of one block."""
+    options |= {"embed_dim": 32, "depth": 1, "num_heads": 2, "use_rel_pos_bias": True}
+    return beit._create_beit("little_beit", pretrained, use_abs_pos_emb=False, **options)

@@ -35,6 +35,7 @@ BODIES = FAMILIES | {
     "ViT, relative positions": ("test_vit_relpos", SIZE, 4),
     "MambaOut": ("test_mambaout", SIZE, None),
     "MaxViT": ("test_maxvit", SIZE, 2),
+    "BEiT": ("little_beit", SIZE, 4),
 }
 
 
@@ -150,6 +151,11 @@ def test_where_there_is_no_map_the_answer_says_null(model, tmp_path):
     data = drawn.encoded(drawn.bird("Night_Inkling"))
     assert client.post("/api/classify?heatmap=true", content=data).json()["heatmap"] is None
     assert client.get("/api/model").json()["heatmap"] is None
+
+
+def test_attention_is_exported_that_torch_cannot_export_fused(new_learner):
+    learn = new_learner("random", "little_beit")
+    assert model_file.to_onnx(Graph(learn), SIZE).graph.output[2].name == "heatmap"
 
 
 def test_the_graph_knows_the_size_of_its_map(new_learner):

@@ -40,7 +40,7 @@ MEASURED = {"value": 0.9365, "interval": [0.903, 0.959], "n": 1299, "method": "W
     [
         ("trained_on", "six birds", ["trained on: six birds"]),
         ("accuracy", MEASURED, ["accuracy: 93.7 % (90.3 to 95.9 %), n = 1,299, method: Wilson"]),
-        ("ece", {"value": 0.012}, ["ece: 1.2 %"]),
+        ("ece", {"value": 0.012}, ["ece: 0.012"]),
         ("auroc", {"far": MEASURED | {"n": 9}}, ["auroc:", "  far: 0.9365 (0.903 to 0.959), n = 9, "
                                                             "method: Wilson"]),
         ("mean_size", {"all": {"value": 1.0}}, ["mean size:", "  all: 1"]),

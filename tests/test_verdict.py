@@ -76,7 +76,7 @@ def test_a_long_list_names_the_likeliest_and_counts_the_rest():
 def test_a_stranger_than_the_threshold_is_unknown_however_sure_the_model_is():
     found = told(0.99, 0.01, 0, 0, 0, 0, unknown=0.51)
     assert (found["kind"], found["labels"], found["taxon"]) == ("unknown", [], None)
-    assert "Herring Gull" in found["text"]
+    assert found["text"] == "I don't know this bird: it is unlike the 6 that I learned."
     assert told(0.99, 0.01, 0, 0, 0, 0, unknown=0.5)["kind"] == "species"
 
 

@@ -11,10 +11,12 @@ from .classifier import Classifier, ModelError
 
 WIDTH = 88  # columns
 FIRST = ("trained_on", "licence", "architecture", "precision", "preparation", "metrics")
-FIRST += ("temperature", "shortlist", "unknown", "heatmap", "gate")
-LAST = ("recipe", "versions")  # long, and of use to few; the species follow
+FIRST += ("temperature", "thresholds", "strangers", "rehearsal", "heatmap", "gate")
+LAST = ("coverage_by_family", "recipe", "versions")  # long, and of use to few; then the species
 APART = {"name", "version", "labels", "drawn_photo"}  # told elsewhere, or read by machines only
-NO_SHARE = re.compile("auroc|loss|likelihood|nll|brier|size|score|temperature")  # not in per cent
+NO_SHARE = re.compile(
+    "auroc|ece|loss|likelihood|nll|brier|size|score|temperature|compared"
+)  # not in per cent
 
 
 def describe(card: dict, file: Path) -> str:

@@ -21,7 +21,8 @@ def verdict(probability: np.ndarray, unknown: float, card: dict) -> dict:
     sure = np.sort(probability)[::-1][: len(listed)]
     taxon = shared(listed) if len(listed) > 1 else None
     if strange and unknown > strange["threshold"]:
-        kind, listed, taxon, text = "unknown", [], None, stranger(listed[0], len(probability))
+        kind, listed, taxon = "unknown", [], None
+        text = f"I don't know this bird: it is unlike the {len(probability)} that I learned."
     elif len(listed) == 1:
         kind, text = "species", f"{listed[0]['common_name']}, {percent(sure[0])} sure."
     else:
@@ -33,14 +34,6 @@ def verdict(probability: np.ndarray, unknown: float, card: dict) -> dict:
         "taxon": taxon,
         "unknown_score": float(unknown),
     }
-
-
-def stranger(nearest: dict, count: int) -> str:
-    """Say that a photo is of none of the labels, as far as the model can tell."""
-    return (
-        f"I don't know this bird, if it is one: it is unlike the {count} that I learned. "
-        f"The nearest of them is {nearest['common_name']}."
-    )
 
 
 def several(listed: list[dict], sure: np.ndarray, taxon: dict | None) -> str:
