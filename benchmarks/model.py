@@ -40,6 +40,8 @@ NAMES = {
 }
 KINDS = {"not_birds": "photos of no bird", "unseen": "species never taught"}
 
+STRANGE = {"auroc": ": AUROC of `unknown`", "called_unknown": " called unknown"}
+
 
 def main() -> int:
     """Print a Markdown table; 2 where the photos aren't in place."""
@@ -83,12 +85,8 @@ def promises(classifier: Classifier, split: pd.DataFrame):
     rehearsed = (card.get("rehearsal") or card).get("strangers", {})
     found |= {kind: rehearsed[kind] for kind in ("unseen",) if kind in rehearsed}
     for kind, of in found.items():
-        yield f"{KINDS[kind]}: AUROC of `unknown`", written("auroc", of["auroc"]), of["auroc"]["n"]
-        yield (
-            f"{KINDS[kind]} called unknown",
-            written("called_unknown", of["called_unknown"]),
-            (of["called_unknown"]["n"]),
-        )
+        for key, each in of.items():
+            yield f"{KINDS[kind]}{STRANGE[key]}", written(key, each), each["n"]
 
 
 def written(key: str, each: dict) -> str:

@@ -1,10 +1,12 @@
 """The commands behind the figures run; what they measure is for a quiet machine."""
 
 import json
+import os
 import subprocess
 import sys
 
 from tests.conftest import ROOT
+from training.photos import draw_things
 
 
 def test_the_function_is_measured_beside_its_floor(tmp_path):
@@ -29,3 +31,20 @@ def test_the_function_is_measured_beside_its_floor(tmp_path):
         assert f"| floor | {1000 * floor[f'{kind}, p50 of 1']:.1f} / " in done.stdout
         assert f"{ours[f'{kind}, a second']:.1f}" in done.stdout
     assert ours["cold start"] > 0
+
+
+def test_what_a_model_promises_is_measured_and_what_it_costs(run, folder, tmp_path):
+    places = {"FIELDMARK_PHOTOS": folder, "FIELDMARK_NOT_BIRDS": draw_things(tmp_path, 20)}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.model", str(run)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {name: str(place) for name, place in places.items()},
+    )
+    assert done.returncode == 0, done.stderr
+    rows = dict(row.strip("| ").split(" | ", 1) for row in done.stdout.splitlines()[4:])
+    assert rows["first answer right"].endswith("| 12")
+    assert rows["photos of no bird: AUROC of `unknown`"].endswith("| 32")
+    assert float(rows["milliseconds a photo, 1 thread"].split()[0]) > 0

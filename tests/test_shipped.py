@@ -15,6 +15,7 @@ from fastai.vision.learner import TimmBody
 from safetensors.torch import load_file
 
 from birds import drawn
+from birds.answer import attempt
 from birds.classifier import Classifier
 from birds.photo import prepare
 from export.card import fingerprints
@@ -23,6 +24,7 @@ from tests.conftest import ROOT
 
 MODEL = ROOT / "azure_function/model"
 PHOTOS = Path(os.environ.get("FIELDMARK_PHOTOS") or ROOT.parent / "shared/data/cub100/train")
+NOT_BIRDS = Path(os.environ.get("FIELDMARK_NOT_BIRDS") or ROOT.parent / "shared/data/not-birds")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,9 @@ def test_the_card_says_what_it_knows_and_who_may_use_it(classifier):
     assert "non-commercial research and teaching" in card["licence"]
     assert "Caltech-UCSD Birds-200-2011" in card["trained_on"]
     assert card["architecture"].startswith("tf_efficientnet")
+    assert card["thresholds"]["shortlist"]["level"] == 0.95
+    assert {"not_birds", "unseen"} == set(card["rehearsal"]["strangers"])
+    assert card["heatmap"] == {"height": 7, "width": 7}
 
 
 def test_photos_are_prepared_as_when_it_was_made(classifier):
@@ -81,10 +86,28 @@ def test_the_file_answers_as_the_weights_beside_it_do(classifier):
 def test_it_names_the_photos_it_was_judged_by_as_often_as_its_card_says(classifier):
     split = pd.read_csv(MODEL / "split.csv")
     judged = split[split["split"] == "calibrate"]
-    right = 0
+    right, listed, kinds = 0, 0, []
     for path, label in zip(judged["path"], judged["label"], strict=True):
-        pixels = classifier.read((PHOTOS / path).read_bytes()).pixels[None]
-        best = int(classifier.predict(pixels).probability[0].argmax())
-        right += classifier.labels[best] == label
+        answer = answered(classifier, PHOTOS / path)
+        right += answer["predictions"][0]["label"] == label
+        kinds.append(answer["answer"]["kind"])
+        listed += kinds[-1] == "unknown" or label in answer["answer"]["labels"]
     accuracy = classifier.card["metrics"]["accuracy"]
     assert right == round(accuracy["value"] * accuracy["n"])
+    level = classifier.card["thresholds"]["shortlist"]["level"]
+    assert listed >= level * len(judged)
+    rejected = classifier.card["thresholds"]["unknown"]["rejected"]
+    assert 0 < kinds.count("unknown") <= rejected * len(judged)
+
+
+def answered(classifier, path):
+    """Answer as the function does."""
+    return attempt(classifier, path.read_bytes(), 5, False)
+
+
+@pytest.mark.real_photos
+@pytest.mark.skipif(not NOT_BIRDS.is_dir(), reason="the photos of other things are not here")
+def test_it_does_not_know_what_is_no_bird(classifier):
+    things = sorted(NOT_BIRDS.rglob("*.jpg"))
+    kinds = [answered(classifier, path)["answer"]["kind"] for path in things[::5]]
+    assert kinds.count("unknown") >= 0.85 * len(kinds)
