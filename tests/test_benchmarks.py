@@ -44,7 +44,7 @@ def test_what_a_model_promises_is_measured_and_what_it_costs(run, folder, tmp_pa
         env=os.environ | {name: str(place) for name, place in places.items()},
     )
     assert done.returncode == 0, done.stderr
-    rows = dict(row.strip("| ").split(" | ", 1) for row in done.stdout.splitlines()[4:])
+    rows = dict(row.strip("| ").split(" | ", 1) for row in done.stdout.splitlines()[5:])
     assert rows["first answer right"].endswith("| 12")
     assert rows["photos of no bird: AUROC of `unknown`"].endswith("| 32")
     assert float(rows["milliseconds a photo, 1 thread"].split()[0]) > 0
