@@ -28,8 +28,8 @@ train: .venv/everything  ## run train.ipynb by RECIPE into runs/; six drawn bird
 notebook: .venv/everything  ## open train.ipynb in JupyterLab
 	@$(BIN)/jupyter lab train.ipynb
 
-export: .venv/everything  ## make RUN's birds.onnx again from the weights beside it, and gate it
-	@$(BIN)/python -m training.rebuild $(RUN)
+export: .venv/everything  ## make RUN's birds.onnx again, as fp32, fp16 or int8, and gate it
+	@$(BIN)/python -m training.rebuild $(RUN) $(if $(PRECISION),--precision $(PRECISION))
 
 publish: .venv/everything  ## put RUN's model where the function finds it
 	@$(BIN)/python -m export.ship $(RUN)

@@ -5,6 +5,7 @@ import numpy as np
 from birds.shortlist import ADAPTIVE, PLAIN, nonconformity
 
 HALVES = 100
+SOURCES = {PLAIN: "Sadinle et al. 2019", ADAPTIVE: "Angelopoulos et al. 2021"}
 
 
 def quantile(scores: np.ndarray, level: float) -> float | None:
@@ -33,7 +34,12 @@ def rule(probability: np.ndarray, truth: np.ndarray, level: float, method: str) 
     threshold = quantile(scores[np.arange(len(truth)), place], level)
     if threshold is None:
         return None
-    return {"method": method, "level": level, "threshold": threshold}
+    return {
+        "method": method,
+        "source": SOURCES[method],
+        "level": level,
+        "threshold": threshold,
+    }
 
 
 def lists(probability: np.ndarray, truth: np.ndarray, chosen: dict | None):

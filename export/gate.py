@@ -9,10 +9,11 @@ from fastai.vision.all import Learner
 from fastapi.testclient import TestClient
 
 from birds.api import create_app
-from birds.classifier import ModelError
+from birds.classifier import Classifier, ModelError
 from birds.settings import Settings
 
 from .look import look
+from .measure import asked
 from .unknown import Probability, Score
 
 TIE = 1e-4
@@ -46,7 +47,12 @@ def gate(
     embedding be, relatively where it is over 1.
     """
     expected = by_learner(learn, photos, temperature, score or Probability())
-    report = pd.DataFrame(by_function(model, photos, list(learn.dls.vocab), *expected))
+    return let_through(model, photos, list(learn.dls.vocab), *expected)
+
+
+def let_through(model: Path, photos: Mapping[str, bytes], vocab: list[str], expected, strangeness):
+    """Return the gate's report, or raise GateError, given what the function must answer."""
+    report = pd.DataFrame(by_function(model, photos, vocab, expected, strangeness))
     report = report.set_index("photo").sort_values(
         ["passed", "difference"], ascending=[True, False]
     )
@@ -63,6 +69,12 @@ def by_learner(learn: Learner, photos: Mapping[str, bytes], temperature: float, 
     )
     with torch.no_grad():
         return logits.softmax(1).numpy(), score(embedding, logits).numpy()
+
+
+def by_file(model: Path, photos: Mapping[str, bytes]):
+    """Ask the file without the function: probabilities [N, C] and strangeness [N]."""
+    outputs = asked(Classifier(model), photos.values())
+    return outputs.probability, outputs.unknown
 
 
 def by_function(model: Path, photos: Mapping[str, bytes], vocab: list[str], expected, strangeness):

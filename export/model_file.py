@@ -33,7 +33,10 @@ def round_to_half(model: torch.nn.Module) -> None:
 
 
 def to_onnx(graph: Graph, size: int) -> onnx.ModelProto:
-    """Export a graph for photos [N, size, size, 3], N free, as one model without side files."""
+    """Export a graph for photos [N, size, size, 3], N free, as one model without side files.
+
+    All weights are float32, as `precision.stored` wants them.
+    """
     batch = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     for module in graph.modules():
         if hasattr(module, "fused_attn"):  # timm's; torch can't export all that it fuses
@@ -56,7 +59,6 @@ def to_onnx(graph: Graph, size: int) -> onnx.ModelProto:
     optimizer.remove_unused_nodes(program.model)
     model = program.model_proto
     forget_origin(model)
-    halve(model)
     onnx.checker.check_model(model, full_check=True)
     return model
 

@@ -13,6 +13,7 @@ from birds.classifier import Classifier
 
 from . import calibration, measure, unknown
 from .look import look
+from .precision import DEFAULT
 
 UNSEEN = "unseen"
 AUTO = "auto"
@@ -23,13 +24,15 @@ class Promises:
     """How often a shortlist holds the true label (`level`), and what is called unknown.
 
     `rejected` is the share of known birds that may be, `score` what strangeness is measured by
-    (`auto` compares), and `strangers` are photos of other things, by kind, to judge it.
+    (`auto` compares), and `strangers` are photos of other things, by kind, to judge it. `stored`
+    is the precision of the file's weights.
     """
 
     level: float = 0.95
     rejected: float = 0.05
     score: str = AUTO
     strangers: Mapping[str, list[Path]] = field(default_factory=dict)
+    stored: str = DEFAULT
 
 
 class Part(NamedTuple):

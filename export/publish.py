@@ -6,19 +6,21 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 import yaml
 from fastai.vision.all import Learner
 from safetensors.torch import save
+from scipy.special import softmax
 
 from birds import drawn, photo
 from birds.classifier import Classifier
 
 from . import card as cards
-from . import model_file, promises
+from . import drop, measure, model_file, precision, promises, tolerance
 from .checks import check
-from .gate import GateError, gate
+from .gate import GateError, by_file, gate, let_through
 from .graph import Graph
 from .look import look
 from .promises import Promises
@@ -26,6 +28,7 @@ from .promises import Promises
 FILES = ("birds.onnx", "birds.safetensors", "split.csv", "recipe.yaml")
 REPORT = "gate.csv"
 DEFAULTS = Promises()
+TRIED = 50  # photos that tell how far apart two processors are
 
 
 def publish(
@@ -47,32 +50,42 @@ def publish(
     """
     learn.model.cpu().float().eval()
     learn.dls.cpu()
+    # what is rounded and stored otherwise is held to what the Learner answers now
     judged = photos[photos["split"].isin(["tune", "calibrate"])]
-    calibrate = promises.Part.of(
-        photos[photos["split"] == "calibrate"], folder, list(learn.dls.vocab)
-    )
-    right = look(learn, calibrate.paths).logits.argmax(1) == calibrate.truth
-    model_file.round_to_half(learn.model)
+    part = promises.Part.of(judged, folder, list(learn.dls.vocab))
+    before = look(learn, part.paths).logits
+    right = (before.argmax(1) == part.truth)[judged["split"] == "calibrate"]
+    if promised.stored != "fp32":
+        model_file.round_to_half(learn.model)
     fitted = promises.fit(learn, photos, folder, promised)
     graph = Graph(learn, fitted.temperature, fitted.score).eval()
-    model = model_file.to_onnx(graph, size)
-    weights = halves(learn.model)
+    pixels = None
+    if promised.stored == "int8":
+        teaching = [(folder / path).read_bytes() for path in precision.calibration(photos)]
+        pixels = np.stack([photo.prepare(data, size, filter) for data in teaching])
+    model = precision.stored(model_file.to_onnx(graph, size), promised.stored, pixels)
+    weights = state(learn.model, promised.stored)
     card = (
         {"accuracy_before_rounding": cards.share(int(right.sum()), len(right))}
         | facts
         | {
-            "version": f"{date.today():%Y.%m.%d}-{digest(weights)[:8]}",
+            "version": version(promised.stored, weights),
             "labels": cards.labels(list(learn.dls.vocab)),
             "preparation": cards.preparation(size, filter, graph),
             "data": fingerprint(photos, folder),
             "temperature": graph.temperature,
+            "precision": promised.stored,
             "heatmap": graph.map_size,
             "thresholds": None,
             "drawn_photo": cards.drawn_outputs(graph, size),
+            "tolerance": None,
             "opset": model_file.OPSET,
             "versions": cards.versions(),
         }
     )
+    if pixels is not None:
+        card["drawn_photo"] = tolerance.drawn_outputs(model, size)
+        card["tolerance"] = tolerance.tolerances(model, pixels[:TRIED])
     everything = {path: (folder / path).read_bytes() for path in judged["path"]}
     everything |= {f"drawn: {name}": data for name, data in drawn.awkward().items()}
     out.mkdir(parents=True, exist_ok=True)
@@ -84,14 +97,22 @@ def publish(
         model_file.write(model, card, file)
         alone = check(file, everything)
         try:
-            report = gate(learn, file, everything, fitted.temperature, fitted.score)
+            report = passed(learn, file, everything, fitted, promised.stored)
+            lost = drop.check(
+                promised.stored,
+                softmax(before / fitted.temperature, axis=1),
+                measure.asked(Classifier(file), part.paths).probability,
+                part.truth,
+            )
         except GateError as error:
             error.report.to_csv(out / REPORT)
             raise
-        card["gate"] = {
+        card["gate"] = alone | {
             "photos": len(report),
             "largest_difference": float(report["difference"].max()),
-        } | alone
+            "agreement": lost["agreement"],
+            "accuracy_drop": lost["accuracy_drop"],
+        }
         model_file.write(model, card, file)
         (scratch / "birds.safetensors").write_bytes(save(weights, {"card": json.dumps(card)}))
         photos.to_csv(scratch / "split.csv", index=False)
@@ -103,14 +124,34 @@ def publish(
     return card
 
 
-def halves(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return the state dict with matrices as float16, which holds the rounded ones exactly."""
+def version(stored: str, weights: dict[str, torch.Tensor]) -> str:
+    """Name a file by its day, its precision if that isn't the usual one, and its weights."""
+    usual = "" if stored == precision.DEFAULT else f"{stored}-"
+    return f"{date.today():%Y.%m.%d}-{usual}{digest(weights)[:8]}"
+
+
+def passed(learn: Learner, file: Path, photos: dict, fitted: promises.Fitted, stored: str):
+    """Return the gate's report: the function against the Learner.
+
+    8 bits answer otherwise than a Learner, by how much is measured on its own; the function must
+    then answer as the file does that was measured.
+    """
+    if stored != "int8":
+        return gate(learn, file, photos, fitted.temperature, fitted.score)
+    return let_through(file, photos, list(learn.dls.vocab), *by_file(file, photos))
+
+
+def state(model: torch.nn.Module, stored: str) -> dict[str, torch.Tensor]:
+    """Return the state dict; matrices that are rounded as float16, which holds them exactly."""
     return {
-        name: (tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor)
-        .contiguous()
-        .clone()
+        name: (tensor if stored == "fp32" or tensor.ndim < 2 else half(tensor)).contiguous().clone()
         for name, tensor in model.state_dict().items()
     }
+
+
+def half(tensor: torch.Tensor) -> torch.Tensor:
+    """Return floats as float16, and whatever else as it is."""
+    return tensor.half() if tensor.is_floating_point() else tensor
 
 
 def digest(weights: dict[str, torch.Tensor]) -> str:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from birds import drawn, photo
 from birds.classifier import Classifier, ModelError
-from export import model_file, publish, ship
+from export import drop, model_file, publish, ship
 from export.card import labels, share
 from export.gate import GateError, gate
 from export.graph import ExportError, Graph
@@ -244,6 +244,22 @@ def test_the_file_is_rebuilt_from_its_weights_without_training(copy, run):
     photos = np.stack([photo.prepare(data, SIZE) for data in drawn.awkward().values()])
     for one, other in zip(new.predict(photos), old.predict(photos), strict=True):
         assert np.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_file_of_another_precision_is_made_of_the_same_weights(copy, run, precision, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["rebuild", str(copy), "--precision", precision])
+    # of 24 photos one is over the limit, and this model is hardly trained
+    monkeypatch.setattr(drop, "LIMIT", 10)
+    monkeypatch.setitem(drop.AGREEMENT, "int8", 0.8)
+    assert rebuild.main() == 0
+    new, old = (Classifier(folder / "birds.onnx") for folder in (copy, run))
+    assert (new.card["precision"], old.card["precision"]) == (precision, "fp16")
+    assert new.card["gate"]["agreement"]["n"] == 24
+    assert new.card["version"] != old.card["version"]
+    assert ship.ship(copy, copy / "shipped").endswith(new.card["version"])
+    kinds = {node.op_type for node in onnx.load(copy / "birds.onnx").graph.node}
+    assert ("QuantizeLinear" in kinds) == (precision == "int8")
 
 
 def test_the_exit_status_says_that_the_gate_said_no(copy, monkeypatch, capsys):

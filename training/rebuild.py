@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from fastai.vision.all import Learner
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from birds.classifier import ModelError
 from export.card import fingerprints
 from export.gate import GateError
+from export.precision import PRECISIONS
 from export.publish import publish
 
 from .data import dataloaders
@@ -37,12 +39,31 @@ KEPT = (
 )
 
 
-def rebuild(out: Path, prepare_anew: bool = False, recipe: dict | None = None) -> dict:
+def rebuild(
+    out: Path, prepare_anew: bool = False, recipe: dict | None = None, stored: str | None = None
+) -> dict:
     """Rebuild the Learner from `out`, and publish it there through the gate; return the card.
 
-    Another `recipe` than the model's own may promise otherwise, but not have taught otherwise.
+    Another `recipe` than the model's own may promise otherwise, but not have taught otherwise;
+    `stored` is another precision of the file.
     Raises PhotosError where something isn't in place, or where photos are prepared otherwise than
     when the model was trained, unless that is wanted: `prepare_anew`.
+    """
+    learn, photos, folder, card = restored(out, prepare_anew)
+    facts = {key: card[key] for key in KEPT if key in card}
+    if recipe:
+        facts |= repromised(card["recipe"], recipe)
+    if stored:
+        facts["recipe"] = facts["recipe"] | {"stored": stored}
+    promised = promises(facts["recipe"], facts.get("rehearsal"))
+    size, filter = (card["preparation"][key] for key in ("size", "filter"))
+    return publish(learn, photos, folder, size, facts, out, filter, promised)
+
+
+def restored(out: Path, prepare_anew: bool = False) -> tuple[Learner, pd.DataFrame, Path, dict]:
+    """Return the Learner of `out`, its split, the folder of its photos, and the card it came with.
+
+    Its matrices are those that were rounded to float16. Raises PhotosError as `rebuild` does.
     """
     weights = out / "birds.safetensors"
     if not weights.is_file():
@@ -52,10 +73,6 @@ def rebuild(out: Path, prepare_anew: bool = False, recipe: dict | None = None) -
     made = {key: card["preparation"][key] for key in ("size", "mean", "std", "filter")}
     if not prepare_anew:
         check_preparation(card["preparation"])
-    facts = {key: card[key] for key in KEPT if key in card}
-    if recipe:
-        facts |= repromised(card["recipe"], recipe)
-    promised = promises(facts["recipe"], facts.get("rehearsal"))
     photos = pd.read_csv(out / "split.csv", dtype=str)
     folder, _ = source(card["recipe"])
     missing = [path for path in photos["path"] if not (folder / path).is_file()]
@@ -67,7 +84,7 @@ def rebuild(out: Path, prepare_anew: bool = False, recipe: dict | None = None) -
     dls = dataloaders(photos, folder, **made)
     learn = learner(dls, card["architecture"], "random")
     learn.model.load_state_dict(load_file(weights))
-    return publish(learn, photos, folder, made["size"], facts, out, made["filter"], promised)
+    return learn, photos, folder, card
 
 
 def repromised(old: dict, new: dict) -> dict:
@@ -103,9 +120,11 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--prepare-anew", action="store_true")
     parser.add_argument("--recipe", type=Path, help="promise as this one does")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of the file, unless the recipe's")
     asked = parser.parse_args()
     try:
-        card = rebuild(asked.out, asked.prepare_anew, asked.recipe and read(asked.recipe))
+        recipe = asked.recipe and read(asked.recipe)
+        card = rebuild(asked.out, asked.prepare_anew, recipe, asked.precision)
     except (PhotosError, RecipeError, GateError, ModelError) as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, PhotosError | RecipeError) else 1

@@ -11,6 +11,7 @@ import timm
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
+from export.precision import PRECISIONS as STORED
 from export.promises import AUTO
 from export.publish import FILES, REPORT
 from export.unknown import SCORES
@@ -32,6 +33,7 @@ CHOICES = {
     "precision": PRECISIONS,
     "batch_norm": ("auto", "still", "learn"),
     "unknown": (AUTO, *SCORES),
+    "stored": STORED,
 }
 RANGES = {
     "level": (0.5, 0.999),

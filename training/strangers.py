@@ -11,7 +11,14 @@ from .photos import PhotosError, draw_things
 from .sources import SUFFIXES
 
 SETTING = "FIELDMARK_NOT_BIRDS"
-KEYS = ("level", "rejected", "unknown", "not_birds", "rehearsal")  # of a recipe; none teaches
+KEYS = (
+    "level",
+    "rejected",
+    "unknown",
+    "not_birds",
+    "rehearsal",
+    "stored",
+)  # of a recipe; none teaches
 FEWEST = 20
 
 
@@ -23,7 +30,7 @@ def promises(recipe: dict, rehearsed: dict | None = None) -> Promises:
     score = recipe.get("unknown", AUTO)
     if score == AUTO and rehearsed:
         score = rehearsed["score"]
-    kept = {key: recipe[key] for key in ("level", "rejected") if key in recipe}
+    kept = {key: recipe[key] for key in ("level", "rejected", "stored") if key in recipe}
     return Promises(score=score, strangers=strangers(recipe.get("not_birds", "")), **kept)
 
 

@@ -78,10 +78,11 @@ class Classifier:
         outputs = self.predict(drawn_photo(self.size)[None])
         if outputs.probability.shape[1] != len(self.labels):
             raise ModelError("This model's card names other labels than its graph: export it anew.")
+        tolerance = self.card.get("tolerance") or {}  # a file of 8 bits has its own
         for name in OUTPUTS:
             found, expected = getattr(outputs, name)[0], recorded.get(name)
             if np.shape(found) != np.shape(expected) or not np.allclose(
-                found, expected, atol=TOLERANCE
+                found, expected, atol=tolerance.get(name, TOLERANCE)
             ):
                 raise ModelError(
                     f"This model gives another {name} for its drawn photo than its card records: "
