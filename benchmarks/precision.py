@@ -20,14 +20,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pandas as pd
-from fastai.vision.all import Learner
 from scipy.special import softmax
 
 from birds import cpus, photo
 from birds.classifier import Classifier, drawn_photo
 from export import drop, measure, model_file, precision, tolerance
 from export.card import share
-from export.graph import Graph
+from export.graph import ExportError, Graph
 from export.look import look
 from export.promises import Part
 from training.photos import PhotosError
@@ -74,17 +73,25 @@ def calibrating(photos: pd.DataFrame, folder: Path, prepared: dict) -> np.ndarra
     return np.stack([photo.prepare((folder / path).read_bytes(), size, filter) for path in chosen])
 
 
-def made(learn: Learner, card: dict, pixels: np.ndarray, to: Path) -> dict[str, Path]:
-    """Write a file of each precision; `unknown` is one minus the highest probability."""
+def made(learn, card: dict, pixels: np.ndarray, to: Path) -> dict[str, Path]:
+    """Write a file of each precision; `unknown` is one minus the highest probability.
+
+    A precision that the network can't be stored in is told and left out.
+    """
     learn.model.cpu().float().eval()
     learn.dls.cpu()
     size = card["preparation"]["size"]
     plain = model_file.to_onnx(Graph(learn, card["temperature"]).eval(), size)
-    files = {kind: to / f"{kind}.onnx" for kind in precision.PRECISIONS}
-    for kind, file in files.items():
-        model = precision.stored(plain, kind, pixels)
+    files = {}
+    for kind in precision.PRECISIONS:
+        try:
+            model = precision.stored(plain, kind, pixels)
+        except ExportError as error:
+            print(f"{kind}: {error}\n")
+            continue
+        files[kind] = to / f"{kind}.onnx"
         outputs = tolerance.drawn_outputs(model, size)
-        model_file.write(model, card | {"drawn_photo": outputs}, file)
+        model_file.write(model, card | {"drawn_photo": outputs, "tolerance": None}, files[kind])
     return files
 
 
@@ -101,7 +108,7 @@ def timed(files: dict[str, Path], rounds: int) -> dict[tuple[str, int], np.ndarr
     return {key: np.array(each) for key, each in spent.items()}
 
 
-def table(files, learn: Learner, card: dict, photos: pd.DataFrame, folder: Path, spent) -> None:
+def table(files, learn, card: dict, photos: pd.DataFrame, folder: Path, spent) -> None:
     """Print a row for each precision, then why some were refused."""
     judged = photos[photos["split"].isin(["tune", "calibrate"])]
     part, last = Part.of(judged, folder, list(learn.dls.vocab)), judged["split"] == "calibrate"

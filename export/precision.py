@@ -20,12 +20,14 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from onnxscript.rewriter import rewrite
 from onnxscript.rewriter.rules.common import fuse_batchnorm_into_conv_rule, fuse_pad_into_conv_rule
 
+from .graph import ExportError
 from .model_file import SMALL, forget_origin, halve
 
 PRECISIONS = ("fp32", "fp16", "int8")
 DEFAULT = "fp16"
 CALIBRATED_BY = 200  # photos
 PERCENTILE = 99.999  # of what a convolution sees or says is within the range of its 8 bits
+WORTH_IT = 1 / 3  # of the weights, at least, in 8 bits
 FIRST = 4  # convolutions, which see fine grain at full size and suffer most from 8 bits
 
 
@@ -57,12 +59,18 @@ def quantised(model: onnx.ModelProto, pixels: np.ndarray | None) -> onnx.ModelPr
 
     What isn't a convolution stays float32: normalisation, class matrix, softmax, map, strangeness.
     Weights have 7 bits, a scale for each channel: with 8, processors without VNNI add up two
-    products in 16 bits, and what is beyond them is cut off.
+    products in 16 bits, and what is beyond them is cut off. Raises ExportError for a network of
+    few convolutions, such as a transformer.
     """
     if pixels is None or not len(pixels):
         raise ValueError("int8 needs training photos to calibrate by.")
     rules = [fuse_batchnorm_into_conv_rule, fuse_pad_into_conv_rule]
     model = rewrite(model, pattern_rewrite_rules=rules)
+    if (share := in_8_bits(model)) < WORTH_IT:
+        raise ExportError(
+            f"Only {share:.0%} of this network's weights could be in 8 bits, since it has few "
+            "convolutions. Store it as fp16."
+        )
     add_pre_process_metadata(model)  # or it asks whether batch norms are folded
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         file = Path(folder) / "int8.onnx"
@@ -95,6 +103,14 @@ def kept_in_float(model: onnx.ModelProto) -> list[str]:
     return [node.name for node in (*found[:FIRST], *depthwise)]
 
 
+def in_8_bits(model: onnx.ModelProto) -> float:
+    """Return the share of a model's weights that `quantised` would store in 8 bits."""
+    sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
+    kept = kept_in_float(model)
+    small = (sizes[each.input[1]] for each in convolutions(model) if each.name not in kept)
+    return sum(small) / sum(sizes.values())
+
+
 def convolutions(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """List the convolutions of a model in the order that they are computed in."""
     return [node for node in model.graph.node if node.op_type == "Conv"]
@@ -102,14 +118,9 @@ def convolutions(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 def float_convolutions(model: onnx.ModelProto) -> list[str]:
     """Name the weights of convolutions that are large and stored as float32."""
-    weights = {node.input[1] for node in convolutions(model)}
-    return [
-        tensor.name
-        for tensor in model.graph.initializer
-        if tensor.name in weights
-        and tensor.data_type == TensorProto.FLOAT
-        and np.prod(tensor.dims) >= SMALL
-    ]
+    kinds = {t.name: t.data_type for t in model.graph.initializer if np.prod(t.dims) >= SMALL}
+    weights = (node.input[1] for node in convolutions(model))
+    return [name for name in weights if kinds.get(name) == TensorProto.FLOAT]
 
 
 def calibration(photos: pd.DataFrame, count: int = CALIBRATED_BY, seed: int = 0) -> list[str]:

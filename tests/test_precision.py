@@ -16,7 +16,7 @@ from benchmarks import precision as benchmark
 from birds import drawn
 from birds.classifier import TOLERANCE, Classifier, ModelError
 from export import agreement, card, drop, model_file, precision, tolerance
-from export.graph import Graph
+from export.graph import ExportError, Graph
 from tests.conftest import ARCH, ROOT, SIZE
 from training import data, learner
 
@@ -188,6 +188,12 @@ def test_int8_is_not_made_without_photos(plain, pixels):
             precision.stored(plain, "int8", nothing)
 
 
+def test_a_network_of_few_convolutions_is_not_called_int8(plain, pixels, monkeypatch):
+    monkeypatch.setattr(precision, "FIRST", 12)
+    with pytest.raises(ExportError, match=r"Only \d+% .* fp16"):
+        precision.stored(plain, "int8", pixels)
+
+
 def test_calibration_photos_are_training_photos_of_all_species(table):
     chosen = table.set_index("path").loc[precision.calibration(table, 12)]
     assert set(chosen["split"]) == {"train"}
@@ -236,6 +242,18 @@ def test_the_precisions_are_compared_in_one_table(run, folder, monkeypatch, caps
     assert found.loc["fp32", "2 threads"].endswith("(1.00)")
     assert list(found["gate"][:2]) == ["passed", "passed"]
     assert found.loc["fp16", "points lost"].startswith("0.00 (-")
+
+
+def test_a_precision_that_the_network_cannot_have_is_left_out_of_the_table(
+    run, folder, monkeypatch, capsys
+):
+    monkeypatch.setenv("FIELDMARK_PHOTOS", str(folder))
+    monkeypatch.setattr(sys, "argv", ["precision", str(run), "--rounds", "1"])
+    monkeypatch.setattr(precision, "FIRST", 12)
+    assert benchmark.main() == 0
+    told = capsys.readouterr().out
+    assert "int8: Only" in told
+    assert re.findall(r"^\| (\w+) \| \d", told, re.MULTILINE) == ["fp32", "fp16"]
 
 
 def test_without_its_photos_the_comparison_says_where_to_put_them(

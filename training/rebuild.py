@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from birds.classifier import ModelError
 from export.card import fingerprints
 from export.gate import GateError
+from export.graph import ExportError
 from export.precision import PRECISIONS
 from export.publish import publish
 
@@ -125,7 +126,7 @@ def main() -> int:
     try:
         recipe = asked.recipe and read(asked.recipe)
         card = rebuild(asked.out, asked.prepare_anew, recipe, asked.precision)
-    except (PhotosError, RecipeError, GateError, ModelError) as error:
+    except (PhotosError, RecipeError, ExportError, GateError, ModelError) as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, PhotosError | RecipeError) else 1
     print(f"{card['name']} {card['version']} passed the gate: {json.dumps(card['gate'])}")
