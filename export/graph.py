@@ -3,6 +3,7 @@
 import torch
 from fastai.vision.all import Learner, Normalize
 from torch import nn
+from torch.nn import functional
 
 from .unknown import Probability, Score
 
@@ -41,8 +42,9 @@ class Graph(nn.Module):
         embedding = features.mean((2, 3))
         logits = (embedding @ self.class_weight.T + self.class_bias) / self.temperature
         probability, unknown = logits.softmax(1), self.score(embedding, logits)
-        index = logits.argmax(1)
-        seen = (features * self.class_weight[index][:, :, None, None]).sum(1).relu()
+        # one node; to index by would be eight
+        weight = functional.embedding(logits.argmax(1), self.class_weight)
+        seen = (features * weight[:, :, None, None]).sum(1).relu()
         if not self.map_size:
             seen = torch.zeros_like(seen)
         highest = seen.amax((1, 2), keepdim=True)

@@ -2,9 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
+import onnx
+
+from benchmarks.heatmap import without_map
 from tests.conftest import ROOT
 from training.photos import draw_things
 
@@ -48,3 +52,15 @@ def test_what_a_model_promises_is_measured_and_what_it_costs(run, folder, tmp_pa
     assert rows["first answer right"].endswith("| 12")
     assert rows["photos of no bird: AUROC of `unknown`"].endswith("| 32")
     assert float(rows["milliseconds a photo, 1 thread"].split()[0]) > 0
+
+
+def test_the_heat_map_is_measured_against_a_model_without_it(model):
+    whole = onnx.load(model)
+    rest = without_map(whole)
+    assert [output.name for output in rest.graph.output] == ["probability", "unknown", "embedding"]
+    assert len(rest.graph.node) < len(whole.graph.node)
+    assert "ArgMax" not in {node.op_type for node in rest.graph.node}  # which class to map
+    command = [sys.executable, "-m", "benchmarks.heatmap", "--model", str(model), "--pairs", "9"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"[+-]\d+\.\d+% \([+-][\d.]+% to [+-][\d.]+%\),\nn = 9 pairs", done.stdout)
