@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from benchmarks import precision as benchmark
 from birds import drawn
-from birds.classifier import TOLERANCE, Classifier, ModelError
+from birds.classifier import TOLERANCE, Classifier, ModelError, drawn_photo
 from export import agreement, card, drop, model_file, precision, tolerance
 from export.graph import ExportError, Graph
 from tests.conftest import ARCH, ROOT, SIZE
@@ -228,6 +228,16 @@ def test_floats_differ_by_less_than_the_tolerance_and_8_bits_by_more(plain, int8
     for level in tolerance.OTHER_WAYS:
         for name, there in tolerance.outputs(int8, PHOTOS, level).items():
             assert np.allclose(here[name], there, atol=bits[name] / 1.9)
+
+
+def test_the_tolerance_holds_for_the_drawn_photo_whatever_the_photos_were(int8):
+    black = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    allowed, recorded = tolerance.tolerances(int8, black), tolerance.drawn_outputs(int8, SIZE)
+    assert allowed["embedding"] > TOLERANCE
+    for level in tolerance.OTHER_WAYS:
+        there = tolerance.outputs(int8, drawn_photo(SIZE)[None], level)
+        for name, value in recorded.items():
+            assert np.allclose(there[name][0], value, atol=allowed[name])
 
 
 def test_the_precisions_are_compared_in_one_table(run, folder, monkeypatch, capsys):
