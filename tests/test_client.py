@@ -23,7 +23,7 @@ def sentence(ask=lambda: client.classify(b"photo")) -> str:
 def test_the_photo_travels_as_raw_bytes_and_the_answer_comes_back(function):
     assert client.classify(b"\xff\xd8photo", top=3) == ANSWER
     path, headers, photo = function.asked[0]
-    assert (path, photo) == ("/api/classify?top=3", b"\xff\xd8photo")
+    assert (path, photo) == ("/api/classify?top=3&heatmap=true", b"\xff\xd8photo")
     assert "x-functions-key" not in {name.lower() for name in headers}
 
 
