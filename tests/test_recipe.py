@@ -129,7 +129,7 @@ def test_the_notebook_runs_and_leaves_a_model_that_serves(trained):
     )
     history = pd.read_csv(trained / "history.csv")
     assert history["stage"].tolist() == ["frozen", "fine-tuning"]
-    assert len(list((trained / "figures").glob("*.png"))) == 9
+    assert len(list((trained / "figures").glob("*.png"))) == 10
 
 
 def test_the_run_notebook_tells_the_story(trained):
@@ -142,7 +142,7 @@ def test_the_run_notebook_tells_the_story(trained):
         for cell in notebook.cells
         for output in cell.get("outputs", [])
     )
-    assert pictures == 10  # the figures, and that of lr_find
+    assert pictures == 11  # the figures, and that of lr_find
 
 
 def keys(weights, **more) -> dict:
