@@ -11,11 +11,13 @@ SOURCES = {PLAIN: "Sadinle et al. 2019", ADAPTIVE: "Angelopoulos et al. 2021"}
 def quantile(scores: np.ndarray, level: float) -> float | None:
     """Return what a further photo's score stays at or below, at least `level` of the time.
 
-    That is the ceil((n + 1) level)-th smallest of n scores (Vovk et al. 2005); None where there
-    are too few of them for any such promise.
+    That is the ceil((n + 1) level)-th smallest of n scores (Vovk et al. 2005), or what lies in the
+    middle between it and the next one: then no score that is computed a little otherwise, by
+    another number of threads, falls on the other side. None where there are too few scores for any
+    such promise.
     """
     place = int(np.ceil(round((len(scores) + 1) * level, 9)))
-    return float(np.sort(scores)[place - 1]) if place <= len(scores) else None
+    return float(np.sort(scores)[place - 1 :][:2].mean()) if 0 < place <= len(scores) else None
 
 
 def ranked(probability: np.ndarray, truth: np.ndarray, method: str):

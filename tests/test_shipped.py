@@ -102,7 +102,7 @@ def test_it_names_the_photos_it_was_judged_by_as_often_as_its_card_says(classifi
 
 def answered(classifier, path):
     """Answer as the function does."""
-    return attempt(classifier, path.read_bytes(), 5, False)
+    return attempt(classifier, path.read_bytes(), 5, False, lambda: True)
 
 
 @pytest.mark.real_photos
