@@ -3,6 +3,7 @@
 import azure.functions as func
 
 from birds.api import app as api
+from birds.api import chosen
 
 app = func.FunctionApp()
 bridge = func.AsgiMiddleware(api)
@@ -18,11 +19,14 @@ def route(name: str, path: str, method: str, level: func.AuthLevel) -> None:
     app.function_name(name)(app.route(path, methods=[method], auth_level=level)(answer))
 
 
-route("classify", "classify", "POST", func.AuthLevel.FUNCTION)
-route("preflight", "classify", "OPTIONS", func.AuthLevel.ANONYMOUS)  # browsers send no key with it
-route("health", "health", "GET", func.AuthLevel.ANONYMOUS)
-route("alive", "health/alive", "GET", func.AuthLevel.ANONYMOUS)
-route("model", "model", "GET", func.AuthLevel.ANONYMOUS)
-route("docs", "docs", "GET", func.AuthLevel.ANONYMOUS)
-route("parts_of_docs", "docs/{name}", "GET", func.AuthLevel.ANONYMOUS)
-route("openapi", "openapi.json", "GET", func.AuthLevel.ANONYMOUS)
+OPEN, KEY = func.AuthLevel.ANONYMOUS, func.AuthLevel.FUNCTION
+route("classify", "api/classify", "POST", OPEN if chosen.page else KEY)
+route("preflight", "api/classify", "OPTIONS", OPEN)  # browsers send no key with it
+route("health", "api/health", "GET", OPEN)
+route("alive", "api/health/alive", "GET", OPEN)
+route("model", "api/model", "GET", OPEN)
+route("docs", "api/docs", "GET", OPEN)
+route("parts_of_docs", "api/docs/{name}", "GET", OPEN)
+route("openapi", "api/openapi.json", "GET", OPEN)
+if chosen.page:
+    route("page", "{*path}", "GET", OPEN)  # / has no name of its own in a route

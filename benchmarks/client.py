@@ -48,10 +48,17 @@ class Line:
 
     async def ask(self, message: bytes) -> int:
         """Send a request and return its status once the whole answer is here."""
-        if self.writer is None:
+        kept = self.writer is not None
+        if not kept:
             self.reader, self.writer = await asyncio.open_connection(*self.place, limit=LIMIT)
-        self.writer.write(message)
-        head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+        try:
+            self.writer.write(message)
+            head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+        except (ConnectionError, asyncio.IncompleteReadError) as error:
+            if not kept or getattr(error, "partial", b""):
+                raise
+            self.close()  # the server had hung up on a connection that was idle
+            return await self.ask(message)
         await self.reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
         if b"\r\nconnection: close" in head:
             self.close()

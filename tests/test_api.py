@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from birds import api, drawn, health, photo
+from birds import api, drawn, memory, photo
 from birds.schema import Answer
 from birds.settings import Settings
 from tests.test_photo import KINDS, QUARTERS, bomb, png
@@ -167,7 +167,7 @@ def test_health_tells_ready_from_alive(client, tmp_path):
 
 
 def test_where_the_system_does_not_tell_the_memory_health_says_null(client, monkeypatch):
-    monkeypatch.setattr(health, "Path", lambda _: Path("/nowhere"))
+    monkeypatch.setattr(memory, "Path", lambda _: Path("/nowhere"))
     assert client.get("/api/health").json()["resident_bytes"] is None
 
 

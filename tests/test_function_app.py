@@ -22,7 +22,7 @@ sys.path[:] = [FOLDER] + [p for p in sys.path if not p.startswith(ROOT) or "site
 import azure.functions as func, birds, function_app
 
 def send(method, path, body=b"", **headers):
-    url = "https://fieldmark.example/api/" + path
+    url = "https://fieldmark.example/" + (path[1:] if path.startswith("/") else "api/" + path)
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     request = func.HttpRequest(method=method, url=url, headers=headers, body=body)
     return asyncio.run(function_app.answer(request, None))
@@ -53,6 +53,7 @@ print(json.dumps({
     "text": ask("POST", "classify", b"Dear bird,"),
     "health": ask("GET", "health"),
     "alive": ask("GET", "health/alive"),
+    "page": send("GET", "/").get_body().decode()[:15],
     "docs": len(send("GET", "docs/swagger-ui-bundle.js").get_body()),
     "form": ask("POST", "classify", FORM, content_type="multipart/form-data; boundary=b"),
     "preflight": send("OPTIONS", "classify", origin="https://birds.example",
@@ -61,13 +62,13 @@ print(json.dumps({
 """
 
 
-def run_alone(folder) -> dict:
+def run_alone(folder, **settings) -> dict:
     """Import a copy of azure_function/ in a process without the rest, and ask it things."""
     script = ALONE.replace("FOLDER", repr(str(folder))).replace("ROOT", repr(str(ROOT)))
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=folder,
-        env=os.environ | {"FIELDMARK_CORS": "https://birds.example"},
+        env=os.environ | {"FIELDMARK_CORS": "https://birds.example"} | settings,
         capture_output=True,
         text=True,
         timeout=120,
@@ -85,14 +86,14 @@ def test_the_folder_works_copied_elsewhere(tmp_path, model):
     found = run_alone(folder)
     assert found["from"].startswith(str(folder))
     assert found["routes"] == {
-        "classify": ["POST", "classify", "function"],
-        "preflight": ["OPTIONS", "classify", "anonymous"],
-        "health": ["GET", "health", "anonymous"],
-        "alive": ["GET", "health/alive", "anonymous"],
-        "model": ["GET", "model", "anonymous"],
-        "docs": ["GET", "docs", "anonymous"],
-        "parts_of_docs": ["GET", "docs/{name}", "anonymous"],
-        "openapi": ["GET", "openapi.json", "anonymous"],
+        "classify": ["POST", "api/classify", "function"],
+        "preflight": ["OPTIONS", "api/classify", "anonymous"],
+        "health": ["GET", "api/health", "anonymous"],
+        "alive": ["GET", "api/health/alive", "anonymous"],
+        "model": ["GET", "api/model", "anonymous"],
+        "docs": ["GET", "api/docs", "anonymous"],
+        "parts_of_docs": ["GET", "api/docs/{name}", "anonymous"],
+        "openapi": ["GET", "api/openapi.json", "anonymous"],
     }
     status, body = found["classify"]
     assert status == 200
@@ -123,11 +124,24 @@ def test_without_a_model_the_routes_still_exist(tmp_path):
 def test_every_route_of_the_api_is_open_on_azure():
     """A route added to the API and forgotten here would only be missed by its callers."""
     opened = (ROOT / "azure_function/function_app.py").read_text(encoding="utf-8")
-    paths = {
-        route.path.removeprefix("/api/") for route in [*api.routes.routes, *docs.routes.routes]
-    }
-    assert paths == {"classify", "model", "health", "health/alive", "docs", "docs/{name}"}
-    assert all(f'"{path}"' in opened for path in paths)
+    paths = {route.path for route in [*api.routes.routes, *docs.routes.routes]}
+    assert {"/api/classify", "/api/model", "/api/health/alive", "/api/docs/{name}"} < paths
+    assert all(f'"{path[1:]}"' in opened for path in paths)
+
+
+def test_the_page_is_served_and_no_key_asked_for_where_its_owner_allows_that(tmp_path, model):
+    folder = tmp_path / "wwwroot"
+    shutil.copytree(ROOT / "azure_function", folder, ignore=shutil.ignore_patterns("model"))
+    (folder / "model").mkdir()
+    shutil.copy(model, folder / "model")
+    (folder / "photo.jpg").write_bytes(drawn.encoded(drawn.bird("Night_Inkling")))
+    closed, opened = run_alone(folder), run_alone(folder, FIELDMARK_PAGE="1")
+    assert closed["page"].startswith("{")  # a problem: there is no such route
+    assert "page" not in closed["routes"]
+    assert opened["page"] == "<!doctype html>"
+    assert opened["routes"]["page"] == ["GET", "{*path}", "anonymous"]
+    assert opened["routes"]["classify"] == ["POST", "api/classify", "anonymous"]
+    assert opened["classify"][0] == 200
 
 
 def test_the_host_file_is_of_the_second_programming_model():

@@ -1,15 +1,18 @@
 """A bounded number of photos in flight; slow and vanished clients take no place."""
 
+import json
 import threading
 
 import anyio
 import httpx
+import numpy as np
 import pytest
+from anyio.to_thread import run_sync
 from fastapi import Request
 from fastapi.testclient import TestClient
 from starlette.requests import ClientDisconnect
 
-from birds import api, photo
+from birds import api, photo, places
 from birds.classifier import Classifier
 from birds.places import Places
 from birds.problems import Problem
@@ -114,6 +117,64 @@ def test_a_request_beyond_them_is_refused_before_its_body_is_read(model, gate):
     asking(model, run)
 
 
+def test_a_refusal_is_logged_under_its_route(model, caplog):
+    async def run(client, places):
+        with caplog.at_level("INFO", "fieldmark.requests"), places.one():
+            await client.post("/api/classify?top=1", content=DATA)
+        line = json.loads(caplog.messages[-1])
+        assert (line["route"], line["status"]) == ("/api/classify", 503)
+        assert line["problem"] == "busy"
+
+    asking(model, run, in_flight=1)
+
+
+def test_a_burst_may_wait_and_a_crowd_may_not(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(places.time, "monotonic", lambda: clock[0])
+    room = Places(at_once=1, in_flight=3)
+    with room.one():
+        with room.one(), room.one(), pytest.raises(Problem):
+            room.check()
+        clock[0] += 0.5
+        with pytest.raises(Problem):  # one was refused just now: none waits
+            room.check()
+        clock[0] += 0.5
+        with pytest.raises(Problem):  # the crowd is still there
+            room.check()
+        clock[0] += 1
+        room.check()  # it has left
+    with room.one():
+        room.check()
+
+
+def test_a_lone_photo_gets_all_threads_and_one_among_others_its_own(model, monkeypatch):
+    seen, predict = [], Classifier.predict
+
+    def spy(classifier, pixels, crowded=False):
+        seen.append(crowded)
+        return predict(classifier, pixels, crowded)
+
+    monkeypatch.setattr(Classifier, "predict", spy)
+
+    async def run(client, places):
+        seen.clear()  # the check at load
+        await client.post("/api/classify", content=DATA)
+        with places.one():
+            await client.post("/api/classify", content=DATA)
+        assert seen == [False, True]
+
+    asking(model, run)
+
+
+def test_both_sessions_give_the_same_answer(model):
+    classifier = Classifier(model, threads=2)
+    pixels = classifier.read(DATA).pixels[None]
+    for alone, beside in zip(
+        classifier.predict(pixels), classifier.predict(pixels, crowded=True), strict=True
+    ):
+        np.testing.assert_allclose(alone, beside, atol=1e-5)
+
+
 def test_a_form_has_one_of_its_photos_in_flight_at_a_time(model, gate):
     async def run(client, places):
         answers = []
@@ -177,63 +238,93 @@ def test_a_client_that_sends_slowly_takes_no_place(model):
     asking(model, run, in_flight=1)
 
 
+class Long:
+    """Work that begins, and ends when it is told to."""
+
+    def __init__(self):
+        self.begun, self.end = threading.Event(), threading.Event()
+
+    def __call__(self):
+        self.begun.set()
+        assert self.end.wait(PATIENCE)
+
+
+async def in_hand(places, receive, task, *details):
+    with places.one():
+        return await places.work(asked_by(receive), task, *details)
+
+
 def test_a_client_that_leaves_while_it_waits_is_never_worked_for():
-    places, worked = Places(1, 2), []
+    places, worked, long = Places(1, 2), [], Long()
 
     async def main():
-        left, busy, done = anyio.Event(), anyio.Event(), threading.Event()
+        left = anyio.Event()
 
         async def leaves():
             await left.wait()
             return {"type": "http.disconnect"}
 
-        def long():
-            anyio.from_thread.run_sync(busy.set)
-            assert done.wait(PATIENCE)
-
         async with anyio.create_task_group() as group:
-            group.start_soon(places.work, asked_by(stays), long)
-            await busy.wait()
+            group.start_soon(in_hand, places, stays, long)
+            assert await run_sync(long.begun.wait, PATIENCE)
 
             async def second():
                 with pytest.raises(ClientDisconnect):
-                    await places.work(asked_by(leaves), worked.append, True)
-                done.set()
+                    await in_hand(places, leaves, worked.append, True)
+                long.end.set()
 
             group.start_soon(second)
             await anyio.wait_all_tasks_blocked()
             left.set()
-        assert await places.work(asked_by(stays), lambda: "next") == "next"
+        assert await in_hand(places, stays, lambda: "next") == "next"
 
     anyio.run(main)
     assert worked == []
-    assert places.workers.borrowed_tokens == 0
+    assert places.taken == 0
+
+
+def test_work_that_has_begun_is_finished_though_its_client_leaves():
+    places, long = Places(1, 2), Long()
+
+    async def main():
+        left = anyio.Event()
+
+        async def leaves():
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        with places.one():  # so that the other one is watched
+            async with anyio.create_task_group() as group:
+                group.start_soon(in_hand, places, leaves, long)
+                assert await run_sync(long.begun.wait, PATIENCE)
+                left.set()
+                await anyio.wait_all_tasks_blocked()
+                assert places.taken == 2
+                long.end.set()
+        assert places.taken == 0
+
+    anyio.run(main)
 
 
 def test_who_waits_and_stays_gets_the_error_of_his_own_photo():
     async def main():
-        places, failed = Places(1, 2), []
-        busy, done = anyio.Event(), threading.Event()
-
-        def long():
-            anyio.from_thread.run_sync(busy.set)
-            assert done.wait(PATIENCE)
+        places, failed, long = Places(1, 2), [], Long()
 
         def fail():
             raise photo.NotAPhoto("It is a letter.")
 
         async with anyio.create_task_group() as group:
-            group.start_soon(places.work, asked_by(stays), long)
-            await busy.wait()
+            group.start_soon(in_hand, places, stays, long)
+            assert await run_sync(long.begun.wait, PATIENCE)
 
             async def second():
                 with pytest.raises(photo.NotAPhoto):
-                    await places.work(asked_by(stays), fail)
+                    await in_hand(places, stays, fail)
                 failed.append(True)
 
             group.start_soon(second)
             await anyio.wait_all_tasks_blocked()
-            done.set()
+            long.end.set()
         return failed
 
     assert anyio.run(main) == [True]
@@ -249,8 +340,8 @@ def test_places_are_counted_even_when_work_fails():
 
 
 def test_a_photo_is_computed_by_as_many_threads_as_there_are_workers(model):
-    options = Classifier(model, threads=3).session.get_session_options()
-    assert options.intra_op_num_threads == 3
-    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    classifier = Classifier(model, threads=3)
+    assert classifier.session.get_session_options().intra_op_num_threads == 3
+    assert classifier.beside.get_session_options().intra_op_num_threads == 1
     app = api.create_app(model, Settings(at_once=1, in_flight=2))
     assert app.state.classifier.session.get_session_options().intra_op_num_threads == 1

@@ -28,6 +28,13 @@ def test_the_number_in_flight_also_bounds_those_worked_on():
     assert settings.read({"FIELDMARK_IN_FLIGHT": "99"})[2:4] == (cpus.count(), 99)
 
 
+def test_the_page_is_served_only_where_no_key_is_asked_for():
+    assert not settings.read({"FIELDMARK_PAGE": "0"}).page
+    assert settings.read({"FIELDMARK_PAGE": "1"}).page
+    with pytest.raises(ValueError, match="FIELDMARK_FUNCTION_KEY"):
+        settings.read({"FIELDMARK_PAGE": "1", "FIELDMARK_FUNCTION_KEY": "a"})
+
+
 @pytest.mark.parametrize("value", ["many", "0", "-1", "1.5"])
 def test_another_number_in_flight_is_told(value):
     with pytest.raises(ValueError, match="FIELDMARK_IN_FLIGHT"):

@@ -1,16 +1,20 @@
 """Put a model's outputs for one photo into the words and numbers of the HTTP API."""
 
 import time
+from collections.abc import Callable
 
 from .classifier import Classifier, Outputs
 from .photo import Photo, PhotoError
 from .verdict import verdict
 
 
-def attempt(classifier: Classifier, data: bytes, top: int, heatmap: bool) -> dict | PhotoError:
+def attempt(
+    classifier: Classifier, data: bytes, top: int, heatmap: bool, crowded: Callable[[], bool]
+) -> dict | PhotoError:
     """Prepare, predict and encode; or return the photo's error, so that others get their answers.
 
-    The milliseconds of each step are in the answer.
+    `crowded` tells whether other photos are worked on. The milliseconds of each step are in the
+    answer.
     """
     started = time.perf_counter()
     try:
@@ -18,7 +22,7 @@ def attempt(classifier: Classifier, data: bytes, top: int, heatmap: bool) -> dic
     except PhotoError as error:
         return error
     ready = time.perf_counter()
-    outputs = classifier.predict(prepared.pixels[None])
+    outputs = classifier.predict(prepared.pixels[None], crowded())
     done = time.perf_counter()
     seconds = {"prepare": ready - started, "model": done - ready, "total": done - started}
     return answer(classifier, prepared, outputs, top, heatmap) | {

@@ -14,9 +14,9 @@ from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from . import answer, body, docs, health, log, photo, problems, schema, settings
+from . import answer, body, docs, health, log, memory, photo, problems, schema, settings
 from .classifier import Classifier, ModelError
-from .places import Places
+from .places import Door, Places
 from .problems import Problem
 from .settings import Settings
 
@@ -41,7 +41,10 @@ def create_app(model: Path | str, chosen: Settings = DEFAULTS) -> FastAPI:
         logging.getLogger(__name__).error("No model: %s", error)
     app.include_router(routes)
     app.include_router(docs.routes)
+    if chosen.page:
+        app.include_router(docs.page_route)
     app.add_middleware(problems.Faults)
+    app.add_middleware(Door, "/api/classify", app.state.places)
     if chosen.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -96,7 +99,6 @@ async def classify(
     each of them in their order.
     """
     places = request.app.state.places
-    places.check()  # before a byte of the photo is read
     started = time.perf_counter()
     upload = await body.read(request, places)
     request.scope["log"]["milliseconds"] = {"read": since(started)}
@@ -106,7 +108,9 @@ async def classify(
             if found and await request.is_disconnected():
                 raise ClientDisconnect
             turn = time.perf_counter()
-            outcome = await places.work(request, answer.attempt, classifier, data, top, heatmap)
+            outcome = await places.work(
+                request, answer.attempt, classifier, data, top, heatmap, places.crowded
+            )
             stages = outcome["milliseconds"] if isinstance(outcome, dict) else {}
             log.add_photo(request.scope["log"], kind(outcome), stages, since(turn))
             found.append(outcome)
@@ -152,7 +156,7 @@ async def is_ready(request: Request) -> JSONResponse:
             "status": "ready",
             "model": request.app.state.classifier.version,
             "uptime_seconds": health.uptime(),
-            "resident_bytes": health.resident(),
+            "resident_bytes": memory.resident(),
             "in_flight": request.app.state.places.taken,
         }
     )
@@ -165,4 +169,5 @@ async def is_alive() -> JSONResponse:
 
 
 log.begin()
-app = create_app(os.environ.get("FIELDMARK_MODEL") or SHIPPED, settings.read())
+chosen = settings.read()
+app = create_app(os.environ.get("FIELDMARK_MODEL") or SHIPPED, chosen)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import onnxruntime
 
-from . import cpus, drawn, model_file, photo
+from . import cpus, drawn, memory, model_file, photo
 from .model_file import ModelError
 
 OUTPUTS = tuple(model_file.OUTPUTS)
@@ -31,22 +31,18 @@ class Classifier:
 
     `card` is its model card, `version` its name and version, `labels` its C labels in order, `size`
     the side of a prepared photo in pixels, `filter` what it is resized with.
-    A photo is computed by up to `threads`, all CPUs unless told. Raises ModelError for a file that
+    A photo is computed by `threads`, all CPUs unless told, or by one where others are computed
+    beside it: two sessions, since a session keeps its threads. Raises ModelError for a file that
     is missing, not ours, damaged or miscomputed here.
     """
 
     def __init__(self, path: Path | str, threads: int | None = None):
-        path = Path(path)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # its errors are told in our words
-        options.intra_op_num_threads = threads or cpus.count()
-        # threads that wait in a loop take the CPUs from whoever prepares the next photo
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        path, threads = Path(path), threads or cpus.count()
         try:
             model_file.check_bytes(path)
-            self.session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"], enable_fallback=False
-            )
+            self.session = open_session(path, threads)
+            self.beside = open_session(path, 1) if threads > 1 else self.session
+            memory.give_back()
             self.size = model_file.check_graph(self.session, path.name)
             metadata = self.session.get_modelmeta().custom_metadata_map
             self.card = model_file.read_card(metadata, self.size, path.name)
@@ -69,13 +65,18 @@ class Classifier:
         """Prepare a photo as this model wants it; raises PhotoError."""
         return photo.read(data, self.size, self.filter)
 
-    def predict(self, photos: np.ndarray) -> Outputs:
-        """Answer for prepared photos, uint8 [N, size, size, 3]."""
-        return Outputs(*self.session.run(OUTPUTS, {"photo": photos}))
+    def predict(self, photos: np.ndarray, crowded: bool = False) -> Outputs:
+        """Answer for prepared photos, uint8 [N, size, size, 3], on one CPU if crowded."""
+        session = self.beside if crowded else self.session
+        return Outputs(*session.run(OUTPUTS, {"photo": photos}))
 
     def check(self, recorded: dict) -> None:
         """Raise ModelError unless the drawn photo gets the answer that its exporter got."""
-        outputs = self.predict(drawn_photo(self.size)[None])
+        for crowded in (False, True):
+            self.compare(self.predict(drawn_photo(self.size)[None], crowded), recorded)
+
+    def compare(self, outputs: Outputs, recorded: dict) -> None:
+        """Raise ModelError unless outputs are the recorded ones."""
         if outputs.probability.shape[1] != len(self.labels):
             raise ModelError("This model's card names other labels than its graph: export it anew.")
         tolerance = self.card.get("tolerance") or {}  # a file of 8 bits has its own
@@ -88,6 +89,18 @@ class Classifier:
                     f"This model gives another {name} for its drawn photo than its card records: "
                     "the file is damaged, or this onnxruntime computes it wrongly."
                 )
+
+
+def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Load a graph to be computed by so many threads, which wait in a loop only while it is."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # its errors are told in our words
+    options.intra_op_num_threads = threads
+    options.enable_mem_pattern = False  # it keeps a block of memory for each size of batch
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(
+        str(path), options, providers=["CPUExecutionProvider"], enable_fallback=False
+    )
 
 
 def drawn_photo(size: int) -> np.ndarray:

@@ -1,6 +1,7 @@
-"""Serve the API's documentation to browsers: Swagger UI, whose files come from a package here."""
+"""Serve what people see: the API's documentation, by a package's Swagger UI, and the page."""
 
 from importlib.resources import files
+from pathlib import Path
 
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -13,7 +14,16 @@ FILES = {
     "favicon-32x32.png": "image/png",
 }
 
+PAGE = Path(__file__).with_name("page.html")  # written by `make page`
+
+page_route = APIRouter(include_in_schema=False)
 routes = APIRouter(prefix="/api", include_in_schema=False)
+
+
+@page_route.get("/")
+async def visitors() -> HTMLResponse:
+    """Return the page that asks this function without a kernel in between."""
+    return HTMLResponse(PAGE.read_text(encoding="utf-8"))
 
 
 @routes.get("/docs")

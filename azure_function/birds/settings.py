@@ -13,6 +13,7 @@ class Settings(NamedTuple):
     `key`: what callers have to send, empty for none. `origins`: the pages of other sites that a
     browser lets ask, like https://birds.example, or *. `at_once`: photos worked on at a time, each
     by one thread. `in_flight`: those and the ones that wait for their turn. `log`: one line each.
+    `page`: whether visitors get a page at /, which asks without a key.
     """
 
     key: str = ""
@@ -20,6 +21,7 @@ class Settings(NamedTuple):
     at_once: int = cpus.count()
     in_flight: int = 2 * cpus.count()
     log: bool = True
+    page: bool = False
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -27,7 +29,13 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     chosen = Settings(
         key=environment.get("FIELDMARK_FUNCTION_KEY", "").strip(),
         origins=tuple(each.rstrip("/") for each in environment.get("FIELDMARK_CORS", "").split()),
+        page=environment.get("FIELDMARK_PAGE", "").strip() not in ("", "0"),
     )
+    if chosen.page and chosen.key:
+        raise ValueError(
+            "FIELDMARK_PAGE opens the function to every browser, and FIELDMARK_FUNCTION_KEY closes "
+            "it: unset one of them."
+        )
     if not (wanted := environment.get("FIELDMARK_IN_FLIGHT", "").strip()):
         return chosen
     if not wanted.isdecimal() or not int(wanted):
