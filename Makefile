@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
 
-.PHONY: app test soak lint train notebook export publish clean
+.PHONY: app test soak lint train notebook export publish page clean
 
 app: .venv/serving  ## serve the page and the function here; no torch
 	@$(BIN)/python serve.py
@@ -33,6 +33,10 @@ export: .venv/everything  ## make RUN's birds.onnx again, as fp32, fp16 or int8,
 
 publish: .venv/everything  ## put RUN's model where the function finds it
 	@$(BIN)/python -m export.ship $(RUN)
+
+page:  ## the page without a kernel: azure_function's own, and one for a static host that asks FUNCTION
+	@$(PYTHON) app/bundle.py azure_function/birds/page.html
+	@$(if $(FUNCTION),mkdir -p runs/page && $(PYTHON) app/bundle.py runs/page/index.html $(FUNCTION))
 
 clean:  ## forget the environment
 	rm -rf .venv

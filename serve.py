@@ -75,7 +75,7 @@ def start_function() -> subprocess.Popen:
 def start_page(function: str) -> subprocess.Popen:
     """Serve the page with Voila, as the Procfile does."""
     return subprocess.Popen(
-        [sys.executable, "-m", "voila", "app.ipynb", f"--port={PAGE_PORT}"],
+        [sys.executable, "-m", "front", "app.ipynb", f"--port={PAGE_PORT}"],
         cwd=ROOT / "app",
         env={"FIELDMARK_FUNCTION_URL": function} | os.environ | {"JUPYTER_PATH": "."},
         start_new_session=True,

@@ -1,10 +1,13 @@
 """Ask the Fieldmark function, over HTTP, which bird is in a photo."""
 
 import os
+import time
 
 import requests
 
 TIMEOUT = (10, 60)  # seconds: to connect, to wait for an answer
+TRIES = 4  # of a photo that comes when too many others are in hand
+LONGEST = 5  # seconds to wait before one of them
 
 UNREACHABLE = "The model cannot be reached just now. Please try again in a minute."
 SLOW = "The model took too long to answer. Please try again: the second try is often faster."
@@ -37,14 +40,18 @@ def _ask(method: str, path: str, expected: set, **request) -> dict:
     url = os.environ.get("FIELDMARK_FUNCTION_URL", "http://127.0.0.1:7071").rstrip("/")
     key = os.environ.get("FIELDMARK_FUNCTION_KEY", "").strip()
     try:
-        response = requests.request(
-            method,
-            f"{url}/api/{path}",
-            headers={"x-functions-key": key} if key else {},
-            timeout=TIMEOUT,
-            allow_redirects=False,  # requests would carry the key along to another host
-            **request,
-        )
+        for _ in range(TRIES):
+            response = requests.request(
+                method,
+                f"{url}/api/{path}",
+                headers={"x-functions-key": key} if key else {},
+                timeout=TIMEOUT,
+                allow_redirects=False,  # requests would carry the key along to another host
+                **request,
+            )
+            if not busy(response):
+                break
+            time.sleep(min(LONGEST, int(response.headers.get("retry-after", "1"))))
         if response.status_code in (401, 403):
             raise NoAnswer(REFUSED)
         answer = response.json()
@@ -58,3 +65,8 @@ def _ask(method: str, path: str, expected: set, **request) -> dict:
         return answer
     problem = answer.get("detail") if isinstance(answer, dict) else None
     raise NoAnswer(problem if isinstance(problem, str) else UNREADABLE)
+
+
+def busy(response: requests.Response) -> bool:
+    """Tell whether the function has only too much to do just now."""
+    return response.status_code == 503 and b"urn:fieldmark:busy" in response.content

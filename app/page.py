@@ -1,70 +1,34 @@
-"""Put the page together: the picker, the card with photo and answer, what the model knows."""
+"""The page as a widget: JavaScript in the browser, which asks the function through the kernel."""
 
-from base64 import b64encode
-from pathlib import Path
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
 
+import anywidget
+import bundle
 import client
-from ipywidgets import HTML, Box, FileUpload
-from jinja2 import Environment, FileSystemLoader
 
-_files = Environment(loader=FileSystemLoader(Path(__file__).parent / "html"), autoescape=True)
+AT_ONCE = 4  # requests of one visitor to the function
 
 
-def render(name: str, **facts) -> str:
-    """Return the HTML file `name` filled with `facts`, each of them escaped."""
-    return _files.get_template(f"{name}.html").render(facts)
+class Page(anywidget.AnyWidget):
+    """Answer what the browser asks: who is in a photo, and what the model knows."""
 
-
-class Page:
-    """Hold the widgets of one visit, and answer each photo that is picked."""
+    _esm = bundle.script("widget.js")
 
     def __init__(self):
-        # The view writes "description (number of files)" on its button; the style sheet hides
-        # that and shows the tooltip instead.
-        self.picker = FileUpload(accept="image/*", icon="", description="", tooltip="Pick a photo")
-        self.picker.add_class("picker")
-        self.picker.observe(self.answer_photo, "value")
-        self.hint = HTML(render("hint"))
-        self.photo = HTML(render("photo"))
-        self.heat = HTML()
-        self.answer = HTML(render("welcome"))
-        shown = Box([self.photo, self.heat]).add_class("shown")
-        self.card = Box([shown, self.answer]).add_class("card")
-        self.about = HTML(render("about"))
-        self.model = None
-        Thread(target=self.describe_model, daemon=True).start()  # a cold function takes seconds
+        super().__init__()
+        self.pool = ThreadPoolExecutor(AT_ONCE)
+        self.on_msg(lambda _, content, buffers: self.pool.submit(self.reply, content, buffers))
 
-    def describe_model(self):
-        """Show what the model knows, or why that is not known yet."""
+    def reply(self, content, buffers):
+        """Send the answer to one message, or the sentence that says why there is none."""
+        told = {"id": content.get("id")}
         try:
-            self.model = client.model()
+            if content.get("ask") == "classify":
+                told["answer"] = client.classify(bytes(buffers[0]))
+            else:
+                told["answer"] = client.model()
         except client.NoAnswer as problem:
-            self.about.value = render("about", problem=problem)
-        else:
-            self.hint.value = render("hint", model=self.model)
-            self.about.value = render("about", model=self.model)
-
-    def answer_photo(self, change):
-        """Show the photo that was picked, then that work is going on, then the answer."""
-        if not change.new:
-            return
-        photo = bytes(change.new[0]["content"])
-        self.picker.value = ()  # lets go of the bytes, and the same photo can be picked again
-        self.picker.disabled = True
-        self.photo.value = render("photo", data=b64encode(photo).decode())
-        self.heat.value = ""
-        self.answer.value = render("busy")
-        try:
-            answer = client.classify(photo)
-            self.answer.value = render("answer", **answer)
-            if answer.get("heatmap"):
-                self.heat.value = render("heat", **answer)
-        except client.NoAnswer as problem:
-            self.answer.value = render("problem", problem=problem)
-        except Exception:  # an answer that our pages don't foresee must not lock the picker
-            self.answer.value = render("problem", problem=client.UNREADABLE)
-        self.picker.tooltip = "Pick another photo"
-        self.picker.disabled = False
-        if not self.model:
-            self.describe_model()
+            told["problem"] = str(problem)
+        except Exception:  # what nobody foresaw must not leave a visitor waiting
+            told["problem"] = client.UNREADABLE
+        self.send(told)

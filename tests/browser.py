@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import requests
 ROOT = Path(__file__).parent.parent
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 QUIET += ["--disable-background-networking", "--disable-component-update"]
+QUIET += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]  # nothing is loaded from afar
 PATIENCE = 90  # seconds; two busy cores start a kernel slowly
 
 
@@ -62,31 +64,32 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def served_page(function_url: str, log: Path, key: str = ""):
+def served_page(function_url: str, log: Path, key: str = "", **environment):
     """Serve the page as the Procfile does, and yield its address."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
-    command = ["voila", "app.ipynb", f"--port={port}", "--Voila.ip=127.0.0.1"]
+    command = ["front", "app.ipynb", f"--port={port}", "--Voila.ip=127.0.0.1"]
     with served(
         command,
         ROOT / "app",
         f"{url}voila/static/voila.js",
         log,
-        JUPYTER_PATH=".",
         FIELDMARK_FUNCTION_URL=function_url,
         FIELDMARK_FUNCTION_KEY=key,
+        **({"JUPYTER_PATH": "."} | environment),
     ):
         yield url
 
 
 @contextmanager
-def served_function(log: Path, key: str = ""):
+def served_function(log: Path, key: str = "", **environment):
     """Serve the real function with the shipped model, and yield its address."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = ["uvicorn", "birds.api:app", f"--port={port}"]
     folder = ROOT / "azure_function"
-    with served(command, folder, f"{url}/api/health", log, FIELDMARK_FUNCTION_KEY=key):
+    environment |= {"FIELDMARK_FUNCTION_KEY": key}
+    with served(command, folder, f"{url}/api/health", log, **environment):
         yield url
 
 
@@ -117,7 +120,7 @@ class Visit:
         self.page.on("websocket", self._keep_frames)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(url)
-        self.button = self.page.get_by_role("button", name="photo")
+        self.button = self.page.locator(".picker:not(.camera)")
         self.button.wait_for()
 
     def _keep_frames(self, websocket):
@@ -134,9 +137,32 @@ class Visit:
 
     def pick(self, name: str, photo: bytes, mime: str = "image/jpeg"):
         """Pick a photo as a visitor does: press the button, choose a file."""
+        self.pick_several({name: photo}, mime)
+
+    def pick_several(self, photos: dict[str, bytes], mime: str = "image/jpeg"):
+        """Pick photos, given by their names."""
         with self.page.expect_file_chooser() as chooser:
             self.button.click()
-        chooser.value.set_files({"name": name, "mimeType": mime, "buffer": photo})
+        chooser.value.set_files(
+            [{"name": name, "mimeType": mime, "buffer": data} for name, data in photos.items()]
+        )
+
+    def hand(self, event: str, name: str, photo: bytes, mime: str = "image/jpeg"):
+        """Drop a photo on the page or paste it, as the browser would tell the page of it."""
+        self.page.evaluate(
+            """([event, name, mime, data]) => {
+              const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+              const handed = new DataTransfer();
+              handed.items.add(new File([bytes], name, { type: mime }));
+              const rest = { bubbles: true, cancelable: true };
+              document.body.dispatchEvent(
+                event === "paste"
+                  ? new ClipboardEvent("paste", { clipboardData: handed, ...rest })
+                  : new DragEvent("drop", { dataTransfer: handed, ...rest }),
+              );
+            }""",
+            [event, name, mime, b64encode(photo).decode()],
+        )
 
     def scrolls_sideways(self) -> bool:
         """Tell whether something on the page is wider than the window."""

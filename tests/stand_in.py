@@ -25,23 +25,41 @@ ANSWER = {
 }
 
 
+BUSY = {"type": "urn:fieldmark:busy", "detail": "Too many photos at once just now."}
+
+
+def reply(body, status=200, **headers):
+    """Return an answer to be given: JSON, or bytes as they are."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return status, {name.replace("_", "-"): value for name, value in headers.items()}, content
+
+
 class StandIn(ThreadingHTTPServer):
-    """Answer `POST` with `reply` once `gate` is open, and `GET` with the model's facts."""
+    """Answer `POST` with `reply` once `gate` is open, and `GET` with the model's facts.
+
+    Of `first`, answers to be given before that, each is given once. `GET` waits for `awake`.
+    """
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.gate = Event()
+        self.gate, self.awake = Event(), Event()
         self.gate.set()
+        self.awake.set()
+        self.first = []
         self.asked = []
         self.answers(ANSWER)
 
     def answers(self, body, status=200, **headers):
         """Lay down the next answers: JSON, or bytes as they are."""
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.reply = (status, headers, content)
+        self.reply = reply(body, status, **headers)
+
+    @property
+    def photos(self) -> list[bytes]:
+        """The photos that were sent, in their order."""
+        return [photo for _, _, photo in self.asked if photo]
 
     def handle_error(self, request, client_address):
         """Stay quiet about callers that did not wait for their answer."""
@@ -52,10 +70,11 @@ class _Handler(BaseHTTPRequestHandler):
         photo = self.rfile.read(int(self.headers["content-length"]))
         self.server.asked.append((self.path, dict(self.headers), photo))
         self.server.gate.wait(60)
-        self._send(*self.server.reply)
+        self._send(*(self.server.first.pop(0) if self.server.first else self.server.reply))
 
     def do_GET(self):
         self.server.asked.append((self.path, dict(self.headers), b""))
+        self.server.awake.wait(60)
         self._send(200, {}, json.dumps(MODEL).encode())
 
     def _send(self, status, headers, content):

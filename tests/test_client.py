@@ -3,7 +3,7 @@
 import pytest
 
 from app import client
-from tests.stand_in import ANSWER, MODEL, stand_in
+from tests.stand_in import ANSWER, BUSY, MODEL, reply, stand_in
 
 
 @pytest.fixture
@@ -89,3 +89,19 @@ def test_a_problem_without_a_sentence_gets_ours(function, body):
 def test_an_address_that_is_none_is_a_sentence(monkeypatch):
     monkeypatch.setenv("FIELDMARK_FUNCTION_URL", "not an address")
     assert sentence() == client.UNREACHABLE
+
+
+def test_a_photo_that_comes_when_others_are_in_hand_is_sent_again(function, monkeypatch):
+    waited = []
+    monkeypatch.setattr(client.time, "sleep", waited.append)
+    function.first = [reply(BUSY, 503, retry_after=1), reply(BUSY, 503, retry_after=60)]
+    assert client.classify(b"photo") == ANSWER
+    assert function.photos == [b"photo"] * 3
+    assert waited == [1, client.LONGEST]
+
+
+def test_a_function_that_stays_busy_says_so_in_the_end(function, monkeypatch):
+    monkeypatch.setattr(client.time, "sleep", lambda _: None)
+    function.answers(BUSY, 503, retry_after=1)
+    assert sentence() == BUSY["detail"]
+    assert len(function.photos) == client.TRIES

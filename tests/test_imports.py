@@ -9,12 +9,13 @@ import pytest
 from tests.conftest import ROOT
 
 OURS = {"training", "export", "birds", "function_app", "app", "client", "page", "serve"}
+OURS |= {"bundle", "front", "heating", "visitors", "wire"}
 MAY_IMPORT = {  # of ours
     "training": {"training", "export", "birds"},
     "export": {"export", "birds"},
     "azure_function/birds": {"birds"},
     "azure_function/function_app.py": {"birds"},
-    "app": {"client", "page"},
+    "app": {"bundle", "client", "heating", "page", "visitors"},
     "serve.py": set(),
 }
 MAY_NEED = {  # of others, where it is deployed
@@ -22,7 +23,10 @@ MAY_NEED = {  # of others, where it is deployed
         *("numpy", "PIL", "onnxruntime", "fastapi", "starlette", "anyio", "pydantic", "pi_heif"),
     },
     "azure_function/function_app.py": {"azure"},
-    "app": {"requests", "ipywidgets", "jinja2"},
+    "app": {
+        *("requests", "anywidget"),
+        *("voila", "jupyter_server", "tornado", "traitlets"),  # Voila brings the others
+    },
     "serve.py": {"requests"},
 }
 CORE = ["birds", "birds.photo", "birds.classifier", "birds.drawn", "birds.answer", "birds.cpus"]

@@ -1,14 +1,19 @@
 """The page, driven from upload to answer as a visitor does."""
 
+import csv
+import io
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
-from PIL import Image
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image, ImageOps
 
 from birds import drawn
 from tests.browser import Visit, answers, chromium, eventually, served_function, served_page
-from tests.stand_in import ANSWER, MODEL, stand_in
+from tests.stand_in import ANSWER, BUSY, MODEL, reply, stand_in
+from tests.test_photo import heic
 
 pytestmark = pytest.mark.browser
 
@@ -74,9 +79,11 @@ def page_of_stand_in(browser, pretender, logs):
 @pytest.fixture
 def function(pretender):
     """Return the stand-in, for a test to change; after it all is as before."""
+    pretender.asked.clear()
     yield pretender
     pretender.answers(ANSWER)
     pretender.gate.set()
+    pretender.awake.set()
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -84,12 +91,12 @@ def test_a_photo_is_named_by_the_real_function(visit, real_page, viewport):
     visitor = visit(real_page, viewport=viewport)
     page, name = visitor.page, f"{viewport['width']}"
     assert page.title() == "Fieldmark"
-    page.get_by_text("species. It sees best when the bird fills the frame.").wait_for()
+    page.get_by_text("species, and sees best when the bird fills the square.").wait_for()
     visitor.shoot(f"{name}-before")
     visitor.pick("bird.jpg", drawn_bird())
     page.locator(".bars").wait_for()
     assert page.locator(".bars li").count() == 5
-    assert page.get_by_alt_text("The photo you picked").evaluate("img => img.naturalWidth") == 800
+    assert photo_of(page).evaluate("canvas => [canvas.width, canvas.height]") == [800, 600]
     assert "I don't know this bird" in page.locator(".card h2").inner_text()  # a drawn one
     visitor.shoot(f"{name}-answer")
     page.locator("summary").click()
@@ -103,31 +110,213 @@ def test_a_photo_is_named_by_the_real_function(visit, real_page, viewport):
     assert KEY.encode() not in visitor.everything_received()
 
 
-def test_a_file_that_is_no_photo_gets_a_sentence_and_another_can_be_picked(visit, real_page):
-    visitor = visit(real_page)
+def test_a_file_that_is_no_photo_gets_a_sentence_and_is_not_sent(visit, page_of_stand_in, function):
+    visitor = visit(page_of_stand_in)
     visitor.pick("letter.txt", b"Dear bird,", "text/plain")
-    visitor.page.locator(".problem").wait_for()
+    visitor.page.get_by_text("letter.txt is no photo.").wait_for()
     assert visitor.page.get_by_text("Your browser cannot show this kind of photo.").is_visible()
+    visitor.pick("empty.jpg", b"")
+    visitor.page.get_by_text("empty.jpg is empty.").wait_for()
+    assert not function.photos
     visitor.pick("bird.jpg", drawn_bird())
     visitor.page.locator(".bars").wait_for()
     assert visitor.page.locator(".problem").count() == 0
 
 
-def test_a_photo_of_12_megabytes_gets_an_answer(visit, real_page):
-    heavy = drawn_bird() + bytes(12_000_000)  # JPEG readers skip the rest
+def test_a_photo_that_the_browser_cannot_read_is_sent_as_it_is(visit, real_page):
     visitor = visit(real_page)
-    visitor.pick("heavy.jpg", heavy)
+    visitor.pick("phone.heic", heic(drawn.bird("Night_Inkling", 0, 300, 300)), "")
+    visitor.page.locator(".bars").wait_for()
+    assert visitor.page.get_by_text("Your browser cannot show this kind of photo.").is_visible()
+
+
+def test_a_phone_photo_is_turned_shrunk_and_stripped_before_it_leaves(
+    visit, page_of_stand_in, function
+):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees to see it upright
+    exif.get_ifd(0x8825)[1] = "N"  # where it was taken
+    pixels = drawn.bird("Blue_backed_Inkling", 0, 500, 375).repeat(8, 0).repeat(8, 1)
+    photo = drawn.encoded(pixels, quality=90, exif=exif)
+    visitor = visit(page_of_stand_in)
+    visitor.pick("phone.jpg", photo)
+    visitor.page.locator(".bars").wait_for()
+    (data,) = function.photos
+    sent = Image.open(io.BytesIO(data))
+    assert sent.size == (1024, 1024)
+    assert len(data) < 300_000
+    assert not sent.getexif()
+    assert likeness(sent, square(photo)) < 6
+    shape = photo_of(visitor.page).evaluate("canvas => [canvas.width, canvas.height]")
+    assert shape == [768, 1024]
+
+
+def square(photo: bytes, box=None) -> Image.Image:
+    """Return the upright photo's middle square, or another, as the browser should send it."""
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(photo))).convert("RGB")
+    width, height = upright.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return upright.crop(box or (left, top, left + side, top + side))
+
+
+def likeness(one: Image.Image, other: Image.Image) -> float:
+    """Return the mean difference of two pictures, in levels of 256."""
+    small = [np.asarray(each.convert("RGB").resize((128, 128)), float) for each in (one, other)]
+    return float(np.abs(small[0] - small[1]).mean())
+
+
+def photo_of(page):
+    return page.get_by_role("img", name="The photo you picked")
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_a_photo_can_be_dropped_and_pasted(visit, page_of_stand_in, function, way):
+    visitor = visit(page_of_stand_in)
+    visitor.hand(way, "bird.jpg", drawn_bird())
+    visitor.page.locator(".bars").wait_for()
+    assert len(function.photos) == 1
+
+
+def test_a_phone_offers_its_camera(visit, page_of_stand_in):
+    visitor = visit(page_of_stand_in, viewport=PHONE, has_touch=True, is_mobile=True)
+    with visitor.page.expect_file_chooser() as chooser:
+        visitor.page.get_by_role("button", name="Take a photo").tap()
+    assert chooser.value.element.get_attribute("capture") == "environment"
+    chooser.value.set_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": drawn_bird()})
     visitor.page.locator(".bars").wait_for()
 
 
-def test_a_rotated_phone_photo_is_shown_upright(visit, page_of_stand_in):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees to see it upright
+def test_the_square_can_be_dragged_and_is_asked_about_anew(visit, page_of_stand_in, function):
+    visitor, photo = visit(page_of_stand_in, viewport=DESKTOP), drawn_bird(900, 600)
+    visitor.pick("bird.jpg", photo)
+    visitor.page.locator(".bars").wait_for()
+    assert likeness(Image.open(io.BytesIO(function.photos[0])), square(photo)) < 6
+    box = visitor.page.locator(".box").bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    visitor.page.mouse.move(*middle)
+    visitor.page.mouse.down()
+    visitor.page.mouse.move(middle[0] - 500, middle[1], steps=5)
+    visitor.page.mouse.up()
+    eventually(lambda: len(function.photos) == 2)
+    moved = Image.open(io.BytesIO(function.photos[1]))
+    assert likeness(moved, square(photo, (0, 0, 600, 600))) < 6
+    corner = visitor.page.locator(".handle").bounding_box()
+    visitor.page.mouse.move(corner["x"] + 10, corner["y"] + 10)
+    visitor.page.mouse.down()
+    visitor.page.mouse.move(corner["x"] - 90, corner["y"] - 90, steps=5)
+    visitor.page.mouse.up()
+    eventually(lambda: len(function.photos) == 3)
+    small = Image.open(io.BytesIO(function.photos[2]))
+    assert small.width == small.height < 550
+    assert likeness(small, square(photo, (0, 0, *small.size))) < 6
+
+
+def test_by_keyboard_alone_a_photo_is_picked_and_its_square_moved(
+    visit, page_of_stand_in, function
+):
+    visitor = visit(page_of_stand_in, viewport=DESKTOP)
+    focused = "document.activeElement.className"
+    keys = visitor.page.keyboard
+    for _ in range(20):
+        keys.press("Tab")
+        if "picker" in visitor.page.evaluate(focused):
+            break
+    with visitor.page.expect_file_chooser() as chooser:
+        keys.press("Enter")
+    photo = drawn_bird(900, 600)
+    chooser.value.set_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photo})
+    visitor.page.locator(".bars").wait_for()
+    for _ in range(20):
+        keys.press("Tab")
+        if visitor.page.evaluate(focused).startswith("box"):
+            break
+    for _ in range(20):
+        keys.press("ArrowLeft")
+    eventually(lambda: len(function.photos) >= 2)
+    last = Image.open(io.BytesIO(function.photos[-1]))
+    assert likeness(last, square(photo, (0, 0, 600, 600))) < 6
+    keys.press("-")
+    eventually(lambda: Image.open(io.BytesIO(function.photos[-1])).width < 600)
+
+
+def test_several_photos_become_a_table_and_a_csv(visit, real_page):
+    visitor = visit(real_page, viewport=DESKTOP)
+    photos = {name: drawn_bird(400, 300) for name in ("one.jpg", "=two.jpg", "three, a.jpg")}
+    visitor.pick_several(photos | {"damaged.jpg": b"no photo"})
+    visitor.page.get_by_role("heading", name="4 photos", exact=True).wait_for()
+    with visitor.page.expect_download() as download:
+        visitor.page.get_by_role("button", name="Download as CSV").click()
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8"))))
+    assert [row["file"] for row in rows] == ["one.jpg", "'=two.jpg", "three, a.jpg", "damaged.jpg"]
+    assert all(row["kind"] in ("species", "shortlist", "unknown") for row in rows[:3])
+    assert all(0 < float(row["probability"]) <= 1 and row["label"] for row in rows[:3])
+    assert rows[3]["kind"] == "problem"
+    visitor.page.get_by_role("button", name="damaged.jpg").click()
+    visitor.page.locator(".answer .problem", has_text=rows[3]["text"]).wait_for()
+    visitor.page.get_by_role("button", name="one.jpg").click()
+    visitor.page.locator(".answer .bars").wait_for()
+    assert not visitor.scrolls_sideways()
+
+
+def test_a_photo_is_kept_and_asked_about_again_where_the_function_failed(
+    visit, page_of_stand_in, function
+):
     visitor = visit(page_of_stand_in)
-    visitor.pick("phone.jpg", drawn_bird(800, 600, exif=exif))
-    photo = visitor.page.get_by_alt_text("The photo you picked")
-    photo.wait_for()
-    assert photo.evaluate("img => [img.naturalWidth, img.naturalHeight]") == [600, 800]
+    function.answers(b"<html>bad gateway</html>", 502)
+    visitor.pick("bird.jpg", drawn_bird())
+    visitor.page.locator(".problem").wait_for()
+    assert photo_of(visitor.page).is_visible()
+    function.answers(ANSWER)
+    visitor.page.get_by_role("button", name="Try again").click()
+    visitor.page.locator(".bars").wait_for()
+    assert function.photos[0] == function.photos[1]
+
+
+def test_a_busy_function_is_asked_again_by_itself(visit, page_of_stand_in, function):
+    function.first = [reply(BUSY, 503, retry_after=1)]
+    visitor = visit(page_of_stand_in)
+    visitor.pick("bird.jpg", drawn_bird())
+    visitor.page.locator(".bars").wait_for()
+    assert len(function.photos) == 2
+
+
+def test_the_page_says_that_the_model_is_waking_up(visit, page_of_stand_in, function):
+    function.awake.clear()
+    visitor = visit(page_of_stand_in)
+    visitor.page.get_by_text("The model is waking up").wait_for()
+    function.awake.set()
+    visitor.page.get_by_text("It knows 2 species").wait_for()
+
+
+def test_the_species_can_be_searched(visit, page_of_stand_in):
+    visitor = visit(page_of_stand_in)
+    visitor.page.locator("summary").click()
+    visitor.page.get_by_role("searchbox").fill("arundinis")
+    visitor.page.get_by_text("1 of 2 species").wait_for()
+    assert visitor.page.locator(".about li:visible").count() == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_no_state_of_the_page_violates_a_rule_of_accessibility(visit, real_page, viewport, scheme):
+    visitor = visit(real_page, viewport=viewport, color_scheme=scheme)
+    visitor.page.locator("summary").click()
+    assert_accessible(visitor)
+    visitor.pick("bird.jpg", drawn_bird())
+    visitor.page.locator(".bars").wait_for()
+    assert_accessible(visitor)
+    visitor.pick_several({"one.jpg": drawn_bird(), "two.txt": b"Dear bird,"})
+    visitor.page.get_by_role("heading", name="2 photos", exact=True).wait_for()
+    assert_accessible(visitor)
+    visitor.shoot(f"{viewport['width']}-several-{scheme}")
+    assert not visitor.scrolls_sideways()
+
+
+def assert_accessible(visitor):
+    found = Axe().run(visitor.page)
+    assert found.response["passes"]
+    assert not found.violations_count, found.generate_report()
 
 
 def test_work_is_seen_to_go_on_before_the_answer(visit, page_of_stand_in, function):
@@ -135,13 +324,12 @@ def test_work_is_seen_to_go_on_before_the_answer(visit, page_of_stand_in, functi
     function.gate.clear()
     visitor.pick("bird.jpg", drawn_bird())
     visitor.page.get_by_text("Looking at your photo").wait_for()
-    assert visitor.page.get_by_alt_text("The photo you picked").is_visible()
-    assert visitor.button.is_disabled()
+    assert photo_of(visitor.page).is_visible()
     visitor.shoot("1280-busy")
     function.gate.set()
     visitor.page.locator(".bars").wait_for()
     assert visitor.page.get_by_text("Looking at your photo").count() == 0
-    visitor.page.locator(".picker:enabled[title='Pick another photo']").wait_for()
+    visitor.page.get_by_role("button", name="Pick another photo").wait_for()
 
 
 def test_bars_are_as_long_as_the_labels_are_probable(visit, page_of_stand_in):
@@ -173,7 +361,7 @@ def test_when_the_function_fails_the_photo_stays_and_can_be_picked_again(
     function.answers({"detail": "The model is waking up. Try again in 5 seconds."}, 503)
     visitor.pick("bird.jpg", drawn_bird())
     visitor.page.get_by_text("The model is waking up. Try again in 5 seconds.").wait_for()
-    assert visitor.page.get_by_alt_text("The photo you picked").is_visible()
+    assert photo_of(visitor.page).is_visible()
     visitor.shoot("390-error-dark")
     function.answers(ANSWER)
     visitor.pick("bird.jpg", drawn_bird())
@@ -211,30 +399,19 @@ def test_a_kernel_ends_with_its_visit(visit, page_of_stand_in):
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_heat_map_lies_over_the_square_that_the_model_saw(visit, real_page, shape, viewport):
-    """The picture as it is shown, and the map's frame, are measured in the browser."""
+    """The photo as it is shown, the square and the map are measured in the browser."""
     seen = visit(real_page, viewport=viewport)
     width, height = SHAPES[shape]
     seen.pick("bird.jpg", drawn_bird(width, height))
     seen.page.wait_for_selector(".heat")
-    photo, crop = (seen.page.locator(s).bounding_box() for s in (".card img", ".heat .ground"))
+    photo, heat = photo_of(seen.page).bounding_box(), seen.page.locator(".heat").bounding_box()
     side = min(photo["width"], photo["height"])
     assert photo["width"] / photo["height"] == pytest.approx(width / height, rel=0.02)
-    assert crop["width"] == pytest.approx(side, abs=3)
-    assert crop["height"] == pytest.approx(side, abs=3)
+    assert heat["width"] == pytest.approx(side, abs=3)
+    assert heat["height"] == pytest.approx(side, abs=3)
     for place, extent in (("x", "width"), ("y", "height")):
         middle = photo[place] + photo[extent] / 2
-        assert crop[place] + crop[extent] / 2 == pytest.approx(middle, abs=2)
-
-
-def test_a_rotated_photo_and_its_map_are_upright(visit, real_page):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the phone was turned
-    seen = visit(real_page)
-    seen.pick("bird.jpg", drawn_bird(900, 500, exif=exif))
-    seen.page.wait_for_selector(".heat")
-    photo, crop = (seen.page.locator(s).bounding_box() for s in (".card img", ".heat .ground"))
-    assert photo["height"] > photo["width"]
-    assert crop["width"] == pytest.approx(photo["width"], abs=3)
+        assert heat[place] + heat[extent] / 2 == pytest.approx(middle, abs=2)
 
 
 def test_the_heat_map_can_be_switched_off_and_on(visit, real_page):
@@ -255,3 +432,51 @@ def test_without_a_heat_map_there_is_nothing_to_switch(visit, page_of_stand_in, 
     seen.pick("bird.jpg", drawn_bird())
     seen.page.wait_for_selector(".bars")
     assert not seen.page.locator(".heat, .switch").count()
+
+
+@pytest.fixture(scope="module")
+def page_without_kernel(browser, logs):
+    """Let the function itself serve the page."""
+    with served_function(logs / "open-function.txt", FIELDMARK_PAGE="1") as url:
+        yield url + "/"
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_page_without_a_kernel_names_a_photo(visit, page_without_kernel, viewport):
+    visitor = visit(page_without_kernel, viewport=viewport)
+    assert visitor.page.title() == "Fieldmark"
+    visitor.page.get_by_text("It knows 100 species").wait_for()
+    visitor.pick("bird.jpg", drawn_bird())
+    visitor.page.locator(".bars").wait_for()
+    assert visitor.page.locator(".heat").is_visible()
+    visitor.page.locator("summary").click()
+    assert_accessible(visitor)
+    visitor.shoot(f"{viewport['width']}-without-kernel")
+    assert not visitor.scrolls_sideways()
+    assert not visitor.errors
+    paths = {urlsplit(url).path for url in visitor.requested if url.startswith("http")}
+    assert paths == {"/", "/api/model", "/api/classify"}
+
+
+def test_the_page_without_a_kernel_keeps_a_photo_through_trouble(visit, page_without_kernel):
+    visitor = visit(page_without_kernel)
+    visitor.page.get_by_text("It knows 100 species").wait_for()
+    asked = []
+
+    def trouble(route):
+        asked.append(route)
+        if len(asked) == 1:
+            headers = {"retry-after": "1", "content-type": "application/problem+json"}
+            route.fulfill(status=503, headers=headers, json=BUSY)
+        elif len(asked) == 2:
+            route.abort()
+        else:
+            route.continue_()
+
+    visitor.page.route("**/api/classify*", trouble)
+    visitor.pick("bird.jpg", drawn_bird())
+    visitor.page.get_by_text("The model cannot be reached just now.").wait_for()
+    assert len(asked) == 2  # it was busy, and asked again by itself
+    visitor.page.get_by_role("button", name="Try again").click()
+    visitor.page.locator(".bars").wait_for()
+    assert len(asked) == 3
