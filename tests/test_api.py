@@ -102,6 +102,18 @@ def test_a_query_that_is_no_number_is_told(client):
     assert "top" in problem(response, 422, "invalid-query")
 
 
+def test_a_parameter_that_is_not_there_is_told_with_those_that_are(client):
+    response = client.post("/api/classify?headmap=true", content=png(QUARTERS))
+    said = problem(response, 422, "invalid-query")
+    assert "'headmap'" in said
+    assert "top and heatmap" in said
+
+
+def test_a_key_in_the_query_as_azures_callers_may_send_it_is_no_mistake(client):
+    response = client.post("/api/classify?code=a-key&clientId=mine&top=1", content=png(QUARTERS))
+    assert response.status_code == 200
+
+
 def test_unknown_routes_and_methods_are_problems_too(client):
     problem(client.get("/api/nothing"), 404, "http-error")
     response = client.get("/api/classify")

@@ -13,7 +13,6 @@ from training.fit import (
     FitError,
     accumulation,
     fit,
-    mixed_precision,
     mixing,
     planned,
 )
@@ -314,17 +313,6 @@ def test_batch_norm_keeps_still_or_learns_as_asked(new_learner, quiet_fit):
     statistics = {how: [n for n in names if n[0] == "0"] for how, names in moved.items()}
     assert statistics["still"] == []
     assert any("running_mean" in name for name in statistics["learn"])
-
-
-def test_precision_is_what_the_device_has(monkeypatch):
-    assert mixed_precision("float32") == []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert mixed_precision("auto") == []
-    with pytest.raises(FitError, match="NVIDIA"):
-        mixed_precision("bfloat16")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert mixed_precision("auto")[0].amp_mode.value == "bf16"
 
 
 def test_memory_that_runs_out_names_the_batch_size_to_try(new_learner, quiet_fit):

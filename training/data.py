@@ -27,11 +27,14 @@ from fastai.vision.all import (
     TransformBlock,
     aug_transforms,
 )
+from fastai.vision.augment import setup_aug_tfms
 from PIL import Image
 from torchvision.transforms.v2 import RandomErasing
 
 from birds import photo
 
+from .batches import CachedDL, Crop
+from .cache import Cache
 from .photos import PhotosError
 
 
@@ -112,6 +115,7 @@ def dataloaders(
     validate: str = "tune",
     workers: int = -1,
     closest: float = 0.5,
+    cache: Cache | None = None,
     **augmentation: float,
 ) -> DataLoaders:
     """Make the DataLoaders: train on the part `train`, validate on the part `validate`.
@@ -119,7 +123,8 @@ def dataloaders(
     A training photo is cropped at random to `closest` of its area or more and to another aspect
     ratio, then goes through `augmented`; a validation photo is prepared as it will be served.
     Normalisation is explicit: fastai adds it of itself only to pretrained weights. `workers` are
-    processes that read photos; -1 takes as many as suit the device.
+    processes that read photos; -1 takes as many as suit the device. With a `cache` of the photos
+    that train, in their order, batches of these come out of it.
     """
     shown = photos[photos["split"].isin(["train", validate])].reset_index(drop=True)
     block = DataBlock(
@@ -137,7 +142,24 @@ def dataloaders(
         workers = min(16, os.cpu_count() or 1) if torch.cuda.is_available() else 0
     dls = block.dataloaders(shown, bs=batch_size, num_workers=workers)
     # fastai's own place for these would warp validation photos too, by the identity and rounding
-    dls.add_tfms(augmented(**augmentation), "after_batch", "train")
+    made = augmented(**augmentation)
+    if not cache:
+        dls.add_tfms(made, "after_batch", "train")
+        return dls
+    crop = Crop(size, closest)
+    dls.add_tfms(setup_aug_tfms([crop, *made]), "after_batch", "train")
+    labels = shown["label"][shown["split"] == "train"].map(dls.vocab.o2i)
+    dls.train = CachedDL(
+        dls.train_ds,
+        cache,
+        torch.tensor(labels.to_numpy()),
+        crop,
+        bs=batch_size,
+        shuffle=True,
+        drop_last=True,
+        after_batch=dls.train.after_batch,
+        device=dls.device,
+    )
     return dls
 
 

@@ -11,7 +11,6 @@ from fastai.vision.all import (
     CutMix,
     GradientAccumulation,
     Learner,
-    MixedPrecision,
     MixUp,
     ParamScheduler,
     SchedCos,
@@ -27,7 +26,6 @@ OPTIMIZERS = {
     "sgd": partial(SGD, mom=0.9, decouple_wd=False),
 }
 SCHEDULES = ("one cycle", "warm restarts", "flat cosine")
-PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 
 
 class FitError(RuntimeError):
@@ -114,23 +112,6 @@ def mixing(mixup: float, cutmix: float) -> list[Callback]:
     """Return the callback that mixes photos and their labels, by the alpha of its Beta law."""
     made = ((MixUp, mixup), (CutMix, cutmix))
     return [callback(float(alpha)) for callback, alpha in made if alpha]
-
-
-def mixed_precision(wanted: str) -> list[Callback]:
-    """Return the callback for mixed precision; `auto` mixes where the device does it well.
-
-    Raises FitError where a precision is wanted that the device doesn't have.
-    """
-    cuda = torch.cuda.is_available()
-    if wanted == "auto":
-        wanted = "float32"
-        if cuda:
-            wanted = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    if wanted == "float32":
-        return []
-    if not cuda:
-        raise FitError(f"`precision: {wanted}` needs an NVIDIA GPU; take `auto` or `float32`.")
-    return [MixedPrecision("bf16" if wanted == "bfloat16" else "fp16")]
 
 
 def accumulation(batches: int, batch_size: int) -> list[Callback]:

@@ -22,6 +22,7 @@ from timm.models import group_parameters
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from . import memory
 from .bodies import Body, sized
 from .callbacks import KeepStatistics
 from .data import Frame
@@ -47,22 +48,33 @@ def rates(learn: Learner, rate: float, decay: float) -> list[float]:
     return [rate * decay**below for below in reversed(range(count))]
 
 
-def features(learn: Learner, body: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def features(
+    learn: Learner, body: nn.Module, looks: int = 0
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Compute what a frozen body makes of `train` and of `tune`: ([n, D], labels [n]) of each.
 
-    Photos are prepared as for validation; maps are pooled to their mean.
+    Photos are prepared as for validation; maps are pooled to their mean. Those of `train` are
+    looked at `looks` times more, each time cropped, turned and lit at random, which adds rows.
     """
+    loaders = [
+        [learn.dls.test_dl(items, with_labels=True)]
+        for items in (learn.dls.train.items, learn.dls.valid.items)
+    ]
+    loaders[0] += [learn.dls.train] * looks
+    return [seen(body, each) for each in loaders]
+
+
+def seen(body: nn.Module, loaders: list) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what a body makes of the photos of some loaders, one after the other."""
     made = []
-    for items in (learn.dls.train.items, learn.dls.valid.items):
-        seen = []
-        loader = learn.dls.test_dl(items, with_labels=True)
+    for loader in loaders:
         for photos, labels in progress_bar(loader, leave=False, display=watched()):
             with torch.no_grad():
                 found = body(photos).as_subclass(torch.Tensor)
-            seen.append((found.mean((2, 3)) if found.ndim == 4 else found, labels))
-        found, labels = (torch.cat(parts).cpu() for parts in zip(*seen, strict=True))
-        made.append((found, labels.as_subclass(torch.Tensor)))
-    return made
+            found = found.mean((2, 3)) if found.ndim == 4 else found
+            made.append((found.float(), labels.as_subclass(torch.Tensor)))
+    found, labels = (torch.cat(parts).cpu() for parts in zip(*made, strict=True))
+    return found, labels
 
 
 def head_learner(learn: Learner, made: list[tuple[torch.Tensor, torch.Tensor]]) -> Learner:
@@ -104,6 +116,7 @@ def learner(
     Raises WeightsError where the weights can't be had, BodyError where the photos have a size that
     the body can't take.
     """
+    memory.keep()
     still = weights != "random" if batch_norm == "auto" else batch_norm == "still"
     size = next(t.size for t in dls.valid.after_item.fs if isinstance(t, Frame))
     make = partial(timm.create_model, arch, num_classes=0, **sized(arch, size))

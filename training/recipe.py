@@ -18,14 +18,15 @@ from export.unknown import SCORES
 
 from . import record
 from .bodies import sized
-from .fit import OPTIMIZERS, PRECISIONS, SCHEDULES
+from .fit import OPTIMIZERS, SCHEDULES
 from .learner import WeightsError, wanted, weights_file
 from .photos import PhotosError, folder
+from .precision import PRECISIONS
 from .strangers import promises, rehearsal
 from .teacher import SETTING, wanted_teacher
 
 NOTEBOOK = Path("train.ipynb")
-OWNERS = ("PhotosError", "WeightsError", "RecipeError", "BodyError", "FitError")
+OWNERS = ("PhotosError", "WeightsError", "RecipeError", "BodyError", "FitError", "PrecisionError")
 
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),

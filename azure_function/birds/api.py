@@ -22,6 +22,8 @@ from .settings import Settings
 
 SHIPPED = Path(__file__).parents[1] / "model" / "birds.onnx"
 DEFAULTS = Settings()
+ASKED = ("top", "heatmap")
+AZURES = ("code", "clientId")  # a key and its name, which Azure has looked at before us
 
 
 def create_app(model: Path | str, chosen: Settings = DEFAULTS) -> FastAPI:
@@ -77,12 +79,19 @@ async def allowed(request: Request, sent: Annotated[str | None, Depends(KEY)]) -
         raise problems.no_key()
 
 
+async def known(request: Request) -> None:
+    """Raise a Problem for a parameter that isn't there: a slip would pass for an answer."""
+    for name in request.query_params:
+        if name not in ASKED + AZURES:
+            raise problems.no_parameter(name, ASKED)
+
+
 Ready = Annotated[Classifier, Depends(ready)]
 
 
 @routes.post(
     "/classify",
-    dependencies=[Depends(allowed)],
+    dependencies=[Depends(allowed), Depends(known)],
     response_model=schema.Answer | schema.Results,
     responses=schema.refusals(400, 401, 408, 413, 415, 422, 500, 503),
     openapi_extra=schema.PHOTO,

@@ -39,6 +39,12 @@ def no_key() -> Problem:
     return Problem(401, "key-missing", "Send the function's key in the x-functions-key header.")
 
 
+def no_parameter(name: str, known: tuple[str, ...]) -> Problem:
+    """Say which parameters there are."""
+    listed = " and ".join(known)
+    return Problem(422, "invalid-query", f"There is no parameter {name!r}; there are {listed}.")
+
+
 def wrong_kind(kind: str) -> Problem:
     """Say which types of body are read."""
     return Problem(
