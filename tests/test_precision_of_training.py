@@ -53,7 +53,9 @@ def test_what_this_cpu_does_faster_is_measured():
 
 
 class Kinds(Callback):
-    """Note the kinds of numbers that convolutions give."""
+    """Note the kinds of numbers that convolutions take and give."""
+
+    order = 20  # after what it watches
 
     def before_fit(self):
         self.found = {}
@@ -75,7 +77,7 @@ def test_a_network_learns_in_bfloat16_and_its_weights_stay_float32(new_learner):
     learn.unfreeze()
     with learn.no_bar(), learn.no_logging():
         learn.fit(2, 5e-3, cbs=[BFloat16OnCPU(), kinds])
-    assert {kind for _, (_, kind) in kinds.found.values()} == {torch.bfloat16}
+    assert {given for _, (_, given) in kinds.found.values()} == {torch.bfloat16}
     assert {p.dtype for p in learn.model.parameters()} == {torch.float32}
     losses = [row[0] for row in learn.recorder.values]
     assert losses[1] < losses[0]

@@ -60,7 +60,7 @@ class CachedDL(TfmdDL):
 
     def __init__(self, dataset, cache: Cache | None = None, labels=None, crop=None, **options):
         self.cache, self.labels, self.crop = cache, labels, crop
-        super().__init__(dataset, num_workers=0, **options)
+        super().__init__(dataset, **options | {"num_workers": 0})
 
     def __iter__(self):
         """Yield batches; then the crop knows no aspects, and leaves other loaders' photos alone."""

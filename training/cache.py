@@ -51,7 +51,8 @@ class Cache:
         costs the photos of a block and spoils none. Raises PhotosError for one that can't be read.
         """
         missing = np.flatnonzero(~self.done)
-        for rows in np.array_split(missing, range(BLOCK, len(missing), BLOCK)):
+        for first in range(0, len(missing), BLOCK):
+            rows = missing[first : first + BLOCK]
             each(partial(self.put, files=files, filter=filter), list(rows))
             self.pixels.flush()
             self.aspects.flush()

@@ -97,7 +97,7 @@ def widen(_, maps: tuple[torch.Tensor]) -> torch.Tensor:
     return maps[0].float()
 
 
-def narrow(_, __, maps: torch.Tensor) -> torch.Tensor:
-    """Go back to mixed precision."""
+def narrow(_, __, maps: torch.Tensor | None) -> torch.Tensor | None:
+    """Go back to mixed precision, also where the module failed and gave nothing."""
     WIDE.__exit__(None, None, None)
-    return maps.bfloat16()
+    return None if maps is None else maps.bfloat16()
