@@ -8,7 +8,6 @@ from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 
 from training import baseline
 
@@ -55,20 +54,3 @@ def test_a_smaller_c_holds_the_weights_back():
     features, labels = made(4)
     loose, tight = (abs(baseline.probe(features, labels, C).weight).sum() for C in (1, 0.001))
     assert tight < loose / 2
-
-
-@pytest.mark.parametrize("bias", [False, True])
-def test_a_head_started_from_a_probe_answers_as_the_probe(new_learner, bias):
-    learn = new_learner()
-    if bias:
-        learn.model[1][-1] = nn.Linear(256, 6)
-    chance = np.random.default_rng(0)
-    scales = np.geomspace(0.1, 10, learn.model[1][2].num_features)
-    features = (chance.normal(size=(60, len(scales))) * scales).astype("float32")
-    probe = baseline.probe(features, np.repeat(range(6), [2, 4, 8, 12, 16, 18]))
-    assert abs(probe.bias).max() > 0.1
-    probe.start(learn.model[1])
-    with torch.no_grad():
-        logits = learn.model[1].eval()(torch.from_numpy(features)[:, :, None, None])
-    expected = torch.from_numpy(features @ probe.weight.T + probe.bias)
-    assert logits.softmax(1).numpy() == pytest.approx(expected.softmax(1).numpy(), abs=1e-4)

@@ -10,7 +10,6 @@ from tests.conftest import ARCH, SIZE
 from training import data
 from training.batches import CachedDL, Crop
 from training.cache import cached
-from training.learner import features, learner
 from training.survey import survey
 
 
@@ -108,14 +107,3 @@ def test_a_loader_like_it_has_the_same_photos(made):
     other = dls.train.new(shuffle=False, after_batch=Pipeline([*kept, Crop(SIZE, 1)]))
     assert other.cache is dls.train.cache
     assert len(other.one_batch()[0]) == 8
-
-
-def test_features_of_further_looks_follow_those_of_the_photos_as_prepared(made, weights):
-    torch.manual_seed(0)
-    learn = learner(made(), ARCH, str(weights))
-    (plain, _), (asked, _) = features(learn, learn.model[0].eval())
-    (more, of), (again, _) = features(learn, learn.model[0], looks=2)
-    assert torch.equal(asked, again)
-    assert len(more) == len(of) == len(plain) + 2 * 8 * len(learn.dls.train)
-    assert torch.equal(more[: len(plain)], plain)
-    assert not torch.equal(more[len(plain) : 2 * len(plain)], plain)

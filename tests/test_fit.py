@@ -267,13 +267,18 @@ def test_gradients_gather_before_a_step(new_learner, quiet_fit):
     assert third.steps == len(every.rates) // 3
 
 
+class Sure(torch.nn.Module):
+    """Say the first label whatever it sees, and of classes of its own whether it's dark."""
+
+    classes = 2
+
+    def forward(self, photos):
+        first = functional.one_hot(torch.zeros(len(photos), dtype=torch.long), 6) * 9.0
+        dark = 20 * photos.as_subclass(torch.Tensor).mean((1, 2, 3))
+        return first, torch.stack([dark, -dark], 1)
+
+
 def test_a_teacher_pulls_the_answers_its_way(new_learner, quiet_fit):
-    class Sure(torch.nn.Module):
-        """Say the first label whatever it sees."""
-
-        def forward(self, photos):
-            return functional.one_hot(torch.zeros(len(photos), dtype=torch.long), 6) * 9.0
-
     answers = {}
     for share in (0.0, 1.0):
         learn = new_learner()
@@ -281,6 +286,44 @@ def test_a_teacher_pulls_the_answers_its_way(new_learner, quiet_fit):
         with learn.no_bar(), learn.no_logging():
             answers[share] = learn.get_preds()[0][:, 0].mean()
     assert answers[1.0] > answers[0.0] + 0.2
+
+
+def test_what_a_teacher_tells_apart_in_its_own_classes_is_learned_beside_the_head(
+    new_learner, quiet_fit
+):
+    losses = {}
+    for own in (0.0, 1.0):
+        learn, teacher = new_learner(), Teacher(Sure(), 0.0, own)
+        learn.unfreeze()
+        before = state(learn)
+        history = quiet_fit(learn, 4, 0.01, folder=str(own), cbs=[teacher]).history
+        assert state(learn).keys() == before.keys()  # nothing of it is kept
+        losses[own] = history["train_loss"].tolist()
+    photos, _ = learn.dls.valid.one_batch()
+    with torch.no_grad():
+        learn.model(photos)
+        assert not learn.model[1][-1]._forward_pre_hooks
+        read = learn.model[1][:-1](learn.model[0](photos)).as_subclass(torch.Tensor)
+        told, truth = teacher.beside(read).argmax(1), Sure()(photos)[1].argmax(1)
+    assert (told == truth).float().mean() > 0.7
+    assert losses[1.0][-1] < losses[1.0][0]
+
+
+def test_a_teacher_goes_on_where_a_run_was_stopped(new_learner, quiet_fit):
+    def teacher():
+        return Teacher(Sure(), 0.5, 0.5)
+
+    torch.manual_seed(7)
+    whole, expected = new_learner(), None
+    expected = quiet_fit(whole, 3, folder="whole", cbs=[teacher()])
+    stopped = new_learner()
+    with pytest.raises(KeyboardInterrupt):
+        quiet_fit(stopped, 3, folder="stopped", cbs=[teacher(), PowerCut(1)])
+    resumed = new_learner()
+    found = quiet_fit(resumed, 3, folder="stopped", cbs=[teacher()])
+    figures = ["train_loss", "valid_loss", "accuracy"]
+    pd.testing.assert_frame_equal(found.history[figures], expected.history[figures])
+    assert same(state(resumed), state(whole))
 
 
 def test_an_epoch_is_the_same_whenever_it_is_run(new_learner):

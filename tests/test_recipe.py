@@ -157,7 +157,7 @@ def keys(weights, **more) -> dict:
         (trees.birds_400, {"test_name": "hand-picked"}, "hand-picked"),
         (trees.cub, {"crop_to_box": True, "mixup": 0.4, "average": 0.9}, "test"),
         (trees.nabirds, {"optimizer": "sgd", "schedule": "flat cosine", "views": 1}, "test"),
-        (trees.competition, {"teacher": {"arch": ARCH}, "accumulate": 2}, None),
+        (trees.competition, {"teacher": {"arch": ARCH, "classes": 3}, "accumulate": 2}, None),
     ],
     ids=["birds-400", "cub", "nabirds", "competition"],
 )

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 
 from export.card import share
 
@@ -48,30 +46,6 @@ class Probe:
         """Return the share of right answers with its 95 % interval; features [n, D], labels [n]."""
         answers = (features @ self.weight.T + self.bias).argmax(1)
         return share(int((answers == labels).sum()), len(labels))
-
-    def start(self, head: nn.Module) -> None:
-        """Put the probe into a head of batch norm and a linear layer, which then answers as it.
-
-        The batch norm does the standardising, so that in training, when it goes by the batch's
-        own statistics, the linear layer sees what it was fitted to. fastai's linear layer has no
-        bias of its own; then the batch norm's does, up to a constant that softmax does not see.
-        """
-        norm = next(layer for layer in head.modules() if isinstance(layer, nn.BatchNorm1d))
-        linear = next(layer for layer in head.modules() if isinstance(layer, nn.Linear))
-        centred = self.standard_bias - self.standard_bias.mean()
-        shift = np.linalg.pinv(self.standard_weight, rcond=1e-5) @ centred
-        values = {
-            norm.running_mean: self.mean,
-            norm.running_var: self.scale**2 - norm.eps,
-            norm.weight: np.ones_like(self.scale),
-            norm.bias: shift,
-            linear.weight: self.standard_weight,
-        }
-        if linear.bias is not None:
-            values |= {norm.bias: np.zeros_like(shift), linear.bias: self.standard_bias}
-        with torch.no_grad():
-            for tensor, value in values.items():
-                tensor.copy_(torch.from_numpy(value))
 
 
 def probe(features: np.ndarray, labels: np.ndarray, C: float = 0.1) -> Probe:

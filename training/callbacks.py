@@ -105,25 +105,71 @@ class WeightAverage(Callback):
 class Teacher(Callback):
     """Learn from a teacher's answers as well as from the labels (Hinton et al. 2015).
 
-    `teacher` gives logits [n, C] for a batch as the Learner's own model gets it; `share` of the
-    loss is the divergence from its answers, both softened by `temperature`.
+    `teacher` gives logits of the labels [n, C] and of its own `classes` [n, K] for a batch as the
+    Learner's own model gets it. `share` of the loss is the divergence from its answers, both
+    softened by `temperature`; `own` weighs a further loss, how well a linear layer beside the head
+    tells its answers in its own classes. That layer learns along and is not kept: it makes the body
+    see what the teacher tells apart, beyond the species at hand.
     """
 
     run_valid = False
 
-    def __init__(self, teacher: nn.Module, share: float, temperature: float = 2.0):
-        self.teacher, self.share, self.temperature = teacher, share, temperature
+    def __init__(
+        self, teacher: nn.Module, share: float, own: float = 0.0, temperature: float = 2.0
+    ):
+        self.teacher, self.share, self.own = teacher, share, own
+        self.temperature, self.left = temperature, None
 
     def before_fit(self):
-        """Put the teacher where the photos are."""
+        """Put the teacher where the photos are, and the layer beside the head's last."""
         self.teacher.eval().to(self.dls.device)
+        self.own = self.own if self.teacher.classes else 0.0
+        if not self.own:
+            return
+        last = [layer for layer in self.model[1].modules() if isinstance(layer, nn.Linear)][-1]
+        self.beside = nn.Linear(last.in_features, self.teacher.classes).to(self.dls.device)
+        self.optimizer = torch.optim.AdamW(self.beside.parameters(), weight_decay=self.learn.wd)
+        if self.left:
+            self.beside.load_state_dict(self.left["beside"])
+            self.optimizer.load_state_dict(self.left["optimizer"])
+
+        def look(_, inputs: tuple[torch.Tensor]):  # no method, or a copy of the model copies us
+            self.read = inputs[0]
+
+        self.hook = last.register_forward_pre_hook(look)
 
     def after_loss(self):
         """Mix the divergence into the loss."""
         with torch.no_grad():
-            wanted = functional.log_softmax(self.teacher(self.x) / self.temperature, 1)
-        given = functional.log_softmax(self.pred / self.temperature, 1)
-        apart = functional.kl_div(given, wanted, reduction="batchmean", log_target=True)
-        apart = apart * self.temperature**2
-        self.learn.loss_grad = (1 - self.share) * self.loss_grad + self.share * apart
-        self.learn.loss = self.learn.loss_grad.clone()
+            wanted, own = self.teacher(self.x)
+        loss = (1 - self.share) * self.loss_grad + self.share * self.apart(self.pred, wanted)
+        if self.own:
+            loss = loss + self.own * self.apart(self.beside(self.read), own)
+        self.learn.loss_grad = loss
+        self.learn.loss = loss.clone()
+
+    def apart(self, given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """Return the divergence of one kind of logits from another."""
+        given, wanted = (
+            functional.log_softmax(each.float() / self.temperature, 1) for each in (given, wanted)
+        )
+        found = functional.kl_div(given, wanted, reduction="batchmean", log_target=True)
+        return found * self.temperature**2
+
+    def after_step(self):
+        """Let the layer beside the head learn at the head's rate."""
+        if self.own:
+            self.optimizer.param_groups[0]["lr"] = float(self.opt.hypers[-1]["lr"])
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+
+    def after_fit(self):
+        """Take the layer away."""
+        if self.own:
+            self.hook.remove()
+
+    def state(self) -> dict | None:
+        """Return what an interrupted run needs to go on: the layer beside the head."""
+        if not self.own:
+            return None
+        return {"beside": self.beside.state_dict(), "optimizer": self.optimizer.state_dict()}

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from fastai.vision.all import Callback, CancelFitException
 
-from .callbacks import WeightAverage
+from .callbacks import Teacher, WeightAverage
 
 
 class Run:
@@ -119,8 +119,8 @@ class Checkpoint(Callback):
         names = [name for name in self.recorder.metric_names if name not in ("epoch", "time")]
         row = dict(zip(names, map(float, self.recorder.values[-1]), strict=True))
         row |= {"seconds": round(time.monotonic() - self.began, 1)}
-        average = self.average()
-        kept = (average.module if average else self.model).state_dict()
+        average, teacher = self.beside(WeightAverage), self.beside(Teacher)
+        kept = (average.average.module if average else self.model).state_dict()
         better = self.state["best"] is None or row["valid_loss"] < self.state["best"]
         place = {"stage": self.file.stem, "epoch": self.earlier + self.epoch + 1}
         self.state |= {
@@ -130,7 +130,8 @@ class Checkpoint(Callback):
             "smooth": (self.recorder.smooth_loss.count, float(self.recorder.smooth_loss.val)),
             "model": self.model.state_dict(),
             "opt": plain(self.opt.state_dict()),
-            "average": average.state_dict() if average else None,
+            "average": average.average.state_dict() if average else None,
+            "teacher": teacher.state() if teacher else None,
             "since": 0 if better else self.state["since"] + 1,
         }
         if better:
@@ -142,10 +143,9 @@ class Checkpoint(Callback):
         if self.stuck:
             raise CancelFitException
 
-    def average(self) -> torch.nn.Module | None:
-        """Return the averaged model, if there is one."""
-        found = [cb.average for cb in self.learn.cbs if isinstance(cb, WeightAverage)]
-        return found[0] if found else None
+    def beside(self, kind: type) -> Callback | None:
+        """Return the Learner's callback of a kind, if it has one."""
+        return next((each for each in self.learn.cbs if isinstance(each, kind)), None)
 
 
 def plain(state: dict) -> dict:

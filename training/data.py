@@ -58,11 +58,13 @@ class Frame(RandTransform):
 
     split_idx = None
 
-    def __init__(self, size: int, closest: float, filter: str = photo.FILTER):
+    def __init__(
+        self, size: int, closest: float, filter: str = photo.FILTER, train_size: int | None = None
+    ):
         super().__init__(p=1.0)
         self.size, self.filter = size, filter
         self.crop = RandomResizedCrop(
-            size, closest, resamples=[Image.Resampling[filter.upper()]] * 2
+            train_size or size, closest, resamples=[Image.Resampling[filter.upper()]] * 2
         )
 
     def before_call(self, b, split_idx: int | None):
@@ -116,12 +118,14 @@ def dataloaders(
     workers: int = -1,
     closest: float = 0.5,
     cache: Cache | None = None,
+    train_size: int = 0,
     **augmentation: float,
 ) -> DataLoaders:
     """Make the DataLoaders: train on the part `train`, validate on the part `validate`.
 
     A training photo is cropped at random to `closest` of its area or more and to another aspect
-    ratio, then goes through `augmented`; a validation photo is prepared as it will be served.
+    ratio, then goes through `augmented`; a validation photo is prepared as it will be served. It
+    learns from photos of `train_size` pixels a side, or of `size`.
     Normalisation is explicit: fastai adds it of itself only to pretrained weights. `workers` are
     processes that read photos; -1 takes as many as suit the device. With a `cache` of the photos
     that train, in their order, batches of these come out of it.
@@ -135,7 +139,7 @@ def dataloaders(
         get_x=ColReader("path", pref=f"{folder}/"),
         get_y=ColReader("label"),
         splitter=ColSplitter("split", on=validate),
-        item_tfms=[Frame(size, closest, filter)],
+        item_tfms=[Frame(size, closest, filter, train_size)],
         batch_tfms=Normalize.from_stats(mean, std),
     )
     if workers < 0:  # a CPU is busy with the model already
@@ -146,7 +150,7 @@ def dataloaders(
     if not cache:
         dls.add_tfms(made, "after_batch", "train")
         return dls
-    crop = Crop(size, closest)
+    crop = Crop(train_size or size, closest)
     dls.add_tfms(setup_aug_tfms([crop, *made]), "after_batch", "train")
     labels = shown["label"][shown["split"] == "train"].map(dls.vocab.o2i)
     dls.train = CachedDL(

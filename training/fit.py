@@ -18,7 +18,7 @@ from fastai.vision.all import (
     combined_cos,
 )
 
-from .callbacks import ProgressiveResizing, SeedEpochs, WeightAverage
+from .callbacks import ProgressiveResizing, SeedEpochs, Teacher, WeightAverage
 from .checkpoint import Checkpoint, Run
 
 OPTIMIZERS = {
@@ -72,6 +72,9 @@ def fit(
             checkpoint,
             *(cbs or []),
         ]
+        for each in every:
+            if left and isinstance(each, Teacher):
+                each.left = left["teacher"]
         if average:
             every.append(WeightAverage(average, left and left["average"]))
         if resize_from < 1:

@@ -48,33 +48,22 @@ def rates(learn: Learner, rate: float, decay: float) -> list[float]:
     return [rate * decay**below for below in reversed(range(count))]
 
 
-def features(
-    learn: Learner, body: nn.Module, looks: int = 0
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def features(learn: Learner, body: Callable) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Compute what a frozen body makes of `train` and of `tune`: ([n, D], labels [n]) of each.
 
-    Photos are prepared as for validation; maps are pooled to their mean. Those of `train` are
-    looked at `looks` times more, each time cropped, turned and lit at random, which adds rows.
+    Photos are prepared as for validation; maps are pooled to their mean.
     """
-    loaders = [
-        [learn.dls.test_dl(items, with_labels=True)]
-        for items in (learn.dls.train.items, learn.dls.valid.items)
-    ]
-    loaders[0] += [learn.dls.train] * looks
-    return [seen(body, each) for each in loaders]
-
-
-def seen(body: nn.Module, loaders: list) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what a body makes of the photos of some loaders, one after the other."""
     made = []
-    for loader in loaders:
+    for items in (learn.dls.train.items, learn.dls.valid.items):
+        seen = []
+        loader = learn.dls.test_dl(items, with_labels=True)
         for photos, labels in progress_bar(loader, leave=False, display=watched()):
             with torch.no_grad():
                 found = body(photos).as_subclass(torch.Tensor)
-            found = found.mean((2, 3)) if found.ndim == 4 else found
-            made.append((found.float(), labels.as_subclass(torch.Tensor)))
-    found, labels = (torch.cat(parts).cpu() for parts in zip(*made, strict=True))
-    return found, labels
+            seen.append((found.mean((2, 3)) if found.ndim == 4 else found, labels))
+        found, labels = (torch.cat(parts).cpu() for parts in zip(*seen, strict=True))
+        made.append((found, labels.as_subclass(torch.Tensor)))
+    return made
 
 
 def head_learner(learn: Learner, made: list[tuple[torch.Tensor, torch.Tensor]]) -> Learner:
@@ -119,7 +108,7 @@ def learner(
     memory.keep()
     still = weights != "random" if batch_norm == "auto" else batch_norm == "still"
     size = next(t.size for t in dls.valid.after_item.fs if isinstance(t, Frame))
-    make = partial(timm.create_model, arch, num_classes=0, **sized(arch, size))
+    make = partial(timm.create_model, arch, **sized(arch, size))
     body = Body(pretrained(make, arch, weights), size)
     learn = Learner(
         dls,
@@ -137,20 +126,30 @@ def learner(
     return learn
 
 
-def pretrained(make: Callable, arch: str, weights: str, setting: str = "FIELDMARK_WEIGHTS"):
+def pretrained(
+    make: Callable, arch: str, weights: str, setting: str = "FIELDMARK_WEIGHTS", classes: int = 0
+):
     """Call `make` so that timm takes the weights from a file, from the network, or at random.
 
-    Raises WeightsError, which names the `setting` to change, where they can't be had.
+    With `classes`, as many as the weights know, the network keeps the classifier that it came with.
+    Raises WeightsError, which names the `setting` to change, where the weights can't be had.
     """
     file = weights_file(weights, setting)
-    extra = {"pretrained_cfg_overlay": {"file": str(file)}} if file else {}
+    overlay = {"file": str(file)} if file else {}
+    overlay |= {"num_classes": classes} if classes else {}
+    extra = {"pretrained_cfg_overlay": overlay} if overlay else {}
     try:
-        return make(pretrained=weights != "random", **extra)
+        return make(pretrained=weights != "random", num_classes=classes, **extra)
     except OSError as error:
         raise WeightsError(
             f"The weights of {arch} can't be fetched. Connect to the network once, or set "
             f"{setting} to a file that holds them, or to 'random'."
         ) from error
+    except RuntimeError as error:  # torch's, which lists every tensor
+        if not file:
+            raise
+        known = f" with {classes} classes" if classes else ""
+        raise WeightsError(f"{file} doesn't hold the weights of {arch}{known}.") from error
 
 
 def wanted(weights: str, setting: str = "FIELDMARK_WEIGHTS") -> str:

@@ -43,9 +43,9 @@ RANGES = {
     "light colour erase dropout label_smoothing teacher_share average weight_decay decay": (0, 1),
     "tune_share calibrate_share unseen_share": (0, 0.9),
     "batch_size accumulate restarts fewest": (1, 100_000),
-    "size": (0, 4096),
+    "size train_size": (0, 4096),
     "seed frozen_epochs epochs frozen_stages patience views": (0, 1_000_000),
-    "mixup cutmix": (0, 100),
+    "mixup cutmix teacher_own": (0, 100),
     "frozen_rate rate": (0, 100),
     "rotate": (0, 180),
 }
@@ -105,9 +105,9 @@ def checked(recipe: dict) -> dict:
         if not timm.is_model(arch):
             near = nearest(arch, timm.list_models())
             raise RecipeError(f"timm has no architecture `{arch}`.{near}")
-        if recipe["resize_from"] < 1 and sized(arch, 0):
+        if (recipe["resize_from"] < 1 or recipe["train_size"]) and sized(arch, 0):
             raise RecipeError(
-                f"`{arch}` takes photos of one size only; leave `resize_from` out of it."
+                f"`{arch}` takes photos of one size only; leave `resize_from` and `train_size` out."
             )
     if recipe["teacher"] and "arch" not in recipe["teacher"]:
         raise RecipeError("`teacher` needs an `arch`.")
