@@ -64,3 +64,29 @@ def test_the_heat_map_is_measured_against_a_model_without_it(model):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert re.search(r"[+-]\d+\.\d+% \([+-][\d.]+% to [+-][\d.]+%\),\nn = 9 pairs", done.stdout)
+
+
+def test_ways_to_train_are_measured_side_by_side(tmp_path, folder, weights):
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(
+        f"photos: {folder}\nweights: {weights}\narch: test_efficientnet\nsize: 64\nrate: 0.001\n"
+        "batch_size: 8\nfrozen_epochs: 2\nfrozen_rate: 0.01\ntune_share: 0.2\n"
+        "calibrate_share: 0.2\n"
+    )
+    command = [sys.executable, "-m", "benchmarks.train", "--recipe", str(recipe)]
+    command += ["--out", str(tmp_path), "--epochs", "1"]
+    command += ["--ways", "really frozen", "linear probe", "ours, no teacher"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "train.json").read_text())
+    frozen, probe, ours = found.values()
+    assert len(frozen["points"]) == 6  # three epochs of the head, three of everything
+    assert len(probe["points"]) == 1
+    assert len(ours["points"]) == 4  # the head, an epoch, the best of them, the model file
+    for way in found.values():
+        times = [seconds for seconds, _ in way["points"]]
+        assert times == sorted(times)
+        assert all(0 <= value <= 1 for _, value in way["points"])
+    assert set(ours["stages"][0]) >= {"data", "augment", "forward", "loss", "backward", "step"}
+    assert "n = 12 photos judge" in done.stdout
+    assert (tmp_path / "train.png").is_file()

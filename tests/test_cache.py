@@ -7,6 +7,7 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -142,3 +143,18 @@ def test_ten_thousand_photos_interrupted_at_random_are_completed(tmp_path, share
         assert np.array_equal(made.pixels[row], alone.pixels[row % len(files)]), row
     figures["a cache's kills"] = kills
     assert kills
+
+
+@pytest.mark.soak
+def test_memory_is_flat_over_sixty_thousand_photos(tmp_path, share, figures):
+    """An epoch of a cache as large as of 60,000 photos, 12 GB; its pixels are all zeros."""
+    count, process = int(60_000 * share), psutil.Process()
+    large = Cache(tmp_path, count, 256)
+    order = np.random.default_rng(0).permutation(count)
+    before, most = process.memory_info().rss, 0
+    for first in range(0, count, 32):
+        pixels, _ = large.take(order[first : first + 32].tolist())
+        most = max(most, process.memory_info().rss - before)
+        assert pixels.shape[1:] == (3, 256, 256)
+    figures["megabytes that an epoch of a large cache takes"] = most / 1e6
+    assert most < 200e6
