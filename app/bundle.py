@@ -14,7 +14,7 @@ from pathlib import Path
 
 APP = Path(__file__).parent
 FOLDER = APP / "browser"
-STYLE = APP / "voila" / "templates" / "fieldmark" / "page.css"
+LOOK = APP / "voila" / "templates" / "fieldmark"
 IMPORT = re.compile(r'^import (?:[^;]*?from )?"\./(?P<name>[a-z]+\.js)";\n', re.MULTILINE)
 
 
@@ -44,7 +44,8 @@ def page(function: str = "") -> str:
     parts = {
         "policy": f"default-src 'none'; script-src 'sha256-{hashed}'; style-src 'unsafe-inline'; "
         f"img-src data: blob:; connect-src {asked}; base-uri 'none'",
-        "style": STYLE.read_text(encoding="utf-8"),
+        "icon": (LOOK / "icon.html").read_text(encoding="utf-8"),
+        "style": (LOOK / "page.css").read_text(encoding="utf-8"),
         "function": escape(function),
         "script": code,
     }

@@ -40,7 +40,7 @@ def _ask(method: str, path: str, expected: set, **request) -> dict:
     url = os.environ.get("FIELDMARK_FUNCTION_URL", "http://127.0.0.1:7071").rstrip("/")
     key = os.environ.get("FIELDMARK_FUNCTION_KEY", "").strip()
     try:
-        for _ in range(TRIES):
+        for tries in range(1, TRIES + 1):
             response = requests.request(
                 method,
                 f"{url}/api/{path}",
@@ -49,7 +49,7 @@ def _ask(method: str, path: str, expected: set, **request) -> dict:
                 allow_redirects=False,  # requests would carry the key along to another host
                 **request,
             )
-            if not busy(response):
+            if not busy(response) or tries == TRIES:
                 break
             time.sleep(min(LONGEST, int(response.headers.get("retry-after", "1"))))
         if response.status_code in (401, 403):

@@ -4,6 +4,7 @@ import asyncio
 import math
 import os
 import time
+from datetime import UTC, datetime
 
 from heating import heat
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
@@ -82,6 +83,7 @@ class Visitors(AsyncMappingKernelManager):
                     continue
                 if kernel_id in self and await self._kernels[kernel_id].is_alive():
                     self._ends[kernel_id] = time.monotonic() + self.to_show_up
+                    self._kernels[kernel_id].last_activity = datetime.now(UTC)  # not idle till now
                     return page
             raise NoPlace
         finally:

@@ -40,9 +40,9 @@ def main() -> None:
     print("| | MB |\n|---|---|")
     for name, value in found.items():
         print(f"| {name} | {value:.0f} |")
-    each, photos = found["a visitor after the photo"], found["more while a photo is answered"]
-    fit = int((asked.limit - found["Voila after all"] - photos) // each)
-    print(f"\nvisitors that {asked.limit:.0f} MB hold, one photo in hand at a time: {fit}")
+    each = found["a visitor after the photo"] + found["more while a photo is answered"]
+    fit = int((asked.limit - found["Voila after all"]) // each)
+    print(f"\nvisitors that {asked.limit:.0f} MB hold while all of them send a photo: {fit}")
 
 
 def measure(visitors: int, photo: bytes, folder: Path) -> dict[str, float]:

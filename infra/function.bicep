@@ -22,7 +22,10 @@ param photosInFlight int = 4
 param maximumInstances int = 10
 
 @description('Pages of other sites that may ask, separated by spaces; see FIELDMARK_CORS.')
-param origins string = ''
+param origins string
+
+@description('1 serves a page at / and asks for no key; see FIELDMARK_PAGE.')
+param page string
 
 var suffix = uniqueString(resourceGroup().id, environmentName)
 var tags = { 'azd-env-name': environmentName }
@@ -124,6 +127,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD'
       FIELDMARK_CORS: origins
+      FIELDMARK_PAGE: page
       FIELDMARK_IN_FLIGHT: string(photosInFlight)
     }
     dependsOn: [mayStore, mayReport]

@@ -9,6 +9,12 @@ param environmentName string
 @description('An Azure region that has Flex Consumption plans.')
 param location string
 
+@description('Pages of other sites that may ask: `azd env set FIELDMARK_CORS https://...`')
+param origins string
+
+@description('1 for a page at /, without a key: `azd env set FIELDMARK_PAGE 1`')
+param page string
+
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: 'rg-${environmentName}'
   location: location
@@ -21,6 +27,8 @@ module function 'function.bicep' = {
   params: {
     environmentName: environmentName
     location: location
+    origins: origins
+    page: page
   }
 }
 

@@ -49,6 +49,7 @@ class StandIn(ThreadingHTTPServer):
         self.gate.set()
         self.awake.set()
         self.first = []
+        self.facts = None  # in the place of MODEL
         self.asked = []
         self.answers(ANSWER)
 
@@ -75,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append((self.path, dict(self.headers), b""))
         self.server.awake.wait(60)
-        self._send(200, {}, json.dumps(MODEL).encode())
+        self._send(200, {}, self.server.facts or json.dumps(MODEL).encode())
 
     def _send(self, status, headers, content):
         self.send_response(status)

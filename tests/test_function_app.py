@@ -121,6 +121,18 @@ def test_without_a_model_the_routes_still_exist(tmp_path):
     assert "birds.onnx" in body["detail"]
 
 
+def test_a_wrong_setting_is_told_by_the_routes_and_opens_none(tmp_path):
+    folder = tmp_path / "wwwroot"
+    shutil.copytree(ROOT / "azure_function", folder, ignore=shutil.ignore_patterns("model"))
+    (folder / "photo.jpg").write_bytes(drawn.encoded(drawn.bird("Night_Inkling")))
+    found = run_alone(folder, FIELDMARK_PAGE="nay")
+    status, body = found["health"]
+    assert status == 503
+    assert "FIELDMARK_PAGE is 'nay'" in body["detail"]
+    assert found["classify"][0] == 503
+    assert found["routes"]["classify"] == ["POST", "api/classify", "function"]
+
+
 def test_every_route_of_the_api_is_open_on_azure():
     """A route added to the API and forgotten here would only be missed by its callers."""
     opened = (ROOT / "azure_function/function_app.py").read_text(encoding="utf-8")

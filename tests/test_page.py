@@ -20,6 +20,7 @@ pytestmark = pytest.mark.browser
 KEY = "a-key-nobody-may-see"
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+BOTH = pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 
 
 SHAPES = {"wide": (900, 500), "tall": (500, 900), "square": (227, 227)}
@@ -84,6 +85,7 @@ def function(pretender):
     pretender.answers(ANSWER)
     pretender.gate.set()
     pretender.awake.set()
+    pretender.facts = None
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -110,8 +112,11 @@ def test_a_photo_is_named_by_the_real_function(visit, real_page, viewport):
     assert KEY.encode() not in visitor.everything_received()
 
 
-def test_a_file_that_is_no_photo_gets_a_sentence_and_is_not_sent(visit, page_of_stand_in, function):
-    visitor = visit(page_of_stand_in)
+@BOTH
+def test_a_file_that_is_no_photo_gets_a_sentence_and_is_not_sent(
+    visit, page_of_stand_in, function, viewport
+):
+    visitor = visit(page_of_stand_in, viewport=viewport)
     visitor.pick("letter.txt", b"Dear bird,", "text/plain")
     visitor.page.get_by_text("letter.txt is no photo.").wait_for()
     assert visitor.page.get_by_text("Your browser cannot show this kind of photo.").is_visible()
@@ -170,9 +175,10 @@ def photo_of(page):
     return page.get_by_role("img", name="The photo you picked")
 
 
+@BOTH
 @pytest.mark.parametrize("way", ["drop", "paste"])
-def test_a_photo_can_be_dropped_and_pasted(visit, page_of_stand_in, function, way):
-    visitor = visit(page_of_stand_in)
+def test_a_photo_can_be_dropped_and_pasted(visit, page_of_stand_in, function, way, viewport):
+    visitor = visit(page_of_stand_in, viewport=viewport)
     visitor.hand(way, "bird.jpg", drawn_bird())
     visitor.page.locator(".bars").wait_for()
     assert len(function.photos) == 1
@@ -240,8 +246,9 @@ def test_by_keyboard_alone_a_photo_is_picked_and_its_square_moved(
     eventually(lambda: Image.open(io.BytesIO(function.photos[-1])).width < 600)
 
 
-def test_several_photos_become_a_table_and_a_csv(visit, real_page):
-    visitor = visit(real_page, viewport=DESKTOP)
+@BOTH
+def test_several_photos_become_a_table_and_a_csv(visit, real_page, viewport):
+    visitor = visit(real_page, viewport=viewport)
     photos = {name: drawn_bird(400, 300) for name in ("one.jpg", "=two.jpg", "three, a.jpg")}
     visitor.pick_several(photos | {"damaged.jpg": b"no photo"})
     visitor.page.get_by_role("heading", name="4 photos", exact=True).wait_for()
@@ -259,18 +266,56 @@ def test_several_photos_become_a_table_and_a_csv(visit, real_page):
     assert not visitor.scrolls_sideways()
 
 
+@BOTH
 def test_a_photo_is_kept_and_asked_about_again_where_the_function_failed(
-    visit, page_of_stand_in, function
+    visit, page_of_stand_in, function, viewport
 ):
-    visitor = visit(page_of_stand_in)
+    visitor = visit(page_of_stand_in, viewport=viewport)
     function.answers(b"<html>bad gateway</html>", 502)
     visitor.pick("bird.jpg", drawn_bird())
     visitor.page.locator(".problem").wait_for()
+    assert_accessible(visitor)
     assert photo_of(visitor.page).is_visible()
     function.answers(ANSWER)
     visitor.page.get_by_role("button", name="Try again").click()
     visitor.page.locator(".bars").wait_for()
     assert function.photos[0] == function.photos[1]
+
+
+def test_a_shortlist_is_told_as_one_and_leads_to_more(visit, page_of_stand_in, function):
+    listed = {"kind": "shortlist", "labels": ["Reed Bird", "Ash Bird"], "taxon": None}
+    function.answers(ANSWER | {"answer": listed | {"text": "A Reed Bird or an Ash Bird."}})
+    visitor = visit(page_of_stand_in, viewport=PHONE)
+    visitor.pick("bird.jpg", drawn_bird())
+    visitor.page.get_by_role("heading", name="A Reed Bird or an Ash Bird.").wait_for()
+    assert visitor.page.get_by_text("Too close to call.").is_visible()
+    more = visitor.page.get_by_role("link", name="Read about")
+    assert more.get_attribute("href") == "https://en.wikipedia.org/wiki/Avis_arundinis"
+    assert_accessible(visitor)
+    visitor.shoot("390-shortlist")
+
+
+def test_a_photo_that_was_given_up_for_another_is_in_nobodys_way(visit, page_of_stand_in, function):
+    """Two requests hang; what comes after them is asked about all the same."""
+    visitor = visit(page_of_stand_in)
+    function.gate.clear()
+    visitor.pick_several({"one.jpg": drawn_bird(), "two.jpg": drawn_bird(400, 300)})
+    eventually(lambda: len(function.photos) == 2)
+    visitor.pick("three.jpg", drawn_bird(500, 500))
+    eventually(lambda: len(function.photos) == 3)
+    function.gate.set()
+    visitor.page.locator(".bars").wait_for()
+
+
+def test_a_model_that_was_silent_at_first_is_asked_again_after_an_answer(
+    visit, page_of_stand_in, function
+):
+    function.facts = b"<html>cold</html>"
+    visitor = visit(page_of_stand_in)
+    visitor.page.get_by_text("What the model knows cannot be shown yet.").wait_for()
+    function.facts = None
+    visitor.pick("bird.jpg", drawn_bird())
+    visitor.page.get_by_text("It knows 2 species").wait_for()
 
 
 def test_a_busy_function_is_asked_again_by_itself(visit, page_of_stand_in, function):
@@ -306,6 +351,7 @@ def test_no_state_of_the_page_violates_a_rule_of_accessibility(visit, real_page,
     visitor.pick("bird.jpg", drawn_bird())
     visitor.page.locator(".bars").wait_for()
     assert_accessible(visitor)
+    visitor.shoot(f"{viewport['width']}-answer-{scheme}")
     visitor.pick_several({"one.jpg": drawn_bird(), "two.txt": b"Dear bird,"})
     visitor.page.get_by_role("heading", name="2 photos", exact=True).wait_for()
     assert_accessible(visitor)
@@ -325,6 +371,7 @@ def test_work_is_seen_to_go_on_before_the_answer(visit, page_of_stand_in, functi
     visitor.pick("bird.jpg", drawn_bird())
     visitor.page.get_by_text("Looking at your photo").wait_for()
     assert photo_of(visitor.page).is_visible()
+    assert_accessible(visitor)
     visitor.shoot("1280-busy")
     function.gate.set()
     visitor.page.locator(".bars").wait_for()

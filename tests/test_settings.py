@@ -29,8 +29,11 @@ def test_the_number_in_flight_also_bounds_those_worked_on():
 
 
 def test_the_page_is_served_only_where_no_key_is_asked_for():
-    assert not settings.read({"FIELDMARK_PAGE": "0"}).page
+    for word in ("0", "false", "No", "", " "):
+        assert not settings.read({"FIELDMARK_PAGE": word}).page
     assert settings.read({"FIELDMARK_PAGE": "1"}).page
+    with pytest.raises(ValueError, match="FIELDMARK_PAGE is 'nay'"):
+        settings.read({"FIELDMARK_PAGE": "nay"})
     with pytest.raises(ValueError, match="FIELDMARK_FUNCTION_KEY"):
         settings.read({"FIELDMARK_PAGE": "1", "FIELDMARK_FUNCTION_KEY": "a"})
 

@@ -19,6 +19,7 @@ import psutil
 import pytest
 import requests
 import websocket
+from axe_playwright_python.sync_playwright import Axe
 from jupyter_server.services.kernels.connection.base import (
     deserialize_msg_from_ws_v1,
     serialize_msg_to_ws_v1,
@@ -151,6 +152,7 @@ def test_one_more_visitor_than_places_waits_and_gets_the_place_of_the_first_who_
         assert late.get_by_role("heading", name="All places are taken").is_visible()
         assert late.title() == "Fieldmark"
         assert "kernelId" not in late.content()
+        assert not Axe().run(late).violations_count
         if folder := os.environ.get("FIELDMARK_SHOTS"):
             late.screenshot(path=f"{folder}/390-busy.png")
         assert len(running()) == PLACES
@@ -190,6 +192,39 @@ def test_after_all_left_the_next_visitor_gets_a_kernel_that_is_ready(browser, pa
     eventually(lambda: not held & set(running()) and running() and ready())
     waiting = set(running())
     assert kernel_of(glance(page).text) in waiting
+
+
+@pytest.mark.browser
+def test_what_a_visitor_has_stays_where_the_kernel_has_ended(browser, page):
+    with visiting(browser, page) as visit:
+        visit.pick("bird.jpg", drawn.encoded(drawn.bird("Green_Inkling")))
+        visit.page.locator(".bars").wait_for()
+        kernel = kernel_of(visit.page.content())
+        os.kill(running()[kernel], signal.SIGKILL)
+        eventually(
+            lambda: requests.get(f"{page}api/kernels/{kernel}", timeout=90).status_code == 404
+        )
+        visit.page.locator("h1").click()
+        visit.page.get_by_role("alert").get_by_text("its place was given up").wait_for()
+        assert visit.page.locator(".bars").is_visible()
+        visit.pick("other.jpg", drawn.encoded(drawn.bird("Night_Inkling")))
+        visit.page.get_by_text("The page has lost its connection.").wait_for()
+        visit.page.get_by_role("button", name="Load it anew").click()
+        visit.page.get_by_text("Your photo and its answer appear here.").wait_for()
+
+
+@pytest.mark.browser
+def test_a_page_without_a_photo_begins_anew_by_itself(browser, page):
+    with visiting(browser, page) as visit:
+        kernel = kernel_of(visit.page.content())
+        os.kill(running()[kernel], signal.SIGKILL)
+        eventually(
+            lambda: requests.get(f"{page}api/kernels/{kernel}", timeout=90).status_code == 404
+        )
+        with visit.page.expect_navigation():
+            visit.page.locator("h1").click()
+        visit.button.wait_for()
+        assert kernel_of(visit.page.content()) != kernel
 
 
 def test_a_visitor_who_is_lost_without_a_word_keeps_no_place(page):

@@ -34,7 +34,7 @@ export function cropBox(width, height, start, changed) {
     place();
     box.classList.add("moved"); // what the model looked at was another square
     clearTimeout(resting);
-    if (patience != null) resting = setTimeout(() => changed(crop), patience);
+    if (patience != null) resting = setTimeout(() => box.isConnected && changed(crop), patience);
   };
 
   box.addEventListener("pointerdown", (event) => {

@@ -16,12 +16,15 @@ const BIRD =
   "M44 190l72-46c-6-52 26-88 74-88 30 0 50 16 54 38l34 8-32 14c0 56-42 84-88 84-26 0-44-12-52-24z";
 
 // Fill `root`. `ask(blob)` resolves to an answer, or rejects with a sentence for the visitor;
-// `describe()` resolves to what the model says of itself, or rejects likewise.
+// `describe()` resolves to what the model says of itself, or rejects likewise. Returns a function
+// that lets go of the document.
 export function page(root, { ask, describe }) {
   let entries = [];
   let shown = null;
   let model = null;
+  let learning = false;
   let underway = 0;
+  const gone = new AbortController();
   const waiting = [];
 
   const hint = element("p", { class: "hint" });
@@ -43,6 +46,7 @@ export function page(root, { ask, describe }) {
   hintAt("Or drop it here, or paste it.");
   learn();
   listen();
+  return () => gone.abort();
 
   function input(more) {
     const accept = "image/*,.heic,.heif";
@@ -59,6 +63,7 @@ export function page(root, { ask, describe }) {
   }
 
   async function learn() {
+    learning = true;
     const cold = setTimeout(() => hintAt("The model is waking up: the first answer may take a while."), COLD);
     try {
       model = await describe();
@@ -70,6 +75,7 @@ export function page(root, { ask, describe }) {
       about.replaceChildren(aboutView(null, sentence(problem)));
     }
     clearTimeout(cold);
+    learning = false;
   }
 
   function listen() {
@@ -78,15 +84,16 @@ export function page(root, { ask, describe }) {
       event.preventDefault();
       return true;
     };
-    document.addEventListener("dragover", (event) => root.classList.toggle("over", stop(event)));
-    document.addEventListener("dragleave", (event) => {
+    const on = (name, heard) => document.addEventListener(name, heard, { signal: gone.signal });
+    on("dragover", (event) => root.classList.toggle("over", stop(event)));
+    on("dragleave", (event) => {
       if (!event.relatedTarget) root.classList.remove("over");
     });
-    document.addEventListener("drop", (event) => {
+    on("drop", (event) => {
       root.classList.remove("over");
       if (stop(event)) give([...event.dataTransfer.files]);
     });
-    document.addEventListener("paste", (event) => {
+    on("paste", (event) => {
       const pasted = [...(event.clipboardData?.files || [])];
       if (pasted.length) give(pasted);
     });
@@ -95,7 +102,10 @@ export function page(root, { ask, describe }) {
   function give(chosen) {
     if (!chosen.length) return;
     pick.textContent = "Pick another photo";
-    for (const entry of entries) if (entry.image) URL.revokeObjectURL(entry.image.src);
+    for (const entry of entries) {
+      entry.leave?.();
+      if (entry.image) URL.revokeObjectURL(entry.image.src);
+    }
     entries = chosen.map((file) => ({ file, name: file.name || "photo" }));
     waiting.length = 0;
     show(entries[0]);
@@ -105,24 +115,35 @@ export function page(root, { ask, describe }) {
   function enqueue(entry) {
     entry.turn = (entry.turn || 0) + 1; // an answer to an earlier square is not shown
     entry.found = entry.problem = null;
+    entry.leave?.(); // what it asked before is in nobody's way
     if (!waiting.includes(entry)) waiting.push(entry);
     refresh(entry);
+    next();
+  }
+
+  function next() {
     while (underway < AT_ONCE && waiting.length) work(waiting.shift());
   }
 
   async function work(entry) {
     const turn = entry.turn;
+    let mine = 1;
+    const leave = (entry.leave = () => {
+      underway -= mine;
+      mine = 0;
+    });
     underway += 1;
     try {
       const bytes = await prepared(entry);
       const found = bytes && (await ask(bytes));
       if (entry.turn === turn) entry.found = found;
+      if (found && !model && !learning) learn();
     } catch (problem) {
       if (entry.turn === turn) Object.assign(entry, { problem: sentence(problem), again: true });
     }
-    underway -= 1;
+    leave();
     if (entries.includes(entry)) refresh(entry);
-    if (waiting.length) work(waiting.shift());
+    next();
   }
 
   // Return what is sent of a photo: its square, or the file itself where this browser can't read it.

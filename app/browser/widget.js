@@ -11,6 +11,7 @@ function render({ model: widget, el }) {
 
   const send = (content, buffers) =>
     new Promise((resolve, reject) => {
+      if (document.body.dataset.lost) return reject(LOST);
       const id = next++;
       const lost = setTimeout(() => settle(id, () => reject(LOST)), PATIENCE);
       open.set(id, { resolve, reject, lost });
@@ -26,7 +27,7 @@ function render({ model: widget, el }) {
     if (!open.has(id)) return;
     settle(id, ({ resolve, reject }) => (problem ? reject(problem) : resolve(answer)));
   });
-  page(el, {
+  return page(el, {
     ask: async (photo) => send({ ask: "classify" }, [await photo.arrayBuffer()]),
     describe: () => send({ ask: "model" }),
   });

@@ -26,8 +26,11 @@ ASKED = ("top", "heatmap")
 AZURES = ("code", "clientId")  # a key and its name, which Azure has looked at before us
 
 
-def create_app(model: Path | str, chosen: Settings = DEFAULTS) -> FastAPI:
-    """Make the app around a model file; if that can't be loaded, every route says why with 503."""
+def create_app(model: Path | str, chosen: Settings = DEFAULTS, fault: str | None = None) -> FastAPI:
+    """Make the app around a model file; if that can't be loaded, every route says why with 503.
+
+    So they do where `fault` says what else is wrong.
+    """
     app = FastAPI(
         title="Fieldmark",
         description="Name the bird in a photo.",
@@ -36,11 +39,14 @@ def create_app(model: Path | str, chosen: Settings = DEFAULTS) -> FastAPI:
         openapi_url="/api/openapi.json",
     )
     app.state.key, app.state.places = chosen.key, Places(chosen.at_once, chosen.in_flight)
+    app.state.classifier, app.state.fault = None, fault
     try:
-        app.state.classifier, app.state.fault = Classifier(model, chosen.at_once), None
+        if not fault:
+            app.state.classifier = Classifier(model, chosen.at_once)
     except ModelError as error:
-        app.state.classifier, app.state.fault = None, str(error)
-        logging.getLogger(__name__).error("No model: %s", error)
+        app.state.fault = str(error)
+    if app.state.fault:
+        logging.getLogger(__name__).error("No bird can be named: %s", app.state.fault)
     app.include_router(routes)
     app.include_router(docs.routes)
     if chosen.page:
@@ -178,5 +184,8 @@ async def is_alive() -> JSONResponse:
 
 
 log.begin()
-chosen = settings.read()
-app = create_app(os.environ.get("FIELDMARK_MODEL") or SHIPPED, chosen)
+try:
+    chosen, wrong = settings.read(), None
+except ValueError as error:  # raised here, it would leave Azure without a single route
+    chosen, wrong = DEFAULTS, str(error)
+app = create_app(os.environ.get("FIELDMARK_MODEL") or SHIPPED, chosen, wrong)

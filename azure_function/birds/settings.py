@@ -29,7 +29,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     chosen = Settings(
         key=environment.get("FIELDMARK_FUNCTION_KEY", "").strip(),
         origins=tuple(each.rstrip("/") for each in environment.get("FIELDMARK_CORS", "").split()),
-        page=environment.get("FIELDMARK_PAGE", "").strip() not in ("", "0"),
+        page=switched(environment.get("FIELDMARK_PAGE", "")),
     )
     if chosen.page and chosen.key:
         raise ValueError(
@@ -44,3 +44,12 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         )
     in_flight = int(wanted)
     return chosen._replace(in_flight=in_flight, at_once=min(chosen.at_once, in_flight))
+
+
+def switched(wanted: str) -> bool:
+    """Tell whether FIELDMARK_PAGE is on; a word that is neither opens nothing by mistake."""
+    if (word := wanted.strip().lower()) in ("1", "true", "yes", "on"):
+        return True
+    if word in ("", "0", "false", "no", "off"):
+        return False
+    raise ValueError(f"FIELDMARK_PAGE is {wanted!r}: set it to 1 or 0.")
