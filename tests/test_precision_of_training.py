@@ -96,6 +96,7 @@ def test_depthwise_convolutions_with_a_stride_compute_in_float32():
     with torch.no_grad():
         expected = nn.functional.conv2d(photos.float(), strided.weight, strided.bias, 2, groups=8)
     assert torch.equal(given, expected.bfloat16())
+    assert strided(photos.float()).dtype == torch.float32  # as anywhere, without mixed precision
     for hook in hooks:
         hook.remove()
     assert not widened(nn.Conv2d(8, 8, 3, groups=8))
