@@ -2,6 +2,7 @@
 // visitor has on the page stays there: then it is they who load it anew.
 (() => {
   const { baseUrl, kernelId } = JSON.parse(document.getElementById("jupyter-config-data").textContent);
+  const HELD = ".frame-of-photo, .answer .busy, .answer .problem, .answer .bars";
   const tell = () => {
     if (document.body.dataset.lost) return;
     document.body.dataset.lost = true; // the widget sees it
@@ -16,7 +17,8 @@
   const ask = async () => {
     const answer = await fetch(`${baseUrl}api/kernels/${kernelId}`).catch(() => null);
     if (answer?.status !== 404 || document.visibilityState !== "visible") return;
-    document.querySelector(".frame-of-photo, .answer .problem, .answer .bars") ? tell() : location.reload();
+    const shown = document.body.dataset.lost || document.querySelector(HELD);
+    shown ? tell() : location.reload();
   };
   ask();
   const early = setInterval(ask, 10000); // scripts load slowly on some roads
