@@ -2,11 +2,13 @@
 PYTHON ?= python3
 RECIPE ?= recipes/quick.yaml
 RUN ?= azure_function/model
+OUT ?= runs/ensemble
+AVERAGE ?= answers
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
 
-.PHONY: app test soak lint train notebook export publish page clean
+.PHONY: app test soak lint train notebook export ensemble publish page clean
 
 app: .venv/serving  ## serve the page and the function here; no torch
 	@$(BIN)/python serve.py
@@ -30,6 +32,9 @@ notebook: .venv/everything  ## open train.ipynb in JupyterLab
 
 export: .venv/everything  ## make RUN's birds.onnx again, as fp32, fp16 or int8, and gate it
 	@$(BIN)/python -m training.rebuild $(RUN) $(if $(PRECISION),--precision $(PRECISION))
+
+ensemble: .venv/everything  ## make one run of several, OF="runs/a runs/b", at OUT
+	@$(BIN)/python -m training.ensemble $(OF) --out $(OUT) --average $(AVERAGE)
 
 publish: .venv/everything  ## put RUN's model where the function finds it
 	@$(BIN)/python -m export.ship $(RUN)

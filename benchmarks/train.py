@@ -4,8 +4,9 @@
 
 Each way runs in a process of its own, one after the other, on the same photos, weights, split and
 seed: fastai as its documents have it; the same with a body that is really frozen; a linear probe;
-and this project's recipe for some numbers of epochs, with its teacher and without. Photos of
-`calibrate` judge after each epoch while the clock stands still. Writes JSON and a plot to `--out`.
+this project's quickest recipe; and its best for some numbers of epochs, with its teacher and
+without. Photos of `calibrate` judge after each epoch while the clock stands still. Writes JSON and
+a plot to `--out`.
 """
 
 import argparse
@@ -52,11 +53,12 @@ from training.survey import survey
 from training.teacher import make_teacher
 from training.trouble import checked
 
-WAYS = ("documented", "really frozen", "linear probe", "ours", "ours, no teacher")
+WAYS = ("documented", "really frozen", "linear probe", "quickest", "ours", "ours, no teacher")
 NAMES = {
     "documented": "fastai as documented",
     "really frozen": "fastai, the body really frozen",
     "linear probe": "linear probe on the frozen body",
+    "quickest": "the quickest recipe",
     "ours": "this recipe",
     "ours, no teacher": "this recipe without its teacher",
 }
@@ -70,11 +72,15 @@ class Clock(Callback):
 
     def __init__(self):
         self.begun, self.stood = time.perf_counter(), 0.0
-        self.points, self.stages, self.spent = [], [], {}
+        self.points, self.stages, self.parts, self.spent = [], [], {}, {}
 
     def seconds(self) -> float:
         """Return the seconds since the way began, but for those it was judged."""
         return time.perf_counter() - self.begun - self.stood
+
+    def lap(self, part: str) -> None:
+        """Note the seconds since the last lap, but for those it was judged, as those of a part."""
+        self.parts[part] = self.seconds() - sum(self.parts.values())
 
     def judge(self, model, loader) -> None:
         """Note when a model named how many photos right."""
@@ -202,30 +208,36 @@ def linear_probe(recipe: dict, clock: Clock) -> None:
 def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     """Train as train.ipynb does, and write the model file."""
     folder, seen, listed = photos(recipe)
-    settings = data.settings(recipe["arch"], recipe["size"])
+    clock.lap("survey")
+    settings = data.settings(recipe["arch"], recipe["size"], **recipe["arch_options"])
     cache = cached(listed, seen, folder, settings["size"], settings["filter"], out / "cache")
     looks = {key: recipe[key] for key in LOOKS}
     dls = data.dataloaders(listed, folder, **settings, cache=cache, **looks)
-    learn = learner(dls, recipe["arch"], wanted(recipe["weights"]))
+    clock.lap("decode")
+    learn = learner(dls, recipe["arch"], wanted(recipe["weights"]), **recipe["arch_options"])
     learn.add_cb(ChannelsLast())
     judges = dls.test_dl(listed[listed["split"] == "calibrate"], with_labels=True)
     run = Run(out, recipe, listed)
-    head = head_learner(learn, features(learn, learn.model[0].eval()))
+    head = head_learner(learn, features(learn, learn.model[0].eval(), recipe["precision"]))
     with head.no_bar(), head.no_logging():
         fit(head, run, "frozen", recipe["frozen_epochs"], recipe["frozen_rate"])
+    clock.lap("frozen")
     clock.judge(learn.model, judges)
     along = [*mixed_precision(recipe["precision"]), clock, Judge(clock, judges)]
     if recipe["teacher"]:
-        teacher, _ = make_teacher(learn, **recipe["teacher"])
+        teacher, _ = make_teacher(learn, precision=recipe["precision"], **recipe["teacher"])
         along.append(Teacher(teacher, recipe["teacher_share"], recipe["teacher_own"]))
+        clock.lap("teacher")
     learn.freeze_to(recipe["frozen_stages"])
     each = rates(learn, recipe["rate"], recipe["decay"])
     with learn.no_bar(), learn.no_logging():
         fit(learn, run, "fine-tuning", epochs, each, schedule=recipe["schedule"], cbs=along)
+    clock.lap("fine-tuning")
     clock.judge(learn.model, judges)  # the best epoch's weights
     facts = {"name": "benchmark", "trained_on": "", "licence": "", "architecture": recipe["arch"]}
     facts |= {"recipe": recipe, "weights": {}}
     publish(learn, listed, folder, settings["size"], facts, out, settings["filter"])
+    clock.lap("file")
     clock.points.append((clock.seconds(), clock.points[-1][1]))
 
 
@@ -247,6 +259,7 @@ def one(way: str, recipe: dict, epochs: int) -> dict:
     return {
         "points": clock.points,
         "stages": clock.stages,
+        "parts": clock.parts,
         "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
     }
 
@@ -255,6 +268,7 @@ def main() -> None:
     """Run each way in a process, print the tables, draw the curves."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", type=Path, default=Path("recipes/cub100.yaml"))
+    parser.add_argument("--quickest", type=Path, default=Path("recipes/cub100-quickest.yaml"))
     parser.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS))
     parser.add_argument("--epochs", type=int, nargs="*", default=[1, 6], help="of ours")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark-train"))
@@ -268,10 +282,13 @@ def main() -> None:
         return
     results = {}
     for way in asked.ways:
-        for epochs in {"ours": asked.epochs, "ours, no teacher": asked.epochs[-1:]}.get(way, [0]):
+        path = asked.quickest if way == "quickest" else asked.recipe
+        lengths = {"ours": asked.epochs, "ours, no teacher": asked.epochs[-1:]}
+        lengths["quickest"] = [read(path)["epochs"]]
+        for epochs in lengths.get(way, [0]):
             name = NAMES[way] + (f", {epochs} epoch{'s' if epochs > 1 else ''}" if epochs else "")
             command = [sys.executable, "-m", "benchmarks.train", "--one", way]
-            command += ["--recipe", str(asked.recipe), "--out", str(asked.out)]
+            command += ["--recipe", str(path), "--out", str(asked.out)]
             subprocess.run([*command, "--epochs", str(epochs)], check=True)  # noqa: S603  ours
             results[name] = json.loads((asked.out / "one.json").read_text())
             (asked.out / "train.json").write_text(json.dumps(results, indent=2) + "\n")
@@ -304,6 +321,12 @@ def tell(results: dict, judged: int) -> None:
         for stage in found["stages"][-1:]:
             cells = [f"{stage.get(kind, 0):.1f}" for kind in kinds]
             print(f"| {name} | " + " | ".join([*cells, f"{1000 / sum(stage.values()):.0f}"]) + " |")
+    print("\nSeconds from photos to file, by part:\n")
+    kinds = ("survey", "decode", "frozen", "teacher", "fine-tuning", "file")
+    print("| | " + " | ".join(kinds) + " |\n|" + "---|" * (len(kinds) + 1))
+    for name, found in results.items():
+        if parts := found.get("parts"):
+            print(f"| {name} | " + " | ".join(f"{parts.get(k, 0):.0f}" for k in kinds) + " |")
 
 
 def curves(results: dict) -> Figure:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import onnx
+import pytest
 
 from benchmarks.heatmap import without_map
 from tests.conftest import ROOT
@@ -70,19 +71,22 @@ def test_ways_to_train_are_measured_side_by_side(tmp_path, folder, weights):
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(
         f"photos: {folder}\nweights: {weights}\narch: test_efficientnet\nsize: 64\nrate: 0.001\n"
-        "batch_size: 8\nfrozen_epochs: 2\nfrozen_rate: 0.01\ntune_share: 0.2\n"
+        "batch_size: 8\nfrozen_epochs: 2\nfrozen_rate: 0.01\nepochs: 1\ntune_share: 0.2\n"
         "calibrate_share: 0.2\n"
     )
     command = [sys.executable, "-m", "benchmarks.train", "--recipe", str(recipe)]
     command += ["--out", str(tmp_path), "--epochs", "1"]
-    command += ["--ways", "really frozen", "linear probe", "ours, no teacher"]
+    command += ["--quickest", str(recipe)]
+    command += ["--ways", "really frozen", "linear probe", "quickest", "ours, no teacher"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "train.json").read_text())
-    frozen, probe, ours = found.values()
+    frozen, probe, quickest, ours = found.values()
     assert len(frozen["points"]) == 6  # three epochs of the head, three of everything
     assert len(probe["points"]) == 1
     assert len(ours["points"]) == 4  # the head, an epoch, the best of them, the model file
+    assert quickest["points"][-1][0] == pytest.approx(sum(quickest["parts"].values()), abs=1)
+    assert list(ours["parts"]) == ["survey", "decode", "frozen", "fine-tuning", "file"]
     for way in found.values():
         times = [seconds for seconds, _ in way["points"]]
         assert times == sorted(times)

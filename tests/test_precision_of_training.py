@@ -48,6 +48,16 @@ def test_a_wish_that_the_device_can_not_fulfil_is_told(device):
         mixed_precision("bfloat16")
 
 
+def test_a_network_is_asked_in_the_precision_that_it_would_learn_in(device):
+    device("cpu", True)
+    with precision.autocast("auto"):
+        assert torch.is_autocast_enabled("cpu")
+    with precision.autocast("float32"):
+        assert not torch.is_autocast_enabled("cpu")
+    with pytest.raises(PrecisionError, match="NVIDIA"):
+        precision.autocast("float16")
+
+
 def test_what_this_cpu_does_faster_is_measured():
     assert precision.bfloat16_pays() in (True, False)
 

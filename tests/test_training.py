@@ -52,7 +52,12 @@ def test_a_body_as_fastai_freezes_it_would_move(new_learner):
 def test_the_head_learns_from_what_the_frozen_body_saw_once(new_learner):
     learn = new_learner()
     body, head = snapshot(learn.model[0]), snapshot(learn.model[1])
-    alone = head_learner(learn, features(learn, learn.model[0].eval()))
+    made = features(learn, learn.model[0].eval())
+    mixed, _ = features(learn, learn.model[0].eval(), "bfloat16")
+    assert mixed[0].dtype == torch.float32
+    assert not torch.equal(mixed[0], made[0][0])
+    assert torch.allclose(mixed[0], made[0][0], atol=0.05 * float(made[0][0].abs().max()))
+    alone = head_learner(learn, made)
     batch, labels = learn.dls.valid.one_batch()
     seen, same_labels = alone.dls.valid.one_batch()
     with torch.no_grad():

@@ -102,6 +102,10 @@ def normed(places: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
     return places if norm.bias is None else places + norm.bias[:, None, None]
 
 
-def sized(arch: str, size: int) -> dict:
-    """Return what timm must be told of the photos' size: nothing, but for networks made for one."""
-    return {"img_size": size} if timm.get_pretrained_cfg(arch).fixed_input_size else {}
+def sized(arch: str, size: int, **options) -> dict:
+    """Return what timm must be told: the photos' size, by networks made for one, and `options`.
+
+    A recipe's `mean` and `std` are among its options; the network itself doesn't know them.
+    """
+    fixed = {"img_size": size} if timm.get_pretrained_cfg(arch).fixed_input_size else {}
+    return fixed | {key: value for key, value in options.items() if key not in ("mean", "std")}

@@ -11,6 +11,7 @@ import torch
 from fastai.vision.all import Callback, CancelFitException
 
 from .callbacks import Teacher, WeightAverage
+from .snapshots import FOLDER as SNAPSHOTS
 
 
 class Run:
@@ -22,7 +23,7 @@ class Run:
     """
 
     def __init__(self, out: Path, recipe: dict, photos: pd.DataFrame):
-        self.folder = out / "checkpoints"
+        self.folder, self.snapshots = out / "checkpoints", out / SNAPSHOTS
         self.folder.mkdir(parents=True, exist_ok=True)
         self.begun = self.folder / "begun.json"
         facts = json.dumps(recipe, sort_keys=True) + photos[["path", "label", "split"]].to_csv()
@@ -31,7 +32,7 @@ class Run:
         self.resumes = known == {"identity": identity, "finished": False}
         self.waiting = {file.stem for file in self.folder.glob("*.pt")} if self.resumes else set()
         if not self.resumes:
-            for file in self.folder.glob("*.pt"):
+            for file in (*self.folder.glob("*.pt"), *self.snapshots.glob("*.safetensors")):
                 file.unlink()
         self.identity = identity
         self.mark(finished=False)

@@ -83,14 +83,14 @@ class Frame(RandTransform):
             raise PhotosError(f"{data.source} can't be learned from: {error}") from error
 
 
-def settings(arch: str, size: int = 0) -> dict:
-    """Read `size` (pixels, unless given), `mean`, `std` and `filter` from timm's configuration."""
+def settings(arch: str, size: int = 0, mean: tuple = (), std: tuple = (), **_) -> dict:
+    """Read `size` (pixels), `mean`, `std` and `filter` from timm's configuration, unless given."""
     config = timm.get_pretrained_cfg(arch)
     shape = config.test_input_size or config.input_size
     return {
         "size": size or shape[-1],
-        "mean": config.mean,
-        "std": config.std,
+        "mean": mean or config.mean,
+        "std": std or config.std,
         "filter": config.interpolation,
     }
 

@@ -20,6 +20,7 @@ from fastai.vision.all import (
 
 from .callbacks import ProgressiveResizing, SeedEpochs, Teacher, WeightAverage
 from .checkpoint import Checkpoint, Run
+from .snapshots import Snapshots
 
 OPTIMIZERS = {
     "adamw": partial(Adam, sqr_mom=0.999, eps=1e-8),  # torch's; fastai's remember less
@@ -77,6 +78,8 @@ def fit(
                 each.left = left["teacher"]
         if average:
             every.append(WeightAverage(average, left and left["average"]))
+        if schedule == "warm restarts":
+            every.append(Snapshots(run.snapshots, falls(restarts), done, epochs))
         if resize_from < 1:
             every.append(ProgressiveResizing(resize_from, done, epochs))
         try:
@@ -101,9 +104,14 @@ def planned(schedule: str, rates: np.ndarray, restarts: int, momenta: tuple) -> 
         return {"lr": rate, "mom": combined_cos(0.2, *momenta)}
     if schedule == "flat cosine":
         return {"lr": combined_cos(0.75, rates, rates, rates / 1e5)}
+    each = np.diff(falls(restarts), prepend=0)
+    return {"lr": combine_scheds(list(each), [SchedCos(rates, 0 * rates) for _ in each])}
+
+
+def falls(restarts: int) -> np.ndarray:
+    """Return at which shares of the fit warm restarts have come down, [restarts]."""
     parts = 2.0 ** np.arange(restarts)
-    falls = [SchedCos(rates, 0 * rates) for _ in parts]
-    return {"lr": combine_scheds(list(parts / parts.sum()), falls)}
+    return parts.cumsum() / parts.sum()
 
 
 def rest(schedule, done: float):

@@ -23,10 +23,11 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from . import memory
-from .bodies import Body, sized
+from .bodies import Body, BodyError, sized
 from .callbacks import KeepStatistics
 from .data import Frame
 from .fit import OPTIMIZERS
+from .precision import autocast
 from .threads import watched
 
 
@@ -48,18 +49,21 @@ def rates(learn: Learner, rate: float, decay: float) -> list[float]:
     return [rate * decay**below for below in reversed(range(count))]
 
 
-def features(learn: Learner, body: Callable) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def features(
+    learn: Learner, body: Callable, precision: str = "float32"
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Compute what a frozen body makes of `train` and of `tune`: ([n, D], labels [n]) of each.
 
-    Photos are prepared as for validation; maps are pooled to their mean.
+    Photos are prepared as for validation; maps are pooled to their mean, in float32 whatever the
+    `precision` of the body is.
     """
     made = []
     for items in (learn.dls.train.items, learn.dls.valid.items):
         seen = []
         loader = learn.dls.test_dl(items, with_labels=True)
         for photos, labels in progress_bar(loader, leave=False, display=watched()):
-            with torch.no_grad():
-                found = body(photos).as_subclass(torch.Tensor)
+            with torch.no_grad(), autocast(precision):
+                found = body(photos).as_subclass(torch.Tensor).float()
             seen.append((found.mean((2, 3)) if found.ndim == 4 else found, labels))
         found, labels = (torch.cat(parts).cpu() for parts in zip(*seen, strict=True))
         made.append((found, labels.as_subclass(torch.Tensor)))
@@ -95,21 +99,27 @@ def learner(
     optimizer: str = "adamw",
     weight_decay: float = 0.01,
     batch_norm: str = "auto",
+    **options,
 ) -> Learner:
     """Make a Learner of a timm body and an affine head: average pool, batch norm, dropout, linear.
 
     As fastai's `vision_learner` does, but for any body that timm knows. `weights` is `pretrained`
     (timm fetches them), `random`, or a file that timm can load. A pretrained body is frozen.
     `batch_norm` tells whether the body's running statistics are kept `still` or `learn`; `auto`
-    keeps pretrained ones, for random ones are nothing to keep.
+    keeps pretrained ones, for random ones are nothing to keep. `options` go to timm.
     Raises WeightsError where the weights can't be had, BodyError where the photos have a size that
-    the body can't take.
+    the body can't take, or options that timm doesn't know.
     """
     memory.keep()
     still = weights != "random" if batch_norm == "auto" else batch_norm == "still"
     size = next(t.size for t in dls.valid.after_item.fs if isinstance(t, Frame))
-    make = partial(timm.create_model, arch, **sized(arch, size))
-    body = Body(pretrained(make, arch, weights), size)
+    make = partial(timm.create_model, arch, **sized(arch, size, **options))
+    try:
+        body = Body(pretrained(make, arch, weights), size)
+    except TypeError as error:
+        if not options:
+            raise
+        raise BodyError(f"timm makes no {arch} with these `arch_options`: {error}.") from error
     learn = Learner(
         dls,
         add_head(body, body.width, dls.c, lin_ftrs=[], concat_pool=False, ps=dropout),

@@ -1,6 +1,7 @@
 """Mixed precision where the device does it well: CUDA, and CPUs that multiply bfloat16."""
 
 import timeit
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import torch
@@ -22,17 +23,33 @@ def mixed_precision(wanted: str) -> list[Callback]:
     Raises PrecisionError where a precision is wanted that the device doesn't have.
     """
     device = default_device().type
-    if wanted == "auto":
-        wanted = best(device)
-    if wanted == "float32":
+    kind = chosen(wanted, device)
+    if kind == "float32":
         return []
-    if device == "cpu" and wanted == "bfloat16":
+    if device == "cpu":
         return [BFloat16OnCPU()]
-    if device != "cuda":
-        raise PrecisionError(
-            f"`precision: {wanted}` needs an NVIDIA GPU; take `auto` or `float32`."
-        )
-    return [MixedPrecision("bf16" if wanted == "bfloat16" else "fp16")]
+    return [MixedPrecision("bf16" if kind == "bfloat16" else "fp16")]
+
+
+def autocast(wanted: str) -> AbstractContextManager:
+    """Return the context in which a network is only asked, in the precision it would learn in."""
+    device = default_device().type
+    kind = chosen(wanted, device)
+    if kind == "float32":
+        return nullcontext()
+    return torch.autocast(device, getattr(torch, kind))
+
+
+def chosen(wanted: str, device: str) -> str:
+    """Return the precision that is wanted, or for `auto` the device's best.
+
+    Raises PrecisionError where the device doesn't have it.
+    """
+    if wanted == "auto":
+        return best(device)
+    if wanted == "float32" or device == "cuda" or (device, wanted) == ("cpu", "bfloat16"):
+        return wanted
+    raise PrecisionError(f"`precision: {wanted}` needs an NVIDIA GPU; take `auto` or `float32`.")
 
 
 def best(device: str) -> str:

@@ -18,6 +18,7 @@ from export.precision import PRECISIONS
 from export.publish import publish
 
 from .data import dataloaders
+from .joined import blank
 from .learner import learner
 from .photos import PhotosError
 from .recipe import RecipeError, defaults, read
@@ -37,6 +38,8 @@ KEPT = (
     "tests",
     "rehearsal",
     "accuracy_before_rounding",
+    "members",
+    "averaged",
 )
 
 
@@ -83,7 +86,11 @@ def restored(out: Path, prepare_anew: bool = False) -> tuple[Learner, pd.DataFra
             f"{missing[0]}, are not in {folder}. Set FIELDMARK_PHOTOS to the folder that has them."
         )
     dls = dataloaders(photos, folder, **made)
-    learn = learner(dls, card["architecture"], "random")
+    members = card.get("members", [])
+    arch = card["recipe"].get("arch", card["architecture"])
+    learn = learner(dls, arch, "random", **card["recipe"].get("arch_options", {}))
+    if members:
+        learn.model = blank(members, made["size"], dls.c)
     learn.model.load_state_dict(load_file(weights))
     return learn, photos, folder, card
 

@@ -55,25 +55,27 @@ def make_teacher(
     mean: tuple | None = None,
     std: tuple | None = None,
     classes: int = 0,
+    precision: str = "float32",
     **options,
 ) -> tuple[TeacherNet, float]:
     """Make a teacher of a timm network; a linear probe on the photos of `train` is its head.
 
     FIELDMARK_TEACHER overrides `weights`. `mean` and `std` are by channel, the architecture's own
     unless given; with `classes`, as many as it was taught, it also answers in these; `options` go
-    to timm. Returns the teacher and its accuracy on `tune`.
+    to timm. `precision` is that in which it is asked for its probe. Returns the teacher and its
+    accuracy on `tune`.
     Raises WeightsError where the weights can't be had.
     """
     weights = wanted_teacher(weights=weights)
     config = timm.get_pretrained_cfg(arch)
-    options = sized(arch, learn.model[0].size) | options
+    options = sized(arch, learn.model[0].size, **options)
     network = pretrained(
         partial(timm.create_model, arch, **options), arch, weights, SETTING, classes
     )
     network = network.eval().to(learn.dls.device, memory_format=torch.channels_last)
     norm = next(t for t in learn.dls.valid.after_batch.fs if isinstance(t, Normalize))
     net = TeacherNet(network, norm, mean or config.mean, std or config.std).to(learn.dls.device)
-    (taught, labels), (asked, truth) = features(learn, net.embedding)
+    (taught, labels), (asked, truth) = features(learn, net.embedding, precision)
     fitted = probe(taught.numpy(), labels.numpy(), C=0.01)
     net.head = nn.Linear(*reversed(fitted.weight.shape)).requires_grad_(False)
     net.head.weight.copy_(torch.from_numpy(fitted.weight))
