@@ -23,7 +23,9 @@ FAMILIES = {  # a small network of each, the photos that it gets, and the side o
     "EfficientNet": ("test_efficientnet", SIZE, 2),
     "ResNet": ("test_resnet", SIZE, 2),
     "ResNeXt": ("little_resnext", SIZE, 2),
-    "Inception": ("little_inception", 107, 2),  # the fewest pixels of which it makes a map
+    "Inception v3": ("little_inception", 107, 2),  # the fewest pixels of which it makes a map
+    "Inception v4": ("little_inception_v4", 107, 2),
+    "PNASNet": ("little_pnasnet", SIZE, 4),
     "ConvNeXt": ("test_convnext", SIZE, 2),
     "Swin": ("little_swin", SIZE, 8),
     "ViT, mean of its patches": ("test_vit2", SIZE, 4),

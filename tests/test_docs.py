@@ -15,7 +15,8 @@ from training import recipe, record
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "CHANGELOG.md", "docs/api.md", "docs/deploy.md", "docs/training.md"]
+DOCUMENTS = ["README.md", "CHANGELOG.md"]
+DOCUMENTS += sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
 SKIPPED = {".venv", "runs"}
 CODE = ("*.py", "Makefile", "*.ipynb", "Procfile")
 

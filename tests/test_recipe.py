@@ -34,11 +34,6 @@ def write(folder, **keys):
     return path
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_recipe_in_the_repository_is_right(path):
-    assert recipe.read(path)["arch"]
-
-
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
@@ -75,7 +70,7 @@ def test_a_whole_number_will_do_for_a_rate(tmp_path):
 
 
 def test_a_missing_recipe_names_those_there_are(tmp_path):
-    with pytest.raises(RecipeError, match=r"quick\.yaml"):
+    with pytest.raises(RecipeError, match=r"families/resnet18\.yaml.*quick\.yaml"):
         recipe.read(tmp_path / "none.yaml")
 
 

@@ -61,7 +61,7 @@ def read(path: Path) -> dict:
     Raises RecipeError for a file, key, type or architecture that isn't right.
     """
     if not path.is_file():
-        near = ", ".join(str(p) for p in sorted(Path("recipes").glob("*.yaml")))
+        near = ", ".join(str(p) for p in sorted(Path("recipes").rglob("*.yaml")))
         raise RecipeError(f"There is no recipe {path}. There are: {near}.")
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
