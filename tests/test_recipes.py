@@ -13,7 +13,7 @@ from fastai.vision.all import Learner
 from safetensors.torch import load_file
 
 from tests import networks, trees  # noqa: F401
-from tests.conftest import ROOT, SIZE
+from tests.conftest import ARCH, ROOT, SIZE
 from tests.test_bodies import network, pretrained
 from tests.test_training import moved, snapshot
 from training import data, photos, plots, recipe
@@ -24,6 +24,7 @@ RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 FAMILIES = sorted((ROOT / "recipes/families").glob("*.yaml"))
 SMALL = {  # a small network of each family, and the photos that it gets
     "efficientnet": ("test_efficientnet", SIZE),
+    "mobilenetv2": (ARCH, SIZE),
     "resnext": ("little_resnext", SIZE),
     "resnet": ("test_resnet", SIZE),
     "inception_v4": ("little_inception_v4", 107),
