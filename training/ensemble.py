@@ -20,7 +20,7 @@ from . import judge, record
 from .bodies import sized
 from .joined import averaged, join
 from .photos import PhotosError
-from .rebuild import restored
+from .restore import restored
 from .snapshots import FOLDER
 from .strangers import promises
 

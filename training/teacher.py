@@ -1,15 +1,21 @@
 """A teacher: another network, which knows the birds already, for the Learner to learn from."""
 
 from functools import partial
+from pathlib import Path
 
 import timm
 import torch
 from fastai.vision.all import Learner, Normalize
 from torch import nn
 
+from birds.classifier import Classifier
+from export.card import share
+
 from .baseline import probe
 from .bodies import sized
-from .learner import features, pretrained, wanted, weights_facts
+from .learner import WeightsError, features, pretrained, wanted, weights_facts
+from .photos import PhotosError
+from .restore import restored
 
 SETTING = "FIELDMARK_TEACHER"
 
@@ -18,17 +24,23 @@ class TeacherNet(nn.Module):
     """A frozen network and a linear probe, asked with photos as the Learner's own body gets them.
 
     Takes photos [n, 3, S, S] normalised by the Learner's `norm`, gives logits of the Learner's
-    labels, [n, C], and of the classes that the network itself was taught, [n, K].
+    labels, [n, C], and of the classes that the network itself was taught, [n, K]. Where there is a
+    `run`, the labels' are that one's instead of a probe's.
     """
 
-    def __init__(self, network: nn.Module, norm: Normalize, mean: tuple, std: tuple):
+    def __init__(
+        self,
+        network: nn.Module,
+        norm: Normalize,
+        mean: tuple,
+        std: tuple,
+        run: nn.Module | None = None,
+    ):
         super().__init__()
-        self.network, self.head = network, nn.Identity()
-        # from the Learner's normalisation to the teacher's in one step
-        mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (mean, std))
-        own_mean, own_std = norm.mean.cpu(), norm.std.cpu()
-        self.register_buffer("scale", own_std / std)
-        self.register_buffer("shift", (own_mean - mean) / std)
+        self.network, self.head, self.run = network, nn.Identity(), run
+        scale, shift = between(norm, mean, std)
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
         self.requires_grad_(False)
 
     @property
@@ -39,13 +51,37 @@ class TeacherNet(nn.Module):
     def forward(self, photos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return both kinds of logits."""
         embedding = self.embedding(photos)
-        return self.head(embedding), self.network.get_classifier()(embedding)
+        answers = self.run(photos) if self.run else self.head(embedding)
+        return answers, self.network.get_classifier()(embedding)
 
     def embedding(self, photos: torch.Tensor) -> torch.Tensor:
         """Return the vector that the network's own classifier reads, [n, D]."""
         photos = photos.as_subclass(torch.Tensor) * self.scale + self.shift
         maps = self.network.forward_features(photos.contiguous(memory_format=torch.channels_last))
         return self.network.forward_head(maps, pre_logits=True)
+
+
+class Trained(nn.Module):
+    """The network of a run, for photos in a Learner's normalisation; logits are calibrated."""
+
+    def __init__(self, model: nn.Module, norm: Normalize, card: dict):
+        super().__init__()
+        self.model, self.temperature = model.eval(), card["temperature"]
+        made = card["preparation"]
+        scale, shift = between(norm, made["mean"], made["std"])
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
+
+    def forward(self, photos: torch.Tensor) -> torch.Tensor:
+        """Return logits [n, C]."""
+        photos = photos.as_subclass(torch.Tensor) * self.scale + self.shift
+        return self.model(photos.contiguous(memory_format=torch.channels_last)) / self.temperature
+
+
+def between(norm: Normalize, mean: tuple, std: tuple) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return by what photos are multiplied, and what is added, to go from one norm to another."""
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (mean, std))
+    return norm.std.cpu() / std, (norm.mean.cpu() - mean) / std
 
 
 def make_teacher(
@@ -56,15 +92,18 @@ def make_teacher(
     std: tuple | None = None,
     classes: int = 0,
     precision: str = "float32",
+    run: str = "",
     **options,
 ) -> tuple[TeacherNet, float]:
     """Make a teacher of a timm network; a linear probe on the photos of `train` is its head.
+
+    Or else a `run` knows the labels, such as an ensemble, which never saw a photo that judges here.
 
     FIELDMARK_TEACHER overrides `weights`. `mean` and `std` are by channel, the architecture's own
     unless given; with `classes`, as many as it was taught, it also answers in these; `options` go
     to timm. `precision` is that in which it is asked for its probe. Returns the teacher and its
     accuracy on `tune`.
-    Raises WeightsError where the weights can't be had.
+    Raises WeightsError where the weights or the run can't be had.
     """
     weights = wanted_teacher(weights=weights)
     config = timm.get_pretrained_cfg(arch)
@@ -74,7 +113,12 @@ def make_teacher(
     )
     network = network.eval().to(learn.dls.device, memory_format=torch.channels_last)
     norm = next(t for t in learn.dls.valid.after_batch.fs if isinstance(t, Normalize))
-    net = TeacherNet(network, norm, mean or config.mean, std or config.std).to(learn.dls.device)
+    knows = trained(run, learn, norm) if run else None
+    net = TeacherNet(network, norm, mean or config.mean, std or config.std, knows)
+    net = net.to(learn.dls.device)
+    if run:
+        _, (found, truth) = features(learn, lambda photos: net(photos)[0], precision)
+        return net, share(int((found.argmax(1) == truth).sum()), len(truth))["value"]
     (taught, labels), (asked, truth) = features(learn, net.embedding, precision)
     fitted = probe(taught.numpy(), labels.numpy(), C=0.01)
     net.head = nn.Linear(*reversed(fitted.weight.shape)).requires_grad_(False)
@@ -84,11 +128,36 @@ def make_teacher(
     return net, fitted.accuracy(asked.numpy(), truth.numpy())["value"]
 
 
+def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
+    """Return the network of a run for the same labels.
+
+    Raises WeightsError where there is none, for other labels, or if it was taught photos that don't
+    teach here: of those that judge it would tell what it was told.
+    """
+    try:
+        teacher, photos, _, card = restored(Path(run))
+    except PhotosError as error:
+        raise WeightsError(f"The teacher's run {run} can't be had: {error}") from error
+    if list(teacher.dls.vocab) != list(learn.dls.vocab):
+        raise WeightsError(f"The teacher's run {run} was taught other labels.")
+    elsewhere = set(photos["path"][photos["split"] == "train"]) - set(learn.dls.train.items["path"])
+    if elsewhere:
+        raise WeightsError(
+            f"The teacher's run {run} was taught {len(elsewhere)} photos that don't teach here, "
+            f"like {min(elsewhere)}. Train it on the same photos, with the same shares and seed."
+        )
+    return Trained(teacher.model, norm, card)
+
+
 def wanted_teacher(weights: str = "pretrained", **_) -> str:
     """Return a recipe's `weights` of the teacher, or what FIELDMARK_TEACHER says in their place."""
     return wanted(weights, SETTING)
 
 
-def teacher_facts(arch: str, weights: str = "pretrained", **_) -> dict:
-    """Tell what taught: architecture, and the file of the weights with its SHA-256."""
-    return {"architecture": arch} | weights_facts(wanted_teacher(weights))
+def teacher_facts(arch: str, weights: str = "pretrained", run: str = "", **_) -> dict:
+    """Tell what taught: architecture, the file of the weights with its SHA-256, and the run."""
+    facts = {"architecture": arch} | weights_facts(wanted_teacher(weights))
+    if run:
+        card = Classifier(Path(run) / "birds.onnx").card
+        facts["run"] = {key: card[key] for key in ("name", "version", "architecture")}
+    return facts
