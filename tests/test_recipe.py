@@ -89,6 +89,7 @@ def train(path, **environment):
         ({"weights": "none.safetensors"}, "FIELDMARK_WEIGHTS"),
         ({"epochs": "many"}, "must be of type int"),
         ({"tune_share": 0}, "no split"),
+        ({"teacher": {"arch": ARCH, "weights": "random", "run": "runs/none"}}, "no teacher in"),
     ],
 )
 def test_what_is_missing_is_told_with_exit_status_2(tmp_path, keys, message):

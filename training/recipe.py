@@ -23,7 +23,7 @@ from .learner import WeightsError, wanted, weights_file
 from .photos import PhotosError, folder
 from .precision import PRECISIONS
 from .strangers import promises, rehearsal
-from .teacher import SETTING, wanted_teacher
+from .teacher import check_teacher
 
 NOTEBOOK = Path("train.ipynb")
 OWNERS = ("PhotosError", "WeightsError", "RecipeError", "BodyError", "FitError", "PrecisionError")
@@ -138,7 +138,7 @@ def run(path: Path) -> Path:
     weights_file(wanted(recipe["weights"]))
     promises(recipe, rehearsal(recipe["rehearsal"]))
     if recipe["teacher"]:
-        weights_file(wanted_teacher(**recipe["teacher"]), SETTING)
+        check_teacher(**recipe["teacher"])
     out = Path("runs") / path.stem
     out.mkdir(parents=True, exist_ok=True)
     for name in (*FILES, *record.FILES, REPORT, "trouble.csv", "competition.csv"):  # of earlier

@@ -13,7 +13,7 @@ from export.card import share
 
 from .baseline import probe
 from .bodies import sized
-from .learner import WeightsError, features, pretrained, wanted, weights_facts
+from .learner import WeightsError, features, pretrained, wanted, weights_facts, weights_file
 from .photos import PhotosError
 from .restore import restored
 
@@ -147,6 +147,15 @@ def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
             f"like {min(elsewhere)}. Train it on the same photos, with the same shares and seed."
         )
     return Trained(teacher.model, norm, card)
+
+
+def check_teacher(run: str = "", **teacher) -> None:
+    """Raise WeightsError unless the weights and the run of a recipe's teacher are in place."""
+    weights_file(wanted_teacher(**teacher), SETTING)
+    if run and not (Path(run) / "birds.safetensors").is_file():
+        raise WeightsError(
+            f"There is no teacher in {run}. Make that run first, or leave `run` out of `teacher`."
+        )
 
 
 def wanted_teacher(weights: str = "pretrained", **_) -> str:
