@@ -2,11 +2,12 @@
 PYTHON ?= python3
 RECIPE ?= recipes/quick.yaml
 RUN ?= azure_function/model
+RUNS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
 
-.PHONY: app test soak lint train notebook export publish page clean
+.PHONY: app test soak lint train notebook compare export publish page clean
 
 app: .venv/serving  ## serve the page and the function here; no torch
 	@$(BIN)/python serve.py
@@ -27,6 +28,9 @@ train: .venv/everything  ## run train.ipynb by RECIPE into runs/; six drawn bird
 
 notebook: .venv/everything  ## open train.ipynb in JupyterLab
 	@$(BIN)/jupyter lab train.ipynb
+
+compare: .venv/everything  ## put RUNS side by side, or all finished ones in runs/
+	@$(BIN)/python -m training.compare $(RUNS)
 
 export: .venv/everything  ## make RUN's birds.onnx again, as fp32, fp16 or int8, and gate it
 	@$(BIN)/python -m training.rebuild $(RUN) $(if $(PRECISION),--precision $(PRECISION))
