@@ -12,6 +12,7 @@ from matplotlib.text import Text
 
 from birds import drawn
 from export import drop
+from export.speed import timed
 from tests.conftest import ROOT
 from training import compare, compare_plots, finished, pairs
 from training.compare_tables import described, duration, table
@@ -304,6 +305,34 @@ def test_make_compare_measures_all_finished_runs_and_writes_tables_and_figures(w
     status, said, _ = ask(one, "--no-speed")
     assert {path.stem for path in (out / "figures").iterdir()} == {"curves"}
     assert "There is one run only." in said
+
+
+def test_models_take_turns_and_warm_up_before_each():
+    asked = []
+
+    class Listed:
+        size = 32
+
+        def __init__(self, name):
+            self.name = name
+
+        def predict(self, photos):
+            assert photos.shape == (1, self.size, self.size, 3)
+            asked.append(self.name)
+
+    spent = timed({"a": Listed("a"), "b": Listed("b")}, 2)
+    assert "".join(asked) == "aabbaabb"
+    assert {name: len(each) for name, each in spent.items()} == {"a": 2, "b": 2}
+
+
+def test_a_run_without_history_has_no_curves_and_no_time(write_run, ask):
+    folder = write_run("one")
+    (folder / "history.csv").unlink()
+    status, said, _ = ask(folder, "--no-speed")
+    assert status == 0
+    assert "figures/" not in said
+    assert "Trained on a machine that isn't told: one." in said
+    assert finished.read([folder])[0].seconds is None
 
 
 def test_runs_whose_folders_have_one_name_are_told_apart(write_run):

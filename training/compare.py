@@ -56,8 +56,8 @@ def compare(runs: list[Finished], out: Path, rounds: int) -> str:
     histories = {run.name: run.history for run in runs if len(run.history)}
     if histories:
         plots.save(compare_plots.curves(histories), out, "curves")
-    page += ["## Figures", ""]
     drawn = [name for name in FIGURES if (out / f"figures/{name}.png").is_file()]
+    page += ["## Figures", ""] if drawn else []
     for name in drawn:
         page += [f"![{FIGURES[name]}](figures/{name}.png)", ""]
     text = "\n".join(page)

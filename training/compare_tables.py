@@ -52,8 +52,7 @@ def table(runs: list[Finished], spent: dict[str, np.ndarray]) -> pd.DataFrame:
             row |= dict(zip(("ms", "ms_low", "ms_high"), took, strict=True))
         row |= {"seconds": run.seconds, "whole_run": bool(run.cost)}
         row |= {"earlier_epochs": run.cost.get("earlier_epochs", 0)}
-        for name in ("processor", "gpu"):
-            row[f"joules_{name}"] = run.cost.get("joules", {}).get(name)
+        row |= {f"joules_{name}": joules for name, joules in run.joules.items()}
         rows.append(row | {"machine": run.machine})
     found = pd.DataFrame(rows)
     found["task"] = pd.Categorical(found["task"], list(found["task"].value_counts().index))
@@ -74,7 +73,7 @@ def described(row: pd.Series) -> dict[str, str]:
         "parameters": number(row["parameters"], 1e6),
         "megabytes": number(row["bytes"], 1e6),
         "milliseconds": interval(row["ms"], row["ms_low"], row["ms_high"]) if timed else NOT_KNOWN,
-        "trained": duration(row["seconds"]) + ("" if row["whole_run"] else " of epochs"),
+        "trained": duration(row["seconds"], "" if row["whole_run"] else " of epochs"),
         "energy": energy(row),
     }
 
@@ -90,14 +89,14 @@ def interval(value: float, low: float, high: float, places: int = 1) -> str:
     return f"{value:.{places}f} ({low:.{places}f} to {high:.{places}f})"
 
 
-def duration(seconds: float | None) -> str:
-    """Write seconds in the unit that fits."""
+def duration(seconds: float | None, of: str = "") -> str:
+    """Write seconds in the unit that fits, and what they are of."""
     if pd.isna(seconds):
         return NOT_KNOWN
-    for size, unit in ((7200, "h"), (120, "min")):
-        if seconds >= size:
-            return f"{seconds / {'h': 3600, 'min': 60}[unit]:.1f} {unit}"
-    return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.1f} s{of}"
+    hours = seconds >= 7200
+    return f"{seconds / (3600 if hours else 60):.1f} {'h' if hours else 'min'}{of}"
 
 
 def energy(row: pd.Series) -> str:

@@ -77,10 +77,10 @@ class Finished:
         return float(self.history["seconds"].sum()) if len(self.history) else None
 
     @property
-    def joules(self) -> float | None:
-        """Return the joules that were counted, of processors and GPU together."""
-        counted = [each for each in self.cost.get("joules", {}).values() if each is not None]
-        return sum(counted) if counted else None
+    def joules(self) -> dict[str, float | None]:
+        """Return the joules that `processor` and `gpu` counted, None where nobody did."""
+        counted = self.cost.get("joules") or {}
+        return {name: counted.get(name) for name in ("processor", "gpu")}
 
     @property
     def machine(self) -> str:
