@@ -2,13 +2,14 @@
 PYTHON ?= python3
 RECIPE ?= recipes/quick.yaml
 RUN ?= azure_function/model
+RUNS ?=
 OUT ?= runs/ensemble
 AVERAGE ?= answers
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
 
-.PHONY: app test soak lint train notebook export ensemble publish page clean
+.PHONY: app test soak lint train notebook compare ensemble export publish page clean
 
 app: .venv/serving  ## serve the page and the function here; no torch
 	@$(BIN)/python serve.py
@@ -30,11 +31,14 @@ train: .venv/everything  ## run train.ipynb by RECIPE into runs/; six drawn bird
 notebook: .venv/everything  ## open train.ipynb in JupyterLab
 	@$(BIN)/jupyter lab train.ipynb
 
+compare: .venv/everything  ## put RUNS side by side, or all finished ones in runs/
+	@$(BIN)/python -m training.compare $(RUNS)
+
 export: .venv/everything  ## make RUN's birds.onnx again, as fp32, fp16 or int8, and gate it
 	@$(BIN)/python -m training.rebuild $(RUN) $(if $(PRECISION),--precision $(PRECISION))
 
-ensemble: .venv/everything  ## make one run of several, OF="runs/a runs/b", at OUT
-	@$(BIN)/python -m training.ensemble $(OF) --out $(OUT) --average $(AVERAGE)
+ensemble: .venv/everything  ## make one run of several, RUNS="runs/a runs/b", at OUT
+	@$(BIN)/python -m training.ensemble $(RUNS) --out $(OUT) --average $(AVERAGE)
 
 publish: .venv/everything  ## put RUN's model where the function finds it
 	@$(BIN)/python -m export.ship $(RUN)

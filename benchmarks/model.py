@@ -11,15 +11,14 @@ measures them anew.
 import argparse
 import platform
 import sys
-import time
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from birds.classifier import Classifier, drawn_photo
-from export import measure
+from birds.classifier import Classifier
+from export import measure, speed
 from export.promises import Part
 from training.photos import PhotosError
 from training.sources import source
@@ -103,14 +102,7 @@ def costs(file: Path):
     """Measure the file, and the milliseconds of one prepared photo on one thread and on two."""
     yield "megabytes", f"{file.stat().st_size / 1e6:.1f}", ""
     sessions = {threads: Classifier(file, threads) for threads in (1, 2)}
-    pixels = drawn_photo(sessions[1].size)[None]
-    spent = {threads: [] for threads in sessions}
-    for _ in range(ROUNDS):
-        for threads, classifier in sessions.items():
-            started = time.perf_counter()
-            classifier.predict(pixels)
-            spent[threads].append(1000 * (time.perf_counter() - started))
-    for threads, each in spent.items():
+    for threads, each in speed.timed(sessions, ROUNDS).items():
         low, middle, high = np.quantile(each, [0.025, 0.5, 0.975])
         name = f"milliseconds a photo, {threads} thread{'s' if threads > 1 else ''}"
         yield name, f"{middle:.1f} ({low:.1f} to {high:.1f} of {ROUNDS})", ROUNDS

@@ -12,7 +12,6 @@ import argparse
 import platform
 import sys
 import tempfile
-import time
 from datetime import date
 from pathlib import Path
 
@@ -23,8 +22,8 @@ import pandas as pd
 from scipy.special import softmax
 
 from birds import cpus, photo
-from birds.classifier import Classifier, drawn_photo
-from export import drop, measure, model_file, precision, tolerance
+from birds.classifier import Classifier
+from export import drop, measure, model_file, precision, speed, tolerance
 from export.card import share
 from export.graph import ExportError, Graph
 from export.look import look
@@ -98,14 +97,7 @@ def made(learn, card: dict, pixels: np.ndarray, to: Path) -> dict[str, Path]:
 def timed(files: dict[str, Path], rounds: int) -> dict[tuple[str, int], np.ndarray]:
     """Take the milliseconds of a prepared photo, [rounds], by precision and threads, in turns."""
     asked = {(kind, n): Classifier(file, n) for kind, file in files.items() for n in THREADS}
-    pixels = drawn_photo(next(iter(asked.values())).size)[None]
-    spent = {key: [] for key in asked}
-    for _ in range(rounds):
-        for key, classifier in asked.items():
-            started = time.perf_counter()
-            classifier.predict(pixels)
-            spent[key].append(1000 * (time.perf_counter() - started))
-    return {key: np.array(each) for key, each in spent.items()}
+    return speed.timed(asked, rounds)
 
 
 def table(files, learn, card: dict, photos: pd.DataFrame, folder: Path, spent) -> None:

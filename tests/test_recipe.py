@@ -126,6 +126,9 @@ def test_the_notebook_runs_and_leaves_a_model_that_serves(trained):
     history = pd.read_csv(trained / "history.csv")
     assert history["stage"].tolist() == ["frozen", "fine-tuning"]
     assert len(list((trained / "figures").glob("*.png"))) == 10
+    cost = json.loads((trained / "cost.json").read_text())
+    assert cost["seconds"] > history["seconds"].sum()
+    assert cost["earlier_epochs"] == 0
 
 
 def test_the_run_notebook_tells_the_story(trained):
@@ -212,6 +215,10 @@ def test_a_run_that_is_killed_goes_on_from_its_last_epoch(tmp_path, weights):
     assert history[["train_loss", "seconds"]].head(len(kept)).to_numpy() == pytest.approx(
         before.to_numpy(), rel=1e-4
     )
+    cost = json.loads((ROOT / "runs/test-killed/cost.json").read_text())
+    frozen = pd.read_csv(ROOT / "runs/test-killed/history.csv").query("stage == 'frozen'")
+    earlier = before["seconds"].sum() + frozen["seconds"].sum()
+    assert cost["earlier_epochs"] == pytest.approx(earlier, abs=0.06)
 
 
 def epoch_of(checkpoint) -> int:

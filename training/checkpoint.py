@@ -31,6 +31,7 @@ class Run:
         known = json.loads(self.begun.read_text()) if self.begun.is_file() else {}
         self.resumes = known == {"identity": identity, "finished": False}
         self.waiting = {file.stem for file in self.folder.glob("*.pt")} if self.resumes else set()
+        self.earlier = sum(each["seconds"] for stage in self.waiting for each in self.epochs(stage))
         if not self.resumes:
             for file in (*self.folder.glob("*.pt"), *self.snapshots.glob("*.safetensors")):
                 file.unlink()
@@ -55,11 +56,11 @@ class Run:
     @property
     def reached(self) -> list[str]:
         """Say how far an interrupted run got in each stage that waits to be taken up."""
-        said = []
-        for stage in sorted(self.waiting):  # mapped, since `left` is to read the weights
-            state = torch.load(self.path(stage), weights_only=True, mmap=True)
-            said.append(f"{stage}, epoch {state['epoch']}")
-        return said
+        return [f"{stage}, epoch {len(self.epochs(stage))}" for stage in sorted(self.waiting)]
+
+    def epochs(self, stage: str) -> list[dict]:
+        """Return the history of a stage; its weights stay on the disk, where `left` reads them."""
+        return torch.load(self.path(stage), weights_only=True, mmap=True)["history"]
 
     def path(self, stage: str) -> Path:
         """Return the file of a stage's checkpoint."""

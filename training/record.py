@@ -13,7 +13,7 @@ import torch
 from .judge import Answers
 
 TABLES = ("history", "answers", "per_class")
-FACTS = ("metrics", "environment", "card")
+FACTS = ("metrics", "environment", "card", "cost")
 FILES = (*(f"{name}.csv" for name in TABLES), *(f"{name}.json" for name in FACTS))
 
 
@@ -57,7 +57,7 @@ def commit() -> str | None:
 def write(
     out: Path, history: pd.DataFrame, answers: Answers, metrics: dict, classes: pd.DataFrame
 ) -> None:
-    """Write into the run what is known before there is a model file; all of FILES but the card."""
+    """Write into the run what is known before the model file; all of FILES but card and cost."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     for name, table in zip(TABLES, (history, answers.table, classes), strict=True):
