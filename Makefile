@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
 
-.PHONY: app test soak lint train notebook export publish page clean
+.PHONY: app test soak lint train notebook board export publish page clean
 
 app: .venv/serving  ## serve the page and the function here; no torch
 	@$(BIN)/python serve.py
@@ -27,6 +27,9 @@ train: .venv/everything  ## run train.ipynb by RECIPE into runs/; six drawn bird
 
 notebook: .venv/everything  ## open train.ipynb in JupyterLab
 	@$(BIN)/jupyter lab train.ipynb
+
+board: .venv/everything  ## watch runs that track with tensorboard
+	@$(BIN)/tensorboard --logdir runs
 
 export: .venv/everything  ## make RUN's birds.onnx again, as fp32, fp16 or int8, and gate it
 	@$(BIN)/python -m training.rebuild $(RUN) $(if $(PRECISION),--precision $(PRECISION))
@@ -51,5 +54,5 @@ clean:  ## forget the environment
 	@touch $@
 
 .venv/everything: .venv/serving
-	$(PIP) -e ".[serve,train,test]"
+	$(PIP) -e ".[serve,train,track,test]"
 	@touch $@
