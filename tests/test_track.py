@@ -21,6 +21,8 @@ from training import plots, recipe
 from training.checkpoint import Run
 from training.fit import accumulation, fit
 from training.learner import features, head_learner, rates
+from training.photos import PhotosError
+from training.rebuild import repromised
 from training.recipe import RecipeError
 from training.to_tensorboard import TensorBoard
 from training.track import Tracking
@@ -110,18 +112,18 @@ def test_tensorboard_gets_the_spread_of_weights_and_gradients_once_an_epoch(foll
     for name, parameter in learn.model.named_parameters():
         part = "head." if name.startswith("1.") else "body."
         tail = name.split(".", 1)[1].removeprefix("model.")
-        for kind, at in (("weights", each), ("gradients", 1)):
+        for kind, at in (("weights", each), ("weights.grad", 1)):
             told = events.Histograms(f"{kind}/{part}{tail}")
             steps = [spread.step for spread in told]
             assert steps[-3:] == [first + at + epoch * each for epoch in range(3)]
             assert len(steps) == (5 if part == "head." else 3)  # of a frozen body, none
             assert told[-1].histogram_value.num == parameter.numel()
-    assert events.Histograms("gradients/head.4.weight")[0].histogram_value.max > 0
+    assert events.Histograms("weights.grad/head.4.weight")[0].histogram_value.max > 0
 
 
 def test_gathered_gradients_are_told_when_there_is_a_step(follow, tmp_path):
     _, _, fits = follow(cbs=accumulation(3, 8))
-    steps = [each.step for each in read(tmp_path / "run").Histograms("gradients/head.4.weight")]
+    steps = [each.step for each in read(tmp_path / "run").Histograms("weights.grad/head.4.weight")]
     first, each = len(fits["frozen"].rates), len(fits["fine-tuning"].rates) // 3
     assert steps[2] == first + 3
     assert [(step - first - 1) // each for step in steps[2:]] == [0, 1, 2]
@@ -209,11 +211,11 @@ def test_figures_of_any_time_and_the_results_reach_tensorboard(tmp_path, table):
     tracking.end({"accuracy": {"value": 0.75, "interval": [0.5, 0.9], "n": 8}})
     events = read(tmp_path)
     for name in ("early", "late"):
-        (picture,) = events.Images(f"figures/{name}")
+        (picture,) = events.Images(f"pictures/{name}")
         kept = np.asarray(Image.open(tmp_path / f"figures/{name}.png").convert("RGB"))
         told = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)))
         assert np.array_equal(told, kept)
-    assert list(curve(events, "judged/accuracy").values()) == [0.75]
+    assert list(curve(events, "results/accuracy").values()) == [0.75]
     started = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     assert b"arch" in started
     assert b"test_efficientnet" in started
@@ -258,6 +260,14 @@ def test_a_package_that_is_missing_is_told_with_what_installs_it(monkeypatch, tm
     told = capsys.readouterr().err
     assert "isn't installed (clearml)" in told
     assert 'pip install -e ".[track]"' in told
+
+
+def test_a_model_may_be_made_anew_by_a_recipe_that_only_tracks_otherwise(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    known = recipe.defaults()
+    assert repromised(known, known | {"track": ["csv"]})["recipe"]["track"] == ["csv"]
+    with pytest.raises(PhotosError, match=r"teaches otherwise \(rate\)"):
+        repromised(known, known | {"track": ["csv"], "rate": 0.5})
 
 
 ALONE = """

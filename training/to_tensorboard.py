@@ -55,12 +55,12 @@ class TensorBoard(Tracker):
     def figure(self, step: int, file: Path) -> None:
         """Write a picture."""
         pixels = np.asarray(Image.open(file).convert("RGB"))
-        self.writer.add_image(f"figures/{file.stem}", pixels, step, dataformats="HWC")
+        self.writer.add_image(f"pictures/{file.stem}", pixels, step, dataformats="HWC")
 
     def end(self, step: int, measured: dict[str, float], files: list[Path]) -> None:
         """Write what recipe came to what, for the table of all runs."""
         recipe = {name: plain(value) for name, value in self.recipe.items()}
-        found = {f"judged/{name}": value for name, value in measured.items()}
+        found = {f"results/{name}": value for name, value in measured.items()}
         self.writer.close()
         self.writer.add_hparams(recipe, found, run_name=".", global_step=step)
         self.writer.close()

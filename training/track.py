@@ -7,13 +7,12 @@ from pathlib import Path
 from fastai.vision.all import Callback, Learner
 from matplotlib.figure import Figure
 
-from export.publish import FILES
-
+from . import record
 from .checkpoint import Run
 from .trackers import Table
 
 OWN = ("log.csv", "clearml.txt", "tensorboard/events.*")  # what trackers keep in a run's folder
-LEFT = (*FILES, "history.csv", "per_class.csv", "metrics.json", "environment.json", "card.json")
+LEFT = ("birds.onnx", "recipe.yaml", "split.csv", *record.FILES)
 
 
 class Tracking:
@@ -112,7 +111,7 @@ class Follow(Callback):
     def before_step(self):
         """Tell the gradients, once an epoch; here they are unscaled, gathered, and not skipped."""
         if self.look:
-            gradients = {f"gradients/{name}": p.grad for name, p in self.taught.items()}
+            gradients = {f"weights.grad/{name}": p.grad for name, p in self.taught.items()}
             self.tracking.tell("histograms", {n: g for n, g in gradients.items() if g is not None})
             self.look = False
 
