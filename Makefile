@@ -9,7 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
 
-.PHONY: app test soak lint train notebook compare ensemble export publish page clean
+.PHONY: app test soak lint train notebook board compare ensemble export publish page clean
 
 app: .venv/serving  ## serve the page and the function here; no torch
 	@$(BIN)/python serve.py
@@ -30,6 +30,9 @@ train: .venv/everything  ## run train.ipynb by RECIPE into runs/; six drawn bird
 
 notebook: .venv/everything  ## open train.ipynb in JupyterLab
 	@$(BIN)/jupyter lab train.ipynb
+
+board: .venv/everything  ## watch runs that track with tensorboard
+	@$(BIN)/tensorboard --logdir runs
 
 compare: .venv/everything  ## put RUNS side by side, or all finished ones in runs/
 	@$(BIN)/python -m training.compare $(RUNS)
@@ -60,5 +63,5 @@ clean:  ## forget the environment
 	@touch $@
 
 .venv/everything: .venv/serving
-	$(PIP) -e ".[serve,train,test]"
+	$(PIP) -e ".[serve,train,track,test]"
 	@touch $@

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from nbclient import NotebookClient
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from birds.classifier import Classifier
 from export.publish import FILES, REPORT
@@ -150,10 +151,13 @@ def keys(weights, **more) -> dict:
     return small | {"frozen_epochs": 1, "epochs": 1} | more
 
 
+FOLLOWED = ["csv", "tensorboard"]
+
+
 @pytest.mark.parametrize(
     ("tree", "more", "test"),
     [
-        (trees.birds_400, {"test_name": "hand-picked"}, "hand-picked"),
+        (trees.birds_400, {"test_name": "hand-picked", "track": FOLLOWED}, "hand-picked"),
         (trees.cub, {"crop_to_box": True, "mixup": 0.4, "average": 0.9}, "test"),
         (trees.nabirds, {"optimizer": "sgd", "schedule": "flat cosine", "views": 1}, "test"),
         (trees.competition, {"teacher": {"arch": ARCH, "classes": 3}, "accumulate": 2}, None),
@@ -169,6 +173,13 @@ def test_the_notebook_runs_on_every_kind_of_source(tmp_path, weights, tree, more
     card = Classifier(out / "birds.onnx").card
     parts = pd.read_csv(out / "split.csv")["split"].value_counts()
     assert set(parts.index) == {"train", "tune", "calibrate", test or "unlabelled"}
+    assert (out / "log.csv").is_file() == ("track" in more)
+    if "track" in more:
+        assert pd.read_csv(out / "log.csv")["stage"].tolist() == ["frozen", "fine-tuning"]
+        told = EventAccumulator(str(out / "tensorboard")).Reload().Tags()
+        assert {"pictures/classes", "pictures/confusion"} <= set(told["images"])
+        assert "pictures/top-losses" in told["images"]
+        assert {"loss/step", "rate/head", "results/accuracy"} <= set(told["scalars"])
     if test:
         assert card["tests"][test]["accuracy"]["n"] == parts[test]
         assert f"{test}: " in capsys.readouterr().out

@@ -61,7 +61,8 @@ def repromised(old: dict, new: dict) -> dict:
     Raises PhotosError where it would have taught another model.
     """
     known = defaults() | old
-    other = [key for key in new if key not in PROMISED and known[key] != new[key]]
+    idle = {*PROMISED, "track"}  # what teaches nothing
+    other = [key for key in new if key not in idle and known[key] != new[key]]
     if other:
         raise PhotosError(
             f"That recipe teaches otherwise ({', '.join(other)}): `make train` with it, or change "

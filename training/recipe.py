@@ -24,9 +24,12 @@ from .photos import PhotosError, folder
 from .precision import PRECISIONS
 from .strangers import promises, rehearsal
 from .teacher import check_teacher
+from .trackers import PACKAGES as TRACKERS
+from .trackers import lacking
 
 NOTEBOOK = Path("train.ipynb")
 OWNERS = ("PhotosError", "WeightsError", "RecipeError", "BodyError", "FitError", "PrecisionError")
+OWNERS += ("TrackError",)
 
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
@@ -48,6 +51,10 @@ RANGES = {
     "mixup cutmix teacher_own": (0, 100),
     "frozen_rate rate": (0, 100),
     "rotate": (0, 180),
+}
+HINTS = {
+    float: " YAML reads 1e-3 as text; write 1.0e-3.",
+    list: " Write it in brackets, as in [csv].",
 }
 
 
@@ -87,7 +94,7 @@ def checked(recipe: dict) -> dict:
         wanted = type(known[key])
         fits = (int, float) if wanted is float else wanted
         if not isinstance(value, fits) or (isinstance(value, bool) and wanted is not bool):
-            hint = " YAML reads 1e-3 as text; write 1.0e-3." if wanted is float else ""
+            hint = HINTS.get(wanted, "")
             raise RecipeError(f"`{key}: {value}` must be of type {wanted.__name__}.{hint}")
     recipe = known | recipe
     for key, choices in CHOICES.items():
@@ -111,7 +118,21 @@ def checked(recipe: dict) -> dict:
             )
     if recipe["teacher"] and "arch" not in recipe["teacher"]:
         raise RecipeError("`teacher` needs an `arch`.")
+    check_trackers(recipe["track"])
     return recipe
+
+
+def check_trackers(track: list) -> None:
+    """Raise RecipeError unless all trackers are known and their packages are installed."""
+    for word in track:
+        if word not in list(TRACKERS):
+            near = nearest(word, TRACKERS)
+            raise RecipeError(f"`track` knows {', '.join(TRACKERS)}, and no `{word}`.{near}")
+    if missing := lacking(track):
+        raise RecipeError(
+            f"`track: {track}` needs what isn't installed ({', '.join(missing)}). Install it: "
+            '.venv/bin/pip install -e ".[track]"'
+        )
 
 
 def defaults() -> dict:
