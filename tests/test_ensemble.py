@@ -16,7 +16,7 @@ from export.publish import publish
 from tests.conftest import ARCH, FACTS, SIZE
 from tests.test_bodies import birds
 from tests.test_fit import PowerCut
-from training import data, ensemble, learner, rebuild, record
+from training import data, ensemble, finished, learner, rebuild, record
 from training.checkpoint import Run
 from training.fit import falls, fit
 from training.joined import averaged, join
@@ -113,6 +113,9 @@ def test_two_runs_become_one_file_through_the_gate(
     versions = [single.card["version"] for single in singles]
     assert [each["version"] for each in both.card["averaged"]["of"]] == versions
     assert set(record.FILES) <= {path.name for path in (tmp_path / "both").iterdir()}
+    assert len(finished.read_one(tmp_path / "both", "both").history) == 0
+    assert made(monkeypatch, one, tmp_path / "both") == 2
+    assert "several networks already" in capsys.readouterr().err
     # the file is made again of weights and split, as any run's
     shutil.copytree(tmp_path / "both", tmp_path / "again")
     (tmp_path / "again" / "birds.onnx").unlink()
@@ -156,6 +159,21 @@ def test_what_does_not_go_together_is_told(
     assert "another size (32)" in capsys.readouterr().err
     assert made(monkeypatch, one, folder) == 2
     assert "`make train` writes it" in capsys.readouterr().err
+
+
+def test_an_ensemble_cost_what_its_runs_did(tmp_path):
+    for name, seconds, joules in (("one", 10.0, 5.0), ("two", 20.0, None)):
+        (tmp_path / name).mkdir()
+        known = {"seconds": seconds, "earlier_epochs": 1.0}
+        known["joules"] = {"processor": 7.0, "gpu": joules}
+        record.write_facts(tmp_path / name, cost=known)
+    found = ensemble.cost({tmp_path / "one", tmp_path / "two"})
+    assert found == {
+        "seconds": 30.0,
+        "earlier_epochs": 2.0,
+        "joules": {"processor": 14.0, "gpu": None},
+    }
+    assert ensemble.cost({tmp_path / "one", tmp_path}) == {}
 
 
 def test_warm_restarts_leave_a_snapshot_wherever_the_rate_came_down(new_learner, table, tmp_path):

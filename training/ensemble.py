@@ -18,6 +18,7 @@ from export.publish import publish
 
 from . import judge, record
 from .bodies import sized
+from .finished import facts
 from .joined import averaged, join
 from .photos import PhotosError
 from .restore import restored
@@ -50,11 +51,13 @@ def members(paths: list[Path]) -> list[Member]:
         raise EnsembleError("An ensemble takes two runs or snapshots at least.")
     found = []
     for path in paths:
-        snapshot = path.parent.name == FOLDER
-        member = Member(*restored(path.parent.parent if snapshot else path))
-        if snapshot:
+        run = run_of(path)
+        member = Member(*restored(run))
+        if run != path:
             member.learn.model.load_state_dict(load_file(path))
         found.append(member)
+        if "members" in member.card:
+            raise EnsembleError(f"{path} is several networks already; name the runs it is made of.")
     first, *others = found
     for path, other in zip(paths[1:], others, strict=True):
         if not first.photos.equals(other.photos):
@@ -69,6 +72,11 @@ def members(paths: list[Path]) -> list[Member]:
                     f"{path} takes photos by another {key} ({another}) than {paths[0]} ({one})."
                 )
     return found
+
+
+def run_of(path: Path) -> Path:
+    """Return the folder of a run, given that or a snapshot in it."""
+    return path.parent.parent if path.parent.name == FOLDER else path
 
 
 def together(found: list[Member], average: str) -> tuple[nn.Sequential, dict]:
@@ -106,11 +114,11 @@ def ensemble(paths: list[Path], out: Path, average: str = "answers") -> dict:
     """
     found = members(paths)
     learn, photos, folder, card = found[0]
-    learn.model, facts = together(found, average)
-    facts |= {key: card[key] for key in ("trained_on", "licence", "weights")}
-    facts["name"] = out.name
-    facts["recipe"] = card["recipe"] | {"name": out.name, "rehearsal": ""}
-    facts["averaged"] = {
+    learn.model, made = together(found, average)
+    made |= {key: card[key] for key in ("trained_on", "licence", "weights")}
+    made["name"] = out.name
+    made["recipe"] = card["recipe"] | {"name": out.name, "rehearsal": ""}
+    made["averaged"] = {
         "what": average,
         "of": [
             {"name": member.card["name"], "version": member.card["version"], "file": path.name}
@@ -120,11 +128,24 @@ def ensemble(paths: list[Path], out: Path, average: str = "answers") -> dict:
     answers = judge.answers(learn, photos, "calibrate")
     classes = judge.per_class(answers, photos["label"][photos["split"] == "train"].value_counts())
     size, filter = (card["preparation"][key] for key in ("size", "filter"))
-    promised = promises(facts["recipe"])
-    card = publish(learn, photos, folder, size, facts, out, filter, promised)
-    record.write(out, pd.DataFrame(), answers, judge.metrics(answers), classes)
-    record.write_facts(out, card=card)
+    promised = promises(made["recipe"])
+    card = publish(learn, photos, folder, size, made, out, filter, promised)
+    learned = pd.DataFrame(columns=["stage", "epoch", "seconds"])  # nothing, but its members did
+    record.write(out, learned, answers, judge.metrics(answers), classes)
+    record.write_facts(out, card=card, cost=cost({run_of(path) for path in paths}))
     return card
+
+
+def cost(runs: set[Path]) -> dict:
+    """Add up what runs cost to train; nothing where one of them doesn't say."""
+    kept = [facts(run / "cost.json") for run in runs]
+    if not all(kept):
+        return {}
+    seconds = {key: sum(each[key] for each in kept) for key in ("seconds", "earlier_epochs")}
+    joules = {kind: [each["joules"][kind] for each in kept] for kind in kept[0]["joules"]}
+    return seconds | {
+        "joules": {kind: None if None in each else sum(each) for kind, each in joules.items()}
+    }
 
 
 def main() -> int:
