@@ -76,7 +76,7 @@ def test_ways_to_train_are_measured_side_by_side(tmp_path, folder, weights):
     )
     command = [sys.executable, "-m", "benchmarks.train", "--recipe", str(recipe)]
     command += ["--out", str(tmp_path), "--epochs", "1"]
-    command += ["--quickest", str(recipe)]
+    command += ["--only-recipe"]
     command += ["--ways", "really frozen", "linear probe", "quickest", "ours, no teacher"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
