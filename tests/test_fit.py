@@ -16,7 +16,7 @@ from training.fit import (
     mixing,
     planned,
 )
-from training.learner import rates
+from training.learner import log_loss, rates
 
 
 class Watch(Callback):
@@ -140,9 +140,33 @@ def test_the_best_epoch_by_tune_is_kept(new_learner, quiet_fit):
     found = quiet_fit(learn, 3, cbs=[Spoil()])
     assert found.history["accuracy"].iloc[-1] == pytest.approx(1 / 6, abs=1e-3)
     with learn.no_bar(), learn.no_logging():
-        loss, accuracy, _ = learn.validate()
-    assert loss == pytest.approx(found.history["valid_loss"].min())
+        _, accuracy, _, loss = learn.validate()
+    assert loss == pytest.approx(found.history["log_loss"].min())
     assert accuracy > 1 / 6
+
+
+def test_how_sure_a_network_is_of_itself_does_not_choose_the_epoch(new_learner, quiet_fit):
+    class Bolder(Callback):
+        """Give the same answers in the later epochs, but at ten times the logits."""
+
+        def before_validate(self):
+            if self.epoch == 1:
+                self.model[1][-1].weight.data.mul_(10)
+
+    history = quiet_fit(new_learner(), 2, rate=0.0, cbs=[Bolder()]).history
+    assert history["valid_loss"][1] > 1.5 * history["valid_loss"][0]
+    assert history["log_loss"][1] == pytest.approx(history["log_loss"][0], rel=0.05)
+
+
+def test_log_loss_is_the_lowest_cross_entropy_that_a_temperature_gives():
+    torch.manual_seed(0)
+    labels = torch.randint(5, (400,))
+    logits = 3 * torch.randn(400, 5) + 4 * functional.one_hot(labels, 5)
+    found = [
+        functional.cross_entropy(logits / warmth, labels) for warmth in np.geomspace(0.1, 10, 500)
+    ]
+    assert log_loss(logits, labels) == pytest.approx(float(min(found)), rel=1e-3)
+    assert log_loss(20 * logits, labels) == pytest.approx(log_loss(logits, labels), rel=1e-2)
 
 
 def test_it_stops_when_patience_is_at_its_end(new_learner, quiet_fit):

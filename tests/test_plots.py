@@ -71,6 +71,7 @@ def history() -> pd.DataFrame:
             "stage": ["frozen", "frozen", "fine-tuning"],
             "train_loss": [3.0, 2.0, 1.0],
             "valid_loss": [3.5, 2.5, 1.5],
+            "log_loss": [3.0, 1.0, 2.0],
             "accuracy": [0.2, 0.7, 0.6],
         }
     )
@@ -81,7 +82,7 @@ def test_training_is_drawn_epoch_by_epoch_with_its_stages_and_the_best():
     assert loss.lines[0].get_ydata().tolist() == [3, 2, 1]
     assert loss.lines[1].get_ydata().tolist() == [3.5, 2.5, 1.5]
     assert [text.strip() for text in numbers(loss)] == ["frozen", "fine-tuning"]
-    assert accuracy.get_title(loc="left") == "At the lowest loss: 60.0 % right"
+    assert accuracy.get_title(loc="left") == "At the lowest calibrated loss: 70.0 % right"
 
 
 def test_every_groups_learning_rate_is_drawn_the_heads_in_its_own_colour():

@@ -99,6 +99,7 @@ def test_tensorboard_gets_each_step_with_the_rate_of_every_group_and_each_epoch(
     ends = [*np.linspace(0, len(head.rates), 3)[1:], *np.linspace(len(head.rates), steps, 4)[1:]]
     columns = {"loss/train": "train_loss", "loss/valid": "valid_loss"}
     columns |= {"metrics/accuracy": "accuracy", "metrics/top_5": "top_5"}
+    columns |= {"loss/log": "log_loss"}
     for tag, column in columns.items():
         told = curve(events, tag)
         assert list(told) == ends

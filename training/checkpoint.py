@@ -68,9 +68,10 @@ class Run:
 
 
 class Checkpoint(Callback):
-    """Write the state after each epoch, keep the best by its loss on `tune`, stop when stuck.
+    """Write the state after each epoch, keep the best by its log loss on `tune`, stop when stuck.
 
-    The loss, since of a hundred photos one more or less right by chance is a point of accuracy.
+    Not by accuracy, since of a hundred photos one more or less right by chance is a point. And not
+    by the loss that taught, which punishes a network for being sure: a temperature mends that.
     `patience` is the number of epochs without a better one after which the fit stops; 0 for never.
     """
 
@@ -123,7 +124,7 @@ class Checkpoint(Callback):
         row |= {"seconds": round(time.monotonic() - self.began, 1)}
         average, teacher = self.beside(WeightAverage), self.beside(Teacher)
         kept = (average.average.module if average else self.model).state_dict()
-        better = self.state["best"] is None or row["valid_loss"] < self.state["best"]
+        better = self.state["best"] is None or row["log_loss"] < self.state["best"]
         place = {"stage": self.file.stem, "epoch": self.earlier + self.epoch + 1}
         self.state |= {
             "epoch": place["epoch"],
@@ -138,7 +139,7 @@ class Checkpoint(Callback):
         }
         if better:
             kept = {name: value.detach().clone() for name, value in kept.items()}
-            self.state |= {"best": row["valid_loss"], "best_model": kept}
+            self.state |= {"best": row["log_loss"], "best_model": kept}
         scratch = self.file.with_suffix(".writing")
         torch.save(self.state, scratch)
         scratch.replace(self.file)

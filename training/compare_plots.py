@@ -131,7 +131,8 @@ def curves(histories: dict[str, pd.DataFrame]) -> Figure:
         look, stage = looks[place % len(looks)], history["stage"].to_numpy()
         starts = np.flatnonzero(stage[1:] != stage[:-1]) + 1
         last = np.flatnonzero(stage == stage[-1])
-        kept = last[history["valid_loss"].to_numpy()[last].argmin()]
+        judge = "log_loss" if "log_loss" in history else "valid_loss"
+        kept = last[history[judge].to_numpy()[last].argmin()]
         shown = history[["train_loss", "valid_loss", "accuracy"]].to_numpy(float) * (1, 1, 100)
         for column, x in enumerate((np.arange(1, len(history) + 1), spent[name])):
             for axes, y in zip(rows[:, column], shown.T, strict=True):

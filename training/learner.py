@@ -9,6 +9,7 @@ from pathlib import Path
 import timm
 import torch
 from fastai.vision.all import (
+    AccumMetric,
     DataLoaders,
     LabelSmoothingCrossEntropy,
     Learner,
@@ -20,7 +21,10 @@ from fastai.vision.all import (
 )
 from timm.models import group_parameters
 from torch import nn
+from torch.nn import functional
 from torch.utils.data import TensorDataset
+
+from export import calibration
 
 from . import memory
 from .bodies import Body, BodyError, sized
@@ -124,7 +128,7 @@ def learner(
         dls,
         add_head(body, body.width, dls.c, lin_ftrs=[], concat_pool=False, ps=dropout),
         LabelSmoothingCrossEntropy(label_smoothing),
-        metrics=[accuracy, top_5],
+        metrics=[accuracy, top_5, AccumMetric(log_loss, flatten=False)],
         splitter=stages,
         train_bn=not still,
         cbs=KeepStatistics() if still else None,
@@ -193,3 +197,13 @@ def weights_facts(weights: str) -> dict:
 def top_5(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Share of photos whose label is among the five best answers, or all if there are fewer."""
     return top_k_accuracy(predictions, targets, k=min(5, predictions.shape[-1]))
+
+
+def log_loss(predictions: torch.Tensor, targets: torch.Tensor) -> float:
+    """Return the cross-entropy of logits [n, C], divided by the temperature that suits them best.
+
+    The model file is given one, so how sure a network is of itself says nothing of how good it is.
+    """
+    logits, labels = (each.as_subclass(torch.Tensor).cpu() for each in (predictions, targets))
+    warmth = calibration.temperature(logits.float().numpy(), labels.numpy())
+    return float(functional.cross_entropy(logits.float() / warmth, labels))
