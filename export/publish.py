@@ -21,7 +21,7 @@ from . import card as cards
 from . import drop, measure, model_file, precision, promises, tolerance
 from .checks import check
 from .gate import GateError, by_file, gate, let_through
-from .graph import Graph
+from .graph import ExportError, Graph
 from .look import look
 from .promises import Promises
 
@@ -48,6 +48,8 @@ def publish(
     `architecture`, `weights`, `recipe` ...). Returns the card. Raises GateError, having
     written nothing but gate.csv, if the answers differ, FileFault for a file at odds with itself.
     """
+    if promised.stored == "int8" and "members" in facts:
+        raise ExportError("Several networks as one can't compute in 8 bits; store them as fp16.")
     learn.model.cpu().float().eval()
     learn.dls.cpu()
     # what is rounded and stored otherwise is held to what the Learner answers now

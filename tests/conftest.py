@@ -9,9 +9,9 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of torch's own, while fastai is imported
-    import fastai.vision.all  # noqa: F401
     import timm
     import torch
+    from fastai.vision.all import set_seed
 
 from safetensors.torch import save_file
 
@@ -98,7 +98,7 @@ def new_learner(table, folder, weights):
     """Return a function that makes a fresh Learner on the drawn birds."""
 
     def make(start=weights, arch=ARCH, size=SIZE, **options):
-        torch.manual_seed(0)
+        set_seed(0)
         dls = data.dataloaders(table, folder, **data.settings(arch, size), batch_size=8)
         return learner.learner(dls, arch, str(start), **options)
 
@@ -118,7 +118,7 @@ FACTS = {
 @pytest.fixture(scope="session")
 def run(tmp_path_factory, table, folder, settings, weights):
     """Publish a tiny model, as the notebook does, and return its folder."""
-    torch.manual_seed(0)
+    set_seed(0)
     dls = data.dataloaders(table, folder, **settings, batch_size=8)
     learn = learner.learner(dls, ARCH, str(weights))
     with learn.no_bar(), learn.no_logging():

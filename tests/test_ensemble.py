@@ -126,6 +126,9 @@ def test_two_runs_become_one_file_through_the_gate(
         both.predict(photos).probability, abs=1e-5
     )
     assert again.card["averaged"] == both.card["averaged"]
+    monkeypatch.setattr(sys, "argv", ["rebuild", str(tmp_path / "again"), "--precision", "int8"])
+    assert rebuild.main() == 1
+    assert "can't compute in 8 bits" in capsys.readouterr().err
 
 
 def test_weights_of_one_architecture_are_averaged_and_of_two_refused(
@@ -157,6 +160,8 @@ def test_what_does_not_go_together_is_told(
     small = published(taught(new_learner, size=32), "small", size=32)
     assert made(monkeypatch, one, small) == 2
     assert "another size (32)" in capsys.readouterr().err
+    assert made(monkeypatch, one, two, "--out", one) == 2
+    assert "would be lost" in capsys.readouterr().err
     assert made(monkeypatch, one, folder) == 2
     assert "`make train` writes it" in capsys.readouterr().err
 

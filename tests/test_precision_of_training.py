@@ -18,7 +18,7 @@ def device(monkeypatch):
     def pretend(kind: str, bfloat16: bool):
         monkeypatch.setattr(precision, "default_device", lambda: torch.device(kind))
         monkeypatch.setattr(precision, "bfloat16_pays", lambda: bfloat16)
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bfloat16)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: bfloat16)
 
     return pretend
 

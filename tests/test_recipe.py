@@ -50,6 +50,8 @@ def write(folder, **keys):
         ({"epochs": 0, "frozen_epochs": 0}, "nothing is learned"),
         ({"arch": "test_vit", "resize_from": 0.5}, "`test_vit` takes photos of one size only"),
         ({"teacher": {"weights": "random"}}, "needs an `arch`"),
+        ({"arch_options": {"dropout": 0.3}}, "can't hold `dropout`: that is a key of its own"),
+        ({"arch_options": {"mean": 0.5}}, "needs three numbers for `mean`"),
         ({"teacher": {"arch": "mobilenet_v2"}}, "no architecture `mobilenet_v2`. Did you mean"),
         ({"arch": "eficientnet_b0"}, r"no architecture `eficientnet_b0`. Did you mean .*efficient"),
     ],

@@ -100,7 +100,7 @@ def shortened(settings: dict, place, folder) -> dict:
     if settings["weights"] != "random":
         short["weights"] = str(pretrained(arch, size, folder / "weights.safetensors"))
     if settings["teacher"]:
-        short["teacher"] = settings["teacher"] | {"weights": "random"}
+        short["teacher"] = settings["teacher"] | {"weights": "random", "run": ""}
     return settings | short | {key: recipe.defaults()[key] for key in KEYS}
 
 

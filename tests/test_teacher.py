@@ -97,7 +97,7 @@ def test_a_run_that_was_taught_what_judges_here_is_no_teacher(table, folder, set
     swap = {"train": "calibrate", "calibrate": "train", "tune": "tune"}
     listed = table.assign(split=table["split"].map(swap))
     learn = learner(data.dataloaders(listed, folder, **settings, batch_size=8), ARCH, "random")
-    with pytest.raises(WeightsError, match=r"was taught \d+ photos that don't teach here"):
+    with pytest.raises(WeightsError, match=r"learned from \d+ photos that judge here"):
         make_teacher(learn, ARCH, "random", run=str(run))
 
 

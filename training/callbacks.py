@@ -157,10 +157,14 @@ class Teacher(Callback):
         return found * self.temperature**2
 
     def after_step(self):
-        """Let the layer beside the head learn at the head's rate."""
+        """Let the layer beside the head learn at the head's rate.
+
+        fastai also comes here where float16 overflowed and a step was left out; so is this one.
+        """
         if self.own:
             self.optimizer.param_groups[0]["lr"] = float(self.opt.hypers[-1]["lr"])
-            self.optimizer.step()
+            if all(p.grad.isfinite().all() for p in self.beside.parameters()):
+                self.optimizer.step()
             self.optimizer.zero_grad()
 
     def after_fit(self):

@@ -26,6 +26,7 @@ from .snapshots import FOLDER
 from .strangers import promises
 
 AVERAGES = ("answers", "weights")
+TOLD = ("name", "version", "weights", "teacher")  # of each network, in the card of the whole
 
 
 class EnsembleError(ValueError):
@@ -88,8 +89,11 @@ def together(found: list[Member], average: str) -> tuple[nn.Sequential, dict]:
     cards = [member.card for member in found]
     kinds = [card["architecture"] for card in cards]
     if average == "weights":
-        if any(shapes(model) != shapes(models[0]) for model in models):
-            raise EnsembleError("Only weights of one architecture have an average.")
+        if any(alike(card) != alike(cards[0]) for card in cards):
+            raise EnsembleError(
+                "Only weights of one architecture have an average, made with the same options, for "
+                "photos of one mean and std."
+            )
         return averaged(models), {"architecture": kinds[0]}
     statistics = [torch.stack([*normalisation(member.learn)]).flatten(1) for member in found]
     network = join(models, torch.stack(statistics), [card["temperature"] for card in cards])
@@ -102,9 +106,9 @@ def body_of(card: dict) -> dict:
     return {"model_name": arch} | sized(arch, card["preparation"]["size"], **options)
 
 
-def shapes(model: nn.Module) -> dict:
-    """Return the shape of each tensor."""
-    return {name: value.shape for name, value in model.state_dict().items()}
+def alike(card: dict) -> dict:
+    """Return what models must have in common for their weights to mean the same."""
+    return body_of(card) | {key: card["preparation"][key] for key in ("mean", "std")}
 
 
 def ensemble(paths: list[Path], out: Path, average: str = "answers") -> dict:
@@ -112,17 +116,22 @@ def ensemble(paths: list[Path], out: Path, average: str = "answers") -> dict:
 
     Raises EnsembleError for networks that don't go together, and whatever `publish` does.
     """
+    if out.resolve() in {run_of(path).resolve() for path in paths}:
+        raise EnsembleError(f"{out} is one of the runs, and would be lost. Name another OUT.")
     found = members(paths)
     learn, photos, folder, card = found[0]
     learn.model, made = together(found, average)
-    made |= {key: card[key] for key in ("trained_on", "licence", "weights")}
+    cards = [member.card for member in found]
+    for key in ("trained_on", "licence"):
+        made[key] = "; ".join(dict.fromkeys(each[key] for each in cards))
+    made["weights"] = card["weights"]
     made["name"] = out.name
     made["recipe"] = card["recipe"] | {"name": out.name, "rehearsal": ""}
     made["averaged"] = {
         "what": average,
         "of": [
-            {"name": member.card["name"], "version": member.card["version"], "file": path.name}
-            for path, member in zip(paths, found, strict=True)
+            {key: each.get(key) for key in TOLD} | {"file": path.name}
+            for path, each in zip(paths, cards, strict=True)
         ],
     }
     answers = judge.answers(learn, photos, "calibrate")

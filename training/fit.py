@@ -16,6 +16,7 @@ from fastai.vision.all import (
     SchedCos,
     combine_scheds,
     combined_cos,
+    to_device,
 )
 
 from .callbacks import ProgressiveResizing, SeedEpochs, Teacher, WeightAverage
@@ -60,7 +61,7 @@ def fit(
         learn.create_opt()
     if left:
         learn.model.load_state_dict(left["model"])
-        learn.opt.load_state_dict(left["opt"])
+        learn.opt.load_state_dict(to_device(left["opt"], learn.dls.device))
     done = checkpoint.done
     if done < epochs and not checkpoint.stuck:
         learn.opt.set_hyper("lr", rates)

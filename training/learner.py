@@ -135,6 +135,7 @@ def learner(
         opt_func=OPTIMIZERS[optimizer],
         wd=weight_decay,
     )
+    learn.model.to(dls.device)  # fastai's own moves it when it is first fitted
     if weights != "random":
         learn.freeze()
     return learn

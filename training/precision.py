@@ -55,7 +55,7 @@ def chosen(wanted: str, device: str) -> str:
 def best(device: str) -> str:
     """Return the precision that a device computes fastest in, of those that train well."""
     if device == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     return "bfloat16" if device == "cpu" and bfloat16_pays() else "float32"
 
 

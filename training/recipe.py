@@ -118,8 +118,20 @@ def checked(recipe: dict) -> dict:
             )
     if recipe["teacher"] and "arch" not in recipe["teacher"]:
         raise RecipeError("`teacher` needs an `arch`.")
+    check_options(recipe["arch_options"])
     check_trackers(recipe["track"])
     return recipe
+
+
+def check_options(options: dict) -> None:
+    """Raise RecipeError for `arch_options` that are keys of their own, or no mean and std."""
+    if taken := [key for key in options if key in defaults()]:
+        raise RecipeError(f"`arch_options` can't hold `{taken[0]}`: that is a key of its own.")
+    for key in {"mean", "std"} & set(options):
+        numbers = options[key]
+        three = isinstance(numbers, list) and len(numbers) == 3
+        if not three or not all(isinstance(each, int | float) for each in numbers):
+            raise RecipeError(f"`arch_options` needs three numbers for `{key}`, one a channel.")
 
 
 def check_trackers(track: list) -> None:

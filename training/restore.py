@@ -16,19 +16,17 @@ from .learner import learner
 from .photos import PhotosError
 from .sources import source
 
+WEIGHTS = "birds.safetensors"
+
 
 def restored(out: Path, prepare_anew: bool = False) -> tuple[Learner, pd.DataFrame, Path, dict]:
     """Return the Learner of `out`, its split, the folder of its photos, and the card it came with.
 
-    Its matrices are those that were rounded to float16. Raises PhotosError
-    where something isn't in place, or where photos are prepared otherwise than when the model was
-    trained, unless that is wanted: `prepare_anew`.
+    Its matrices are those that were rounded to float16. Raises PhotosError where something isn't in
+    place, or where photos are prepared otherwise than when the model was trained, unless that is
+    wanted: `prepare_anew`.
     """
-    weights = out / "birds.safetensors"
-    if not weights.is_file():
-        raise PhotosError(f"There is no {weights}. `make train` writes it into its run.")
-    with safe_open(weights, "pt") as file:
-        card = json.loads(file.metadata()["card"])
+    card = card_of(out)
     made = {key: card["preparation"][key] for key in ("size", "mean", "std", "filter")}
     if not prepare_anew:
         check_preparation(card["preparation"])
@@ -46,8 +44,16 @@ def restored(out: Path, prepare_anew: bool = False) -> tuple[Learner, pd.DataFra
     learn = learner(dls, arch, "random", **card["recipe"].get("arch_options", {}))
     if members:
         learn.model = blank(members, made["size"], dls.c)
-    learn.model.load_state_dict(load_file(weights))
+    learn.model.load_state_dict(load_file(out / WEIGHTS))
     return learn, photos, folder, card
+
+
+def card_of(out: Path) -> dict:
+    """Return the card that lies with a run's weights; raises PhotosError where there are none."""
+    if not (out / WEIGHTS).is_file():
+        raise PhotosError(f"There is no {out / WEIGHTS}. `make train` writes it into its run.")
+    with safe_open(out / WEIGHTS, "pt") as file:
+        return json.loads(file.metadata()["card"])
 
 
 def check_preparation(recorded: dict) -> None:

@@ -8,14 +8,14 @@ import torch
 from fastai.vision.all import Learner, Normalize
 from torch import nn
 
-from birds.classifier import Classifier
 from export.card import share
 
 from .baseline import probe
 from .bodies import sized
 from .learner import WeightsError, features, pretrained, wanted, weights_facts, weights_file
 from .photos import PhotosError
-from .restore import restored
+from .precision import autocast
+from .restore import card_of, restored
 
 SETTING = "FIELDMARK_TEACHER"
 
@@ -48,8 +48,10 @@ class TeacherNet(nn.Module):
         """K: in how many classes of its own the network answers; 0 if it doesn't."""
         return self.network.num_classes
 
-    def forward(self, photos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return both kinds of logits."""
+    def forward(self, photos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return both kinds of logits; none of its own classes where only its run is asked."""
+        if self.run and not self.classes:
+            return self.run(photos), None
         embedding = self.embedding(photos)
         answers = self.run(photos) if self.run else self.head(embedding)
         return answers, self.network.get_classifier()(embedding)
@@ -117,8 +119,7 @@ def make_teacher(
     net = TeacherNet(network, norm, mean or config.mean, std or config.std, knows)
     net = net.to(learn.dls.device)
     if run:
-        _, (found, truth) = features(learn, lambda photos: net(photos)[0], precision)
-        return net, share(int((found.argmax(1) == truth).sum()), len(truth))["value"]
+        return net, right(net, learn, precision)
     (taught, labels), (asked, truth) = features(learn, net.embedding, precision)
     fitted = probe(taught.numpy(), labels.numpy(), C=0.01)
     net.head = nn.Linear(*reversed(fitted.weight.shape)).requires_grad_(False)
@@ -128,11 +129,21 @@ def make_teacher(
     return net, fitted.accuracy(asked.numpy(), truth.numpy())["value"]
 
 
+def right(net: TeacherNet, learn: Learner, precision: str) -> float:
+    """Return the share of `tune` that a teacher names."""
+    found = total = 0
+    for photos, labels in learn.dls.valid:
+        with torch.no_grad(), autocast(precision):
+            found += int((net(photos)[0].argmax(1) == labels).sum())
+        total += len(labels)
+    return share(found, total)["value"]
+
+
 def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
     """Return the network of a run for the same labels.
 
-    Raises WeightsError where there is none, for other labels, or if it was taught photos that don't
-    teach here: of those that judge it would tell what it was told.
+    Raises WeightsError where there is none, for other labels or another size, or if it learned from
+    photos that judge here: it would tell what it was told.
     """
     try:
         teacher, photos, _, card = restored(Path(run))
@@ -140,10 +151,18 @@ def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
         raise WeightsError(f"The teacher's run {run} can't be had: {error}") from error
     if list(teacher.dls.vocab) != list(learn.dls.vocab):
         raise WeightsError(f"The teacher's run {run} was taught other labels.")
-    elsewhere = set(photos["path"][photos["split"] == "train"]) - set(learn.dls.train.items["path"])
+    size = card["preparation"]["size"]
+    if size != learn.model[0].size:
+        raise WeightsError(
+            f"The teacher's run {run} looks at photos of {size} pixels, and this one at "
+            f"{learn.model[0].size}. Train both at one `size`."
+        )
+    paths = {part: set(table["path"]) for part, table in photos.groupby("split")}
+    taught, tuned = (set(loader.items["path"]) for loader in (learn.dls.train, learn.dls.valid))
+    elsewhere = (paths["train"] - taught) | (paths["tune"] - taught - tuned)
     if elsewhere:
         raise WeightsError(
-            f"The teacher's run {run} was taught {len(elsewhere)} photos that don't teach here, "
+            f"The teacher's run {run} learned from {len(elsewhere)} photos that judge here, "
             f"like {min(elsewhere)}. Train it on the same photos, with the same shares and seed."
         )
     return Trained(teacher.model, norm, card)
@@ -152,10 +171,8 @@ def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
 def check_teacher(run: str = "", **teacher) -> None:
     """Raise WeightsError unless the weights and the run of a recipe's teacher are in place."""
     weights_file(wanted_teacher(**teacher), SETTING)
-    if run and not (Path(run) / "birds.safetensors").is_file():
-        raise WeightsError(
-            f"There is no teacher in {run}. Make that run first, or leave `run` out of `teacher`."
-        )
+    if run:
+        card_of_run(run)
 
 
 def wanted_teacher(weights: str = "pretrained", **_) -> str:
@@ -167,6 +184,16 @@ def teacher_facts(arch: str, weights: str = "pretrained", run: str = "", **_) ->
     """Tell what taught: architecture, the file of the weights with its SHA-256, and the run."""
     facts = {"architecture": arch} | weights_facts(wanted_teacher(weights))
     if run:
-        card = Classifier(Path(run) / "birds.onnx").card
+        card = card_of_run(run)
         facts["run"] = {key: card[key] for key in ("name", "version", "architecture")}
     return facts
+
+
+def card_of_run(run: str) -> dict:
+    """Return the card of a run that teaches; raises WeightsError where there is none."""
+    try:
+        return card_of(Path(run))
+    except PhotosError as error:
+        raise WeightsError(
+            f"There is no teacher in {run}. Make that run first, or leave `run` out of `teacher`."
+        ) from error
