@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 from safetensors import safe_open
 
-FINISHED = ("card.json", "answers.csv", "birds.onnx")
-NEEDED = (*FINISHED, "metrics.json", "split.csv")
+NEEDED = ("card.json", "answers.csv", "birds.onnx", "metrics.json", "split.csv")
+OF_TESTS = "test-*"  # the runs that tests leave
 TAUGHT = ("train", "tune")  # what chose the settings counts as taught
+JUDGES = "calibrate"
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -91,9 +92,16 @@ class Finished:
 
 
 def find(root: Path) -> list[Path]:
-    """Return the folders of all finished runs below `root`; raises ComparisonError without one."""
+    """Return the folders of all finished runs below `root`, but those that tests left.
+
+    Raises ComparisonError without one.
+    """
     folders = [path.parent for path in sorted(root.glob("*/card.json"))]
-    found = [each for each in folders if all((each / name).is_file() for name in FINISHED)]
+    found = [
+        each
+        for each in folders
+        if all((each / name).is_file() for name in NEEDED) and not each.match(OF_TESTS)
+    ]
     if not found:
         raise ComparisonError(f"There is no finished run below {root}. `make train` makes one.")
     return found
@@ -130,11 +138,17 @@ def read_one(folder: Path, name: str) -> Finished:
             *(facts(folder / f"{each}.json") for each in ("cost", "environment")),
         )
         said, right = found.metrics["accuracy"], found.right
+        judges = found.split.index[found.split["split"] == JUDGES]
     except (KeyError, ValueError) as error:
         raise ComparisonError(f"{folder} can't be read ({error}). Train it anew.") from error
     if said["n"] != len(right) or abs(said["value"] - right.mean()) > 1e-4:
         raise ComparisonError(
             f"{folder} is of several runs: metrics.json tells of other answers than answers.csv. "
+            "Train it anew."
+        )
+    if sorted(found.answers.index) != sorted(judges):
+        raise ComparisonError(
+            f"{folder} is of several runs: split.csv tells of other photos than answers.csv. "
             "Train it anew."
         )
     return found
