@@ -341,6 +341,18 @@ def test_a_run_without_history_has_no_curves_and_no_time(write_run, ask):
     assert finished.read([folder])[0].seconds is None
 
 
+def test_a_run_that_was_made_of_others_was_trained_on_no_machine_of_its_own(write_run, ask):
+    folders = [write_run("one"), write_run("both")]
+    card = json.loads((folders[1] / "card.json").read_text())
+    card["averaged"] = {"what": "answers", "of": [{"file": "one"}, {"file": "other"}]}
+    (folders[1] / "card.json").write_text(json.dumps(card))
+    for folder in folders:
+        (folder / "environment.json").write_text(json.dumps({"cpu": "Z80", "cores": 1}))
+    _, said, _ = ask(*folders, "--no-speed")
+    assert "Trained on Z80, 1 cores: one." in said
+    assert "Made of one and other: both." in said
+
+
 def test_runs_whose_folders_have_one_name_are_told_apart(write_run):
     folders = [write_run("a/mine"), write_run("b/mine"), write_run("a/yours")]
     names = [run.name for run in finished.read([*folders, folders[0]])]

@@ -84,8 +84,15 @@ class Finished:
         return {name: counted.get(name) for name in ("processor", "gpu")}
 
     @property
-    def machine(self) -> str:
-        """Name what it was trained on."""
+    def parts(self) -> list[str]:
+        """Name the runs or snapshots that it was made of, if it was not trained itself."""
+        return [each["file"] for each in self.card.get("averaged", {}).get("of", [])]
+
+    @property
+    def machine(self) -> str | None:
+        """Name what it was trained on; None for one made of others."""
+        if self.parts:
+            return None
         gpus = " and ".join(self.environment.get("gpu") or [])
         cores = f"{self.environment.get('cpu')}, {self.environment.get('cores')} cores"
         return gpus or (cores if self.environment else "a machine that isn't told")
