@@ -307,8 +307,12 @@ def main() -> None:
 def place(way: str) -> dict:
     """Return the environment of a way: the body that knows birds has the teacher's file."""
     environment = dict(os.environ)
-    if way == "nearer" and SETTING in environment:
-        environment["FIELDMARK_WEIGHTS"] = environment[SETTING]
+    if way == "nearer":
+        environment.pop(
+            "FIELDMARK_WEIGHTS", None
+        )  # another network's; without a file, the recipe's
+        if SETTING in environment:
+            environment["FIELDMARK_WEIGHTS"] = environment[SETTING]
     return environment
 
 

@@ -9,6 +9,7 @@ import sys
 import onnx
 import pytest
 
+from benchmarks import train
 from benchmarks.heatmap import without_map
 from tests.conftest import ROOT
 from training.photos import draw_things
@@ -94,3 +95,13 @@ def test_ways_to_train_are_measured_side_by_side(tmp_path, folder, weights):
     assert set(ours["stages"][0]) >= {"data", "augment", "forward", "loss", "backward", "step"}
     assert "n = 12 photos judge" in done.stdout
     assert (tmp_path / "train.png").is_file()
+
+
+@pytest.mark.parametrize("teacher", ["birds.safetensors", None])
+def test_a_body_that_knows_birds_never_gets_another_networks_file(monkeypatch, teacher):
+    monkeypatch.setenv("FIELDMARK_WEIGHTS", "imagenet.safetensors")
+    monkeypatch.delenv("FIELDMARK_TEACHER", raising=False)
+    if teacher:
+        monkeypatch.setenv("FIELDMARK_TEACHER", teacher)
+    assert train.place("ours")["FIELDMARK_WEIGHTS"] == "imagenet.safetensors"
+    assert train.place("nearer").get("FIELDMARK_WEIGHTS") == teacher

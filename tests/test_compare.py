@@ -35,12 +35,13 @@ def write_run(tmp_path, run):
         truth = true or [labels[place % len(labels)] for place in range(first, first + N)]
         answer = [label if place not in wrong else "wrong" for place, label in enumerate(truth)]
         answers = pd.DataFrame({"path": paths, "label": truth, "answer": answer})
-        answers.to_csv(folder / "answers.csv", index=False)
         split = answers[["path", "label"]].assign(split="calibrate")
         split.loc[list(taught), "split"] = "train"
         split.to_csv(folder / "split.csv", index=False)
-        right = 1 - len(wrong) / N
-        measured = {"value": round(right, 4), "interval": [right - 0.05, right], "n": N}
+        answers = answers.drop(index=list(taught))
+        answers.to_csv(folder / "answers.csv", index=False)
+        n, right = len(answers), (answers["label"] == answers["answer"]).mean()
+        measured = {"value": round(right, 4), "interval": [right - 0.05, right], "n": n}
         card = {"architecture": "tiny", "labels": [{"label": label} for label in labels]}
         history = {
             "stage": ["frozen", "fine-tuning", "fine-tuning"],
@@ -139,7 +140,10 @@ def test_a_photo_that_taught_one_run_does_not_count(write_run):
     [
         ({"labels": [*SPECIES[:5], "Dodo"]}, "they name other species"),
         ({"first": 31}, "other photos judged: only 29 of 60 photos judged both"),
-        ({"taught": range(31)}, "other photos judged: only 29 of 60 photos judged both"),
+        (
+            {"first": 20, "taught": range(21)},
+            "other photos judged: only 19 of 39 photos",
+        ),
         ({"true": [SPECIES[1], *SPECIES[1:]] * 10}, "photos of the same name have other labels"),
     ],
     ids=["labels", "split", "taught", "other photos"],
@@ -289,6 +293,8 @@ def test_make_compare_measures_all_finished_runs_and_writes_tables_and_figures(w
     one, two = write_run("one", wrong={1}), write_run("two", wrong=set(range(12)))
     (two.parent / "unfinished").mkdir()
     (two.parent / "unfinished/answers.csv").write_text("path\n")
+    (write_run("old") / "metrics.json").unlink()
+    write_run("test-notebook")
     status, said, _ = ask("--rounds", "3")
     out = one.parent / "comparison"
     assert status == 0
@@ -297,7 +303,7 @@ def test_make_compare_measures_all_finished_runs_and_writes_tables_and_figures(w
     assert found["run"].tolist() == ["one", "two"]
     assert (found["ms"] > 0).all()
     assert ((found["ms_low"] <= found["ms"]) & (found["ms"] <= found["ms_high"])).all()
-    assert found["bytes"].tolist() == [each.stat().st_size for each in out.parent.glob("*/*.onnx")]
+    assert found["bytes"].tolist() == [(each / "birds.onnx").stat().st_size for each in (one, two)]
     assert len(pd.read_csv(out / "classes.csv")) == 6
     assert pd.read_csv(out / "pairs.csv")["beyond_noise"].tolist() == [True]
     assert {path.stem for path in (out / "figures").iterdir()} == set(compare.FIGURES)
@@ -335,6 +341,18 @@ def test_a_run_without_history_has_no_curves_and_no_time(write_run, ask):
     assert finished.read([folder])[0].seconds is None
 
 
+def test_a_run_that_was_made_of_others_was_trained_on_no_machine_of_its_own(write_run, ask):
+    folders = [write_run("one"), write_run("both")]
+    card = json.loads((folders[1] / "card.json").read_text())
+    card["averaged"] = {"what": "answers", "of": [{"file": "one"}, {"file": "other"}]}
+    (folders[1] / "card.json").write_text(json.dumps(card))
+    for folder in folders:
+        (folder / "environment.json").write_text(json.dumps({"cpu": "Z80", "cores": 1}))
+    _, said, _ = ask(*folders, "--no-speed")
+    assert "Trained on Z80, 1 cores: one." in said
+    assert "Made of one and other: both." in said
+
+
 def test_runs_whose_folders_have_one_name_are_told_apart(write_run):
     folders = [write_run("a/mine"), write_run("b/mine"), write_run("a/yours")]
     names = [run.name for run in finished.read([*folders, folders[0]])]
@@ -347,6 +365,12 @@ def spoil_metrics(folder):
     (folder / "metrics.json").write_text(json.dumps(told))
 
 
+def spoil_answers(folder):
+    """Leave answers as right as before, of the photos of another split."""
+    told = pd.read_csv(folder / "answers.csv")
+    told.assign(path="again-" + told["path"]).to_csv(folder / "answers.csv", index=False)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -355,8 +379,9 @@ def spoil_metrics(folder):
         (lambda folder: (folder / "birds.onnx").write_bytes(b"?"), "damaged or no Fieldmark model"),
         (lambda folder: (folder / "card.json").write_text("{"), "can't be read"),
         (spoil_metrics, "metrics.json tells of other answers than answers.csv"),
+        (spoil_answers, "is of several runs: split.csv tells of other photos than answers.csv"),
     ],
-    ids=["unfinished", "nowhere", "damaged", "no JSON", "of several runs"],
+    ids=["unfinished", "nowhere", "damaged", "no JSON", "other metrics", "another split"],
 )
 def test_what_is_no_finished_run_is_told_with_exit_status_2(write_run, ask, spoil, message):
     folder = write_run("one")

@@ -167,7 +167,15 @@ def test_recipes_of_families_can_be_compared():
     read = [recipe.read(path) for path in FAMILIES]
     assert {each["batch_size"] * each["accumulate"] for each in read} == {32}
     apart = {key for key in read[0] if len({repr(each[key]) for each in read}) > 1}
-    assert apart == {"arch", "batch_size", "accumulate", "rate", "decay"}
+    assert apart == {"arch", "licence", "batch_size", "accumulate", "rate", "decay"}
+
+
+@every_recipe
+def test_a_recipe_states_the_licence_of_the_weights_that_it_starts_from(path):
+    settings = recipe.read(path)
+    known = timm.get_pretrained_cfg(settings["arch"]).license
+    assert settings["licence"]
+    assert known.upper() in settings["licence"].upper() or settings["weights"] == "random"
 
 
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "efficientnet_b3"])

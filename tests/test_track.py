@@ -45,6 +45,13 @@ class PowerCut(Callback):
             raise KeyboardInterrupt
 
 
+def drawn(tracking, name):
+    """Draw a figure, keep it and tell of it, as the notebook does."""
+    figure, ((axes,),) = plots.panels(2, 2)
+    axes.plot([1, 2])
+    assert tracking.figure(name, plots.save(figure, tracking.out, name)) is figure
+
+
 @pytest.fixture
 def follow(tmp_path, table, new_learner):
     """Return a function that fits head and network as the notebook does, and tells trackers."""
@@ -52,8 +59,9 @@ def follow(tmp_path, table, new_learner):
     def run_all(out="run", cut=0, cbs=(), track=("csv", "tensorboard"), finish=False):
         out, fits = tmp_path / out, {}
         learn = new_learner()
-        run = Run(out, RECIPE, table)
         tracking = Tracking(list(track), out, RECIPE)
+        drawn(tracking, "early")
+        run = Run(out, RECIPE, table)
         tracking.start(run, fits)
         cuts = [PowerCut(cut)] if cut else []
         head = head_learner(learn, features(learn, learn.model[0].eval()))
@@ -64,6 +72,7 @@ def follow(tmp_path, table, new_learner):
             each = rates(learn, 0.01, 0.5)
             along = [*tracking.callbacks(learn), *cuts, *cbs]
             fits["fine-tuning"] = fit(learn, run, "fine-tuning", 3, each, cbs=along)
+        drawn(tracking, "late")
         if finish:
             run.finish()
         return learn, tracking, fits
@@ -167,6 +176,23 @@ def test_a_run_that_was_stopped_goes_on_at_the_right_step_in_every_tracker(follo
     assert tables[1]["time"].tolist()[:3] == stopped["time"].tolist()  # not written later
 
 
+@pytest.mark.parametrize("cut", [1, 0], ids=["in its first epoch", "after its last epoch"])
+def test_figures_and_recipe_of_a_run_that_was_stopped_are_told_once(follow, tmp_path, cut):
+    if cut:
+        with pytest.raises(KeyboardInterrupt):
+            follow(cut=cut)
+    else:
+        follow()
+    _, tracking, fits = follow()
+    events, steps = read(tmp_path / "run"), sum(len(fit.rates) for fit in fits.values())
+    told = {name: [e.step for e in events.Images(f"pictures/{name}")] for name in ("early", "late")}
+    assert told == {"early": [0], "late": [steps + 1]}
+    assert len(events.Tensors("recipe/text_summary")) == 1
+    assert len(events.Tensors("custom_scalars__config__")) == 1
+    assert list(curve(events, "loss/step")) == list(range(1, steps + 1))
+    assert tracking.step == steps  # of which the results are told
+
+
 def test_the_table_says_of_each_epoch_what_the_history_does(follow, tmp_path):
     _, _, fits = follow(track=["csv"])
     table = pd.read_csv(tmp_path / "run/log.csv")
@@ -203,12 +229,10 @@ def test_a_new_run_forgets_what_trackers_kept_of_the_one_before(follow, tmp_path
 
 def test_figures_of_any_time_and_the_results_reach_tensorboard(tmp_path, table):
     tracking = Tracking(["tensorboard"], tmp_path, RECIPE)
-    figure, ((axes,),) = plots.panels(4, 3)
-    axes.plot([1, 2])
-    assert tracking.figure("early", plots.save(figure, tmp_path, "early")) is figure
+    drawn(tracking, "early")
     tracking.start(Run(tmp_path, RECIPE, table), {})
     tracking.begin("fine-tuning", 7)
-    tracking.figure("late", plots.save(figure, tmp_path, "late"))
+    drawn(tracking, "late")
     tracking.end({"accuracy": {"value": 0.75, "interval": [0.5, 0.9], "n": 8}})
     events = read(tmp_path)
     for name in ("early", "late"):

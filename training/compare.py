@@ -102,6 +102,8 @@ def first_part(found: pd.DataFrame, rounds: int) -> list[str]:
         )
     for machine, names in found.groupby("machine", sort=False)["run"]:
         lines.append(f"Trained on {machine}: {', '.join(names)}.")
+    for name, parts in found.loc[found["made_of"] != "", ["run", "made_of"]].to_numpy():
+        lines.append(f"Made of {parts}: {name}.")
     return [*lines, ""]
 
 

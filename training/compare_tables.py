@@ -53,7 +53,7 @@ def table(runs: list[Finished], spent: dict[str, np.ndarray]) -> pd.DataFrame:
         row |= {"seconds": run.seconds, "whole_run": bool(run.cost)}
         row |= {"earlier_epochs": run.cost.get("earlier_epochs", 0)}
         row |= {f"joules_{name}": joules for name, joules in run.joules.items()}
-        rows.append(row | {"machine": run.machine})
+        rows.append(row | {"machine": run.machine, "made_of": " and ".join(run.parts)})
     found = pd.DataFrame(rows)
     found["task"] = pd.Categorical(found["task"], list(found["task"].value_counts().index))
     found = found.sort_values(["task", "accuracy"], ascending=[True, False], ignore_index=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 from safetensors import safe_open
 
-FINISHED = ("card.json", "answers.csv", "birds.onnx")
-NEEDED = (*FINISHED, "metrics.json", "split.csv")
+NEEDED = ("card.json", "answers.csv", "birds.onnx", "metrics.json", "split.csv")
+OF_TESTS = "test-*"  # the runs that tests leave
 TAUGHT = ("train", "tune")  # what chose the settings counts as taught
+JUDGES = "calibrate"
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -83,17 +84,31 @@ class Finished:
         return {name: counted.get(name) for name in ("processor", "gpu")}
 
     @property
-    def machine(self) -> str:
-        """Name what it was trained on."""
+    def parts(self) -> list[str]:
+        """Name the runs or snapshots that it was made of, if it was not trained itself."""
+        return [each["file"] for each in self.card.get("averaged", {}).get("of", [])]
+
+    @property
+    def machine(self) -> str | None:
+        """Name what it was trained on; None for one made of others."""
+        if self.parts:
+            return None
         gpus = " and ".join(self.environment.get("gpu") or [])
         cores = f"{self.environment.get('cpu')}, {self.environment.get('cores')} cores"
         return gpus or (cores if self.environment else "a machine that isn't told")
 
 
 def find(root: Path) -> list[Path]:
-    """Return the folders of all finished runs below `root`; raises ComparisonError without one."""
+    """Return the folders of all finished runs below `root`, but those that tests left.
+
+    Raises ComparisonError without one.
+    """
     folders = [path.parent for path in sorted(root.glob("*/card.json"))]
-    found = [each for each in folders if all((each / name).is_file() for name in FINISHED)]
+    found = [
+        each
+        for each in folders
+        if all((each / name).is_file() for name in NEEDED) and not each.match(OF_TESTS)
+    ]
     if not found:
         raise ComparisonError(f"There is no finished run below {root}. `make train` makes one.")
     return found
@@ -130,11 +145,17 @@ def read_one(folder: Path, name: str) -> Finished:
             *(facts(folder / f"{each}.json") for each in ("cost", "environment")),
         )
         said, right = found.metrics["accuracy"], found.right
+        judges = found.split.index[found.split["split"] == JUDGES]
     except (KeyError, ValueError) as error:
         raise ComparisonError(f"{folder} can't be read ({error}). Train it anew.") from error
     if said["n"] != len(right) or abs(said["value"] - right.mean()) > 1e-4:
         raise ComparisonError(
             f"{folder} is of several runs: metrics.json tells of other answers than answers.csv. "
+            "Train it anew."
+        )
+    if sorted(found.answers.index) != sorted(judges):
+        raise ComparisonError(
+            f"{folder} is of several runs: split.csv tells of other photos than answers.csv. "
             "Train it anew."
         )
     return found

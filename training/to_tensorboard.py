@@ -25,10 +25,13 @@ class TensorBoard(Tracker):
 
     def __init__(self, out: Path, recipe: dict):
         self.folder, self.recipe = Path(out) / "tensorboard", recipe
+        goes_on = any(self.folder.glob("events.*"))
         self.writer = SummaryWriter(self.folder)
-        text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
-        self.writer.add_text("recipe", "".join(f"    {line}\n" for line in text.splitlines()))
-        self.writer.add_custom_scalars(TOGETHER)
+        if not goes_on:
+            text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
+            self.writer.add_text("recipe", "".join(f"    {line}\n" for line in text.splitlines()))
+            self.writer.add_custom_scalars(TOGETHER)
+            self.writer.flush()
 
     def begin(self, step: int) -> None:
         """Go on in a new file, which says that steps after this one count no more."""
@@ -53,9 +56,10 @@ class TensorBoard(Tracker):
                 self.writer.add_histogram(name, numbers, step, bins=BINS, max_bins=BINS)
 
     def figure(self, step: int, file: Path) -> None:
-        """Write a picture."""
+        """Write a picture, at once: a run that goes on writes those before its fit no more."""
         pixels = np.asarray(Image.open(file).convert("RGB"))
         self.writer.add_image(f"pictures/{file.stem}", pixels, step, dataformats="HWC")
+        self.writer.flush()
 
     def end(self, step: int, measured: dict[str, float], files: list[Path]) -> None:
         """Write what recipe came to what, for the table of all runs."""

@@ -24,11 +24,13 @@ class Tracking:
     def __init__(self, track: list[str], out: Path, recipe: dict):
         self.track, self.out, self.recipe = list(dict.fromkeys(track)), Path(out), recipe
         self.trackers, self.waiting, self.fits, self.step = [], [], {}, 0
+        self.behind = False
 
     def start(self, run: Run, fits: dict) -> None:
         """Open the trackers; unless `run` goes on from an earlier one, forget what that told.
 
-        `fits` is to hold the Checkpoint of each stage that has been fitted.
+        Trackers of one that goes on know the figures made so far. `fits` is to hold the Checkpoint
+        of each stage that has been fitted.
         """
         if not run.resumes:
             for place in OWN:
@@ -36,30 +38,37 @@ class Tracking:
                     file.unlink()
         self.trackers = [opened(name)(self.out, self.recipe) for name in self.track]
         self.fits, waiting, self.waiting = fits, self.waiting, []
-        for file in waiting:
-            self.tell("figure", file)
+        self.behind = run.resumes  # what trackers know may be of steps that are yet to come
+        for file in [] if run.resumes else waiting:
+            self.tell("figure", self.step, file)
 
-    def tell(self, what: str, *told) -> None:
-        """Tell every tracker something of this step."""
+    def tell(self, what: str, step: int, *told) -> None:
+        """Tell every tracker something of a step."""
         for tracker in self.trackers:
-            getattr(tracker, what)(self.step, *told)
+            getattr(tracker, what)(step, *told)
 
-    def begin(self, stage: str, steps: int) -> None:
-        """Go on after so many steps of a stage, and all of those before."""
-        before = [len(fit.rates) for name, fit in self.fits.items() if name != stage]
-        self.step = sum(before) + steps
-        self.tell("begin")
+    def begin(self, stage: str = "", steps: int = 0) -> None:
+        """Go on after so many steps of a stage, and all of the others'."""
+        others = [len(fit.rates) for name, fit in self.fits.items() if name != stage]
+        self.step, self.behind = sum(others) + steps, False
+        self.tell("begin", self.step)
 
     def callbacks(self, learn: Learner) -> list[Callback]:
         """Return what follows a fit of this Learner, or of its head alone."""
         return [Follow(self, learn)] if self.track else []
 
     def figure(self, name: str, figure: Figure) -> Figure:
-        """Tell of a figure that the run keeps by this name, and return it."""
+        """Tell of a figure that the run keeps by this name, and return it.
+
+        What follows the last step is told as of the next, so that a run which is stopped there and
+        goes on makes trackers forget it, and nothing of that step.
+        """
         file = self.out / "figures" / f"{name}.png"
+        if self.behind:  # no stage had anything left to fit
+            self.begin()
         if self.trackers:
             self.step = sum(len(fit.rates) for fit in self.fits.values())
-            self.tell("figure", file)
+            self.tell("figure", self.step + 1, file)
         else:
             self.waiting.append(file)
         return figure
@@ -68,7 +77,7 @@ class Tracking:
         """Tell what was measured and what the run leaves, and let the trackers go."""
         measured = {name: each["value"] for name, each in metrics.items()}
         files = [self.out / name for name in LEFT]
-        self.tell("end", measured, [file for file in files if file.is_file()])
+        self.tell("end", self.step, measured, [file for file in files if file.is_file()])
         self.trackers = []
 
 
@@ -112,14 +121,14 @@ class Follow(Callback):
         """Tell the gradients, once an epoch; here they are unscaled, gathered, and not skipped."""
         if self.look:
             gradients = {f"weights.grad/{name}": p.grad for name, p in self.taught.items()}
-            self.tracking.tell("histograms", {n: g for n, g in gradients.items() if g is not None})
+            self.told("histograms", {n: g for n, g in gradients.items() if g is not None})
             self.look = False
 
     def after_batch(self):
         """Tell the smoothed loss, and the rate of each group."""
         rates = [float(group["lr"]) for group in self.opt.hypers]
         told = {f"rate/{name}": rate for name, rate in zip(self.groups, rates, strict=True)}
-        self.tracking.tell("scalars", {"loss/step": float(self.smooth_loss)} | told)
+        self.told("scalars", {"loss/step": float(self.smooth_loss)} | told)
 
     def after_epoch(self):
         """Tell losses and metrics, and the weights."""
@@ -129,9 +138,13 @@ class Follow(Callback):
         row |= {"step": self.tracking.step, "time": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
         row |= judged | {"rate": float(self.opt.hypers[-1]["lr"])}
         weights = {f"weights/{name}": p for name, p in self.taught.items()}
-        self.tracking.tell("histograms", weights)
-        self.tracking.tell("scalars", {charted(name): value for name, value in judged.items()})
-        self.tracking.tell("epoch", row)
+        self.told("histograms", weights)
+        self.told("scalars", {charted(name): value for name, value in judged.items()})
+        self.told("epoch", row)
+
+    def told(self, what: str, told: dict) -> None:
+        """Tell something of this step."""
+        self.tracking.tell(what, self.tracking.step, told)
 
 
 def charted(name: str) -> str:

@@ -37,7 +37,8 @@ def load(weights: Path) -> Learner:
         rows = [(part, label, "black.jpg") for label in labels for part in ("train", "tune")]
         photos = pd.DataFrame(rows, columns=["split", "label", "path"])
         dls = dataloaders(photos, Path(folder), size, mean, std)
-    learn = learner(dls, card["architecture"], "random")
+    options = card["recipe"].get("arch_options", {})
+    learn = learner(dls, card["architecture"], "random", **options)
     learn.model.load_state_dict(load_file(weights))
     return learn
 
