@@ -66,6 +66,7 @@ def features(
         seen = []
         loader = learn.dls.test_dl(items, with_labels=True)
         for photos, labels in progress_bar(loader, leave=False, display=watched()):
+            photos = photos.contiguous(memory_format=torch.channels_last)
             with torch.no_grad(), autocast(precision):
                 found = body(photos).as_subclass(torch.Tensor).float()
             seen.append((found.mean((2, 3)) if found.ndim == 4 else found, labels))
@@ -135,7 +136,8 @@ def learner(
         opt_func=OPTIMIZERS[optimizer],
         wd=weight_decay,
     )
-    learn.model.to(dls.device)  # fastai's own moves it when it is first fitted
+    # fastai's own moves it when it is first fitted, and its features are asked for before
+    learn.model.to(dls.device, memory_format=torch.channels_last)
     if weights != "random":
         learn.freeze()
     return learn
