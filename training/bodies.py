@@ -102,6 +102,15 @@ def normed(places: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
     return places if norm.bias is None else places + norm.bias[:, None, None]
 
 
+def between(mean, std, other_mean, other_std) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return by what photos are multiplied, and what is added, to be normalised by others instead.
+
+    All are tensors that broadcast: mean and standard deviation by channel, as they were and as they
+    shall be.
+    """
+    return std / other_std, (mean - other_mean) / other_std
+
+
 def sized(arch: str, size: int, **options) -> dict:
     """Return what timm must be told: the photos' size, by networks made for one, and `options`.
 

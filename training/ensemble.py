@@ -95,7 +95,7 @@ def together(found: list[Member], average: str) -> tuple[nn.Sequential, dict]:
                 "photos of one mean and std."
             )
         return averaged(models), {"architecture": kinds[0]}
-    statistics = [torch.stack([*normalisation(member.learn)]).flatten(1) for member in found]
+    statistics = [torch.stack(normalisation(member.learn)).flatten(1) for member in found]
     network = join(models, torch.stack(statistics), [card["temperature"] for card in cards])
     return network, {"architecture": " + ".join(kinds), "members": [body_of(c) for c in cards]}
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from export.graph import folded
 
-from .bodies import Body
+from .bodies import Body, between
 
 
 class Joined(nn.Module):
@@ -25,8 +25,9 @@ class Joined(nn.Module):
         sizes = [body.map_size for body in bodies]
         self.map_size = sizes[0] if sizes.count(sizes[0]) == len(sizes) else None
         mean, std = statistics[..., None, None].unbind(1)
-        self.register_buffer("scale", std[0] / std)
-        self.register_buffer("shift", (mean[0] - mean) / std)
+        scale, shift = between(mean[0], std[0], mean, std)
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
 
     def forward(self, photos: torch.Tensor) -> torch.Tensor:
         """Return the map of photos [N, 3, S, S], or the vector as [N, D1 + D2 ..., 1, 1]."""

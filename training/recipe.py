@@ -118,14 +118,14 @@ def checked(recipe: dict) -> dict:
             )
     if recipe["teacher"] and "arch" not in recipe["teacher"]:
         raise RecipeError("`teacher` needs an `arch`.")
-    check_options(recipe["arch_options"])
+    check_options(recipe["arch_options"], known)
     check_trackers(recipe["track"])
     return recipe
 
 
-def check_options(options: dict) -> None:
-    """Raise RecipeError for `arch_options` that are keys of their own, or no mean and std."""
-    if taken := [key for key in options if key in defaults()]:
+def check_options(options: dict, known: dict) -> None:
+    """Raise RecipeError for `arch_options` that are `known` as keys, or no mean and std."""
+    if taken := [key for key in options if key in known]:
         raise RecipeError(f"`arch_options` can't hold `{taken[0]}`: that is a key of its own.")
     for key in {"mean", "std"} & set(options):
         numbers = options[key]

@@ -11,7 +11,7 @@ from torch import nn
 from export.card import share
 
 from .baseline import probe
-from .bodies import sized
+from .bodies import between, sized
 from .learner import WeightsError, features, pretrained, wanted, weights_facts, weights_file
 from .photos import PhotosError
 from .precision import autocast
@@ -38,7 +38,7 @@ class TeacherNet(nn.Module):
     ):
         super().__init__()
         self.network, self.head, self.run = network, nn.Identity(), run
-        scale, shift = between(norm, mean, std)
+        scale, shift = away(norm, mean, std)
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
         self.requires_grad_(False)
@@ -70,7 +70,7 @@ class Trained(nn.Module):
         super().__init__()
         self.model, self.temperature = model.eval(), card["temperature"]
         made = card["preparation"]
-        scale, shift = between(norm, made["mean"], made["std"])
+        scale, shift = away(norm, made["mean"], made["std"])
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
 
@@ -80,10 +80,10 @@ class Trained(nn.Module):
         return self.model(photos.contiguous(memory_format=torch.channels_last)) / self.temperature
 
 
-def between(norm: Normalize, mean: tuple, std: tuple) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return by what photos are multiplied, and what is added, to go from one norm to another."""
+def away(norm: Normalize, mean: tuple, std: tuple) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what takes photos from a Learner's normalisation to another, as `between` does."""
     mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (mean, std))
-    return norm.std.cpu() / std, (norm.mean.cpu() - mean) / std
+    return between(norm.mean.cpu(), norm.std.cpu(), mean, std)
 
 
 def make_teacher(
@@ -99,11 +99,10 @@ def make_teacher(
 ) -> tuple[TeacherNet, float]:
     """Make a teacher of a timm network; a linear probe on the photos of `train` is its head.
 
-    Or else a `run` knows the labels, such as an ensemble, which never saw a photo that judges here.
-
-    FIELDMARK_TEACHER overrides `weights`. `mean` and `std` are by channel, the architecture's own
-    unless given; with `classes`, as many as it was taught, it also answers in these; `options` go
-    to timm. `precision` is that in which it is asked for its probe. Returns the teacher and its
+    Or else a `run` knows the labels, such as an ensemble, which learned from no photo that judges
+    here. FIELDMARK_TEACHER overrides `weights`. `mean` and `std` are by channel, the architecture's
+    own unless given; with `classes`, as many as it was taught, it also answers in these; `options`
+    go to timm. `precision` is that in which it is asked for its probe. Returns the teacher and its
     accuracy on `tune`.
     Raises WeightsError where the weights or the run can't be had.
     """
