@@ -79,6 +79,9 @@ def test_a_family_is_frozen_trained_exported_and_let_through(
     learn.unfreeze()
     fit(learn, 1, 0.001)
     assert {name for name, _ in body.named_parameters()} <= set(moved(before, body))
+    # A network that knows this little answers by the last digit of a weight. What rounding may cost
+    # is the matter of test_precision.py; here it is done before the Learner is asked.
+    model_file.round_to_half(learn.model)
     filter = timm.get_pretrained_cfg(arch).interpolation
     card = publish(learn, table, folder, size, FACTS, tmp_path / "run", filter)
     assert card["gate"]["largest_difference"] < 1e-4
