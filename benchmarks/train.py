@@ -23,7 +23,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from fastai.callback.channelslast import ChannelsLast
 from fastai.vision.all import (
     BnFreeze,
     Callback,
@@ -221,10 +220,10 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     dls = data.dataloaders(listed, folder, **settings, cache=cache, **looks)
     clock.lap("decode")
     learn = learner(dls, recipe["arch"], wanted(recipe["weights"]), **recipe["arch_options"])
-    learn.add_cb(ChannelsLast())
     judges = dls.test_dl(listed[listed["split"] == "calibrate"], with_labels=True)
     run = Run(out, recipe, listed)
-    head = head_learner(learn, features(learn, learn.model[0].eval(), recipe["precision"]))
+    body, smaller = learn.model[0].eval(), recipe["frozen_size"]
+    head = head_learner(learn, features(learn, body, recipe["precision"], smaller))
     with head.no_bar(), head.no_logging():
         fit(head, run, "frozen", recipe["frozen_epochs"], recipe["frozen_rate"])
     clock.lap("frozen")

@@ -1,13 +1,14 @@
 """Probabilities mean what they say, lists hold what they should, and strangers are told apart."""
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from scipy.special import softmax
 
 from birds.classifier import Classifier, Outputs
 from birds.shortlist import shortlist
-from export import calibration, conformal, measure, unknown
+from export import calibration, conformal, measure, model_file, unknown
 from export.graph import Graph
 from export.look import Look, look
 from export.promises import Promises
@@ -200,6 +201,12 @@ def test_a_card_tells_what_was_compared_and_what_is_promised(
     best = unknown.choose(card["unknown_compared"], 4)
     assert chosen["unknown"]["score"] == best
     assert card["metrics"]["ece"]["n"] == (without_two["split"] == "calibrate").sum()
+    found = strangers.rehearsal(str(tmp_path / "run"))
+    assert (found["species"], found["score"], found["strangers"]) == (4, best, card["strangers"])
+    proto, later = onnx.load(tmp_path / "run" / "birds.onnx"), tmp_path / "later"
+    later.mkdir()
+    model_file.write(proto, card | {"rehearsal": found, "name": "later"}, later / "birds.onnx")
+    assert strangers.rehearsal(str(later)) == found
 
 
 def test_too_few_photos_promise_nothing(run):

@@ -49,6 +49,7 @@ def write(folder, **keys):
         ({"mixup": 0.4, "cutmix": 1.0}, "set one to 0"),
         ({"epochs": 0, "frozen_epochs": 0}, "nothing is learned"),
         ({"arch": "test_vit", "resize_from": 0.5}, "`test_vit` takes photos of one size only"),
+        ({"arch": "test_vit", "frozen_size": 32}, "one size only; leave .* `frozen_size` out"),
         ({"teacher": {"weights": "random"}}, "needs an `arch`"),
         ({"arch_options": {"dropout": 0.3}}, "can't hold `dropout`: that is a key of its own"),
         ({"arch_options": {"mean": 0.5}}, "needs three numbers for `mean`"),

@@ -9,6 +9,19 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
+class Resumed(Callback):
+    """A callback with a state of its own, without which a run that was stopped can't go on.
+
+    `left` is what an earlier run's `state` was, given before the fit; None where nothing was left.
+    """
+
+    left = None
+
+    def state(self) -> dict | None:
+        """Return the state after an epoch, in what torch loads without trusting the file."""
+        raise NotImplementedError
+
+
 class KeepStatistics(Callback):
     """Hold the body's batch norm at its pretrained running statistics, frozen or not.
 
@@ -39,6 +52,13 @@ class SeedEpochs(Callback):
         self.dls.train.rng = random.Random(seed)  # noqa: S311  no secret
 
 
+def shrunk(photos: torch.Tensor, size: int) -> torch.Tensor:
+    """Return photos [n, 3, S, S] at `size` pixels a side, or as they are where that isn't less."""
+    if size >= photos.shape[-1]:
+        return photos
+    return functional.interpolate(photos, size=(size, size), mode="bilinear", antialias=True)
+
+
 class ProgressiveResizing(Callback):
     """Start on small photos and grow them to their full size over the first half of the epochs.
 
@@ -54,11 +74,7 @@ class ProgressiveResizing(Callback):
     def before_batch(self):
         """Shrink the batch to the size of this epoch."""
         full = self.x.shape[-1]
-        size = self.size(self.done + self.epoch, full)
-        if size < full:
-            self.learn.xb = (
-                functional.interpolate(self.x, size=(size, size), mode="bilinear", antialias=True),
-            )
+        self.learn.xb = (shrunk(self.x, self.size(self.done + self.epoch, full)),)
 
     def size(self, epoch: int, full: int) -> int:
         """Return the side in pixels of the photos of an epoch."""
@@ -66,7 +82,7 @@ class ProgressiveResizing(Callback):
         return full if share >= 1 else min(full, max(32, round(full * share / 32) * 32))
 
 
-class WeightAverage(Callback):
+class WeightAverage(Resumed):
     """Follow the weights by an exponential moving average, and judge and keep that.
 
     The average starts at the weights as they are; a step moves it by 1 - `decay` of the way.
@@ -74,8 +90,8 @@ class WeightAverage(Callback):
 
     order = 75  # before the checkpoint, after everything that counts
 
-    def __init__(self, decay: float, left: dict | None = None):
-        self.decay, self.left = decay, left
+    def __init__(self, decay: float):
+        self.decay = decay
 
     def before_fit(self):
         """Start at the weights as they are, or at the average that an interrupted run left."""
@@ -101,8 +117,12 @@ class WeightAverage(Callback):
 
     after_cancel_validate = after_validate
 
+    def state(self) -> dict:
+        """Return the average."""
+        return self.average.state_dict()
 
-class Teacher(Callback):
+
+class Teacher(Resumed):
     """Learn from a teacher's answers as well as from the labels (Hinton et al. 2015).
 
     `teacher` gives logits of the labels [n, C] and of its own `classes` [n, K] for a batch as the
@@ -118,7 +138,7 @@ class Teacher(Callback):
         self, teacher: nn.Module, share: float, own: float = 0.0, temperature: float = 2.0
     ):
         self.teacher, self.share, self.own = teacher, share, own
-        self.temperature, self.left = temperature, None
+        self.temperature = temperature
 
     def before_fit(self):
         """Put the teacher where the photos are, and the layer beside the head's last."""

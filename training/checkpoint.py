@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from fastai.vision.all import Callback, CancelFitException
 
-from .callbacks import Teacher, WeightAverage
+from .callbacks import Resumed, WeightAverage
 from .snapshots import FOLDER as SNAPSHOTS
 
 
@@ -122,8 +122,9 @@ class Checkpoint(Callback):
         names = [name for name in self.recorder.metric_names if name not in ("epoch", "time")]
         row = dict(zip(names, map(float, self.recorder.values[-1]), strict=True))
         row |= {"seconds": round(time.monotonic() - self.began, 1)}
-        average, teacher = self.beside(WeightAverage), self.beside(Teacher)
-        kept = (average.average.module if average else self.model).state_dict()
+        beside = [each for each in self.learn.cbs if isinstance(each, Resumed)]
+        averages = [each.average.module for each in beside if isinstance(each, WeightAverage)]
+        kept = (averages or [self.model])[0].state_dict()
         better = self.state["best"] is None or row["log_loss"] < self.state["best"]
         place = {"stage": self.file.stem, "epoch": self.earlier + self.epoch + 1}
         self.state |= {
@@ -133,8 +134,7 @@ class Checkpoint(Callback):
             "smooth": (self.recorder.smooth_loss.count, float(self.recorder.smooth_loss.val)),
             "model": self.model.state_dict(),
             "opt": plain(self.opt.state_dict()),
-            "average": average.average.state_dict() if average else None,
-            "teacher": teacher.state() if teacher else None,
+            "beside": {each.name: each.state() for each in beside},
             "since": 0 if better else self.state["since"] + 1,
         }
         if better:
@@ -145,10 +145,6 @@ class Checkpoint(Callback):
         scratch.replace(self.file)
         if self.stuck:
             raise CancelFitException
-
-    def beside(self, kind: type) -> Callback | None:
-        """Return the Learner's callback of a kind, if it has one."""
-        return next((each for each in self.learn.cbs if isinstance(each, kind)), None)
 
 
 def plain(state: dict) -> dict:

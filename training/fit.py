@@ -19,7 +19,7 @@ from fastai.vision.all import (
     to_device,
 )
 
-from .callbacks import ProgressiveResizing, SeedEpochs, Teacher, WeightAverage
+from .callbacks import ProgressiveResizing, Resumed, SeedEpochs, WeightAverage
 from .checkpoint import Checkpoint, Run
 from .snapshots import Snapshots
 
@@ -74,11 +74,11 @@ def fit(
             checkpoint,
             *(cbs or []),
         ]
-        for each in every:
-            if left and isinstance(each, Teacher):
-                each.left = left["teacher"]
         if average:
-            every.append(WeightAverage(average, left and left["average"]))
+            every.append(WeightAverage(average))
+        for each in every:
+            if left and isinstance(each, Resumed):
+                each.left = left["beside"][each.name]
         if schedule == "warm restarts":
             every.append(Snapshots(run.snapshots, falls(restarts), done, epochs))
         if resize_from < 1:
