@@ -222,8 +222,10 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     learn = learner(dls, recipe["arch"], wanted(recipe["weights"]), **recipe["arch_options"])
     judges = dls.test_dl(listed[listed["split"] == "calibrate"], with_labels=True)
     run = Run(out, recipe, listed)
-    body, smaller = learn.model[0].eval(), recipe["frozen_size"]
-    head = head_learner(learn, features(learn, body, recipe["precision"], smaller))
+    made = features(learn, learn.model[0].eval(), recipe["precision"])
+    if recipe["head_from"] == "probe":
+        baseline.probe(*(part.numpy() for part in made[0])).begin(learn.model[1])
+    head = head_learner(learn, made)
     with head.no_bar(), head.no_logging():
         fit(head, run, "frozen", recipe["frozen_epochs"], recipe["frozen_rate"])
     clock.lap("frozen")

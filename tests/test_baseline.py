@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fastai.vision.all import add_head
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from training import baseline
 
@@ -38,6 +40,18 @@ def test_the_folded_weights_give_scikit_learns_probabilities(classes):
     logits = torch.from_numpy(features @ probe.weight.T + probe.bias)
     assert probe.weight.shape == (classes, 20)
     assert logits.softmax(1).numpy() == pytest.approx(oracle.predict_proba(features), abs=1e-4)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_head_that_begins_as_the_probe_answers_as_it_does(classes):
+    features, labels = made(classes)
+    probe = baseline.probe(features, labels)
+    _, head = add_head(nn.Identity(), 20, classes, lin_ftrs=[], concat_pool=False, ps=0.5)
+    probe.begin(head)
+    with torch.no_grad():
+        found = head.eval()(torch.from_numpy(features)[..., None, None])
+    expected = features @ probe.weight.T + probe.bias
+    assert found.numpy() == pytest.approx(expected, abs=1e-3 * abs(expected).max())
 
 
 def test_the_accuracy_is_that_of_photos_it_never_saw():

@@ -49,7 +49,7 @@ def write(folder, **keys):
         ({"mixup": 0.4, "cutmix": 1.0}, "set one to 0"),
         ({"epochs": 0, "frozen_epochs": 0}, "nothing is learned"),
         ({"arch": "test_vit", "resize_from": 0.5}, "`test_vit` takes photos of one size only"),
-        ({"arch": "test_vit", "frozen_size": 32}, "one size only; leave .* `frozen_size` out"),
+        ({"head_from": "body"}, "must be one of: random, probe"),
         ({"teacher": {"weights": "random"}}, "needs an `arch`"),
         ({"arch_options": {"dropout": 0.3}}, "can't hold `dropout`: that is a key of its own"),
         ({"arch_options": {"mean": 0.5}}, "needs three numbers for `mean`"),
@@ -205,9 +205,9 @@ def test_a_duplicate_across_splits_is_refused_by_the_notebook(tmp_path, weights)
 
 
 def test_a_run_that_is_killed_goes_on_from_its_last_epoch(tmp_path, weights):
-    at = random.randint(1, 4)  # of five
+    at = random.randint(1, 4)  # of many, so that it is killed before its end on a busy machine too
     folder = photos.draw(tmp_path / "birds", count=15)
-    path = write(tmp_path, **keys(weights, photos=str(folder), epochs=5))
+    path = write(tmp_path, **keys(weights, photos=str(folder), epochs=20))
     path = path.rename(tmp_path / "test-killed.yaml")
     checkpoint = ROOT / "runs/test-killed/checkpoints/fine-tuning.pt"
     checkpoint.unlink(missing_ok=True)
@@ -219,12 +219,12 @@ def test_a_run_that_is_killed_goes_on_from_its_last_epoch(tmp_path, weights):
         process.kill()
     running.wait()
     kept = torch.load(checkpoint, weights_only=True)["history"]
-    assert at <= len(kept) < 5
+    assert at <= len(kept) < 20
     done = train(path)
     assert done.returncode == 0, done.stderr
     assert f"goes on from there: fine-tuning, epoch {len(kept)}" in done.stdout
     history = pd.read_csv(ROOT / "runs/test-killed/history.csv").query("stage == 'fine-tuning'")
-    assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
+    assert history["epoch"].tolist() == list(range(1, 21))
     before = pd.DataFrame(kept)[["train_loss", "seconds"]]
     assert history[["train_loss", "seconds"]].head(len(kept)).to_numpy() == pytest.approx(
         before.to_numpy(), rel=1e-4

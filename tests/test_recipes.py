@@ -92,7 +92,6 @@ def shortened(settings: dict, place, folder) -> dict:
         "arch": arch,
         "size": size,
         "train_size": round(settings["train_size"] * size / full),
-        "frozen_size": round(settings["frozen_size"] * size / full),
         "batch_size": min(settings["batch_size"], 8),
         "frozen_epochs": min(settings["frozen_epochs"], 1),
         "epochs": min(settings["epochs"], 2),

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from export.card import share
 
@@ -41,6 +43,26 @@ class Probe:
     def bias(self) -> np.ndarray:
         """Return the bias for features as they are, [C]."""
         return self.standard_bias - self.weight @ self.mean
+
+    def begin(self, head: nn.Module) -> None:
+        """Make an affine head answer as this probe, for a fit to begin with.
+
+        Its batch norm standardises features [n, D], its last layer weighs them. That has no bias,
+        so batch norm's does its work: exactly, unless there are more classes than features.
+        """
+        norm = next(each for each in head.modules() if isinstance(each, nn.BatchNorm1d))
+        last = [each for each in head.modules() if isinstance(each, nn.Linear)][-1]
+        spread = np.maximum(self.scale**2 - norm.eps, 0)
+        values = {
+            norm.running_mean: self.mean,
+            norm.running_var: spread,
+            norm.weight: np.sqrt(spread + norm.eps) / self.scale,
+            norm.bias: np.linalg.lstsq(self.standard_weight, self.standard_bias)[0],
+            last.weight: self.standard_weight,
+        }
+        with torch.no_grad():
+            for tensor, value in values.items():
+                tensor.copy_(torch.from_numpy(value))
 
     def accuracy(self, features: np.ndarray, labels: np.ndarray) -> dict:
         """Return the share of right answers with its 95 % interval; features [n, D], labels [n]."""

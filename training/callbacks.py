@@ -52,13 +52,6 @@ class SeedEpochs(Callback):
         self.dls.train.rng = random.Random(seed)  # noqa: S311  no secret
 
 
-def shrunk(photos: torch.Tensor, size: int) -> torch.Tensor:
-    """Return photos [n, 3, S, S] at `size` pixels a side, or as they are where that isn't less."""
-    if size >= photos.shape[-1]:
-        return photos
-    return functional.interpolate(photos, size=(size, size), mode="bilinear", antialias=True)
-
-
 class ProgressiveResizing(Callback):
     """Start on small photos and grow them to their full size over the first half of the epochs.
 
@@ -74,7 +67,11 @@ class ProgressiveResizing(Callback):
     def before_batch(self):
         """Shrink the batch to the size of this epoch."""
         full = self.x.shape[-1]
-        self.learn.xb = (shrunk(self.x, self.size(self.done + self.epoch, full)),)
+        size = self.size(self.done + self.epoch, full)
+        if size < full:
+            self.learn.xb = (
+                functional.interpolate(self.x, size=(size, size), mode="bilinear", antialias=True),
+            )
 
     def size(self, epoch: int, full: int) -> int:
         """Return the side in pixels of the photos of an epoch."""

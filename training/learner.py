@@ -29,7 +29,7 @@ from export import calibration
 
 from . import memory
 from .bodies import Body, BodyError, sized
-from .callbacks import KeepStatistics, shrunk
+from .callbacks import KeepStatistics
 from .data import Frame
 from .fit import OPTIMIZERS
 from .precision import autocast
@@ -55,19 +55,18 @@ def rates(learn: Learner, rate: float, decay: float) -> list[float]:
 
 
 def features(
-    learn: Learner, body: Callable, precision: str = "float32", size: int = 0
+    learn: Learner, body: Callable, precision: str = "float32"
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Compute what a frozen body makes of `train` and of `tune`: ([n, D], labels [n]) of each.
 
-    Photos are prepared as for validation, and then shrunk to `size` pixels a side if one is given;
-    maps are pooled to their mean, in float32 whatever the `precision` of the body is.
+    Photos are prepared as for validation; maps are pooled to their mean, in float32 whatever the
+    `precision` of the body is.
     """
     made = []
     for items in (learn.dls.train.items, learn.dls.valid.items):
         seen = []
         loader = learn.dls.test_dl(items, with_labels=True)
         for photos, labels in progress_bar(loader, leave=False, display=watched()):
-            photos = shrunk(photos, size or photos.shape[-1])
             photos = photos.contiguous(memory_format=torch.channels_last)
             with torch.no_grad(), autocast(precision):
                 found = body(photos).as_subclass(torch.Tensor).float()

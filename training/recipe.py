@@ -36,6 +36,7 @@ CHOICES = {
     "schedule": SCHEDULES,
     "precision": PRECISIONS,
     "batch_norm": ("auto", "still", "learn"),
+    "head_from": ("random", "probe"),
     "unknown": (AUTO, *SCORES),
     "stored": STORED,
 }
@@ -46,7 +47,7 @@ RANGES = {
     "light colour erase dropout label_smoothing teacher_share average weight_decay decay": (0, 1),
     "tune_share calibrate_share unseen_share": (0, 0.9),
     "batch_size accumulate restarts fewest": (1, 100_000),
-    "size train_size frozen_size": (0, 4096),
+    "size train_size": (0, 4096),
     "seed frozen_epochs epochs frozen_stages patience views": (0, 1_000_000),
     "mixup cutmix teacher_own": (0, 100),
     "frozen_rate rate": (0, 100),
@@ -112,11 +113,9 @@ def checked(recipe: dict) -> dict:
         if not timm.is_model(arch):
             near = nearest(arch, timm.list_models())
             raise RecipeError(f"timm has no architecture `{arch}`.{near}")
-        smaller = recipe["resize_from"] < 1 or recipe["train_size"]
-        if (smaller or (recipe["frozen_size"] and arch == recipe["arch"])) and sized(arch, 0):
+        if (recipe["resize_from"] < 1 or recipe["train_size"]) and sized(arch, 0):
             raise RecipeError(
-                f"`{arch}` takes photos of one size only; leave `resize_from`, `train_size` and "
-                "`frozen_size` out."
+                f"`{arch}` takes photos of one size only; leave `resize_from` and `train_size` out."
             )
     if recipe["teacher"] and "arch" not in recipe["teacher"]:
         raise RecipeError("`teacher` needs an `arch`.")

@@ -55,8 +55,8 @@ def strangers(folder: str) -> dict[str, list[Path]]:
 def rehearsal(run: str) -> dict | None:
     """Read what a run without some of the species found out about `unknown`, for the card.
 
-    A run that had such a rehearsal itself hands that one on. Raises PhotosError where that run isn't
-    there, or left no species out.
+    A run that had such a rehearsal itself hands that one on. Raises PhotosError where that run
+    isn't there, or left no species out.
     """
     if not run:
         return None
