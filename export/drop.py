@@ -17,7 +17,7 @@ class DropError(GateError):
     """A file of a precision that loses too much; `report` has a row for each changed answer."""
 
     def __init__(self, sentence: str, report: pd.DataFrame):
-        RuntimeError.__init__(self, f"{sentence} No model was written.")
+        RuntimeError.__init__(self, sentence)
         self.report = report
 
 
@@ -46,6 +46,9 @@ def check(precision: str, learner: np.ndarray, file: np.ndarray, truth: np.ndarr
         )
     else:
         return found
+    refusal += " No model was written."
+    if precision != "fp32":
+        refusal += " Set `stored: fp32`, which rounds nothing: what was learned is kept."
     raise DropError(refusal, changed(learner, file, truth))
 
 

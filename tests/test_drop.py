@@ -54,6 +54,7 @@ def test_half_a_point_may_be_lost_and_one_photo_more_may_not():
         drop.check("int8", before, wrong_about(0, 1, 2, 3, 4), TRUTH)
     assert isinstance(caught.value, GateError)
     assert "No model was written" in str(caught.value)
+    assert "`stored: fp32`" in str(caught.value)
     assert list(caught.value.report.index) == [2, 3, 4]
 
 

@@ -109,6 +109,8 @@ def test_another_recipe_or_split_starts_anew(tmp_path, table):
     first = Run(tmp_path, {"seed": 1}, table)
     torch.save({"history": []}, first.path("fine"))
     assert Run(tmp_path, {"seed": 1}, table).left("fine") == {"history": []}
+    otherwise = {"seed": 1, "stored": "fp32"}  # after the gate has refused to store it as fp16
+    assert Run(tmp_path, otherwise, table).left("fine") == {"history": []}
     assert Run(tmp_path, {"seed": 2}, table).left("fine") is None
     torch.save({}, first.path("fine"))
     assert Run(tmp_path, {"seed": 2}, table.assign(split="train")).left("fine") is None

@@ -12,21 +12,23 @@ from fastai.vision.all import Callback, CancelFitException
 
 from .callbacks import Resumed, WeightAverage
 from .snapshots import FOLDER as SNAPSHOTS
+from .strangers import KEYS as PROMISED
 
 
 class Run:
     """A run's folder of checkpoints, and the stages that an interrupted run had begun in it.
 
-    They count only for the same recipe and the same split; otherwise, or when that run had
-    finished, training starts anew. A stage is taken up once: to fit it again in the same notebook
-    is to start it again.
+    They count only for the same recipe, but for what the file is to promise, and the same split;
+    otherwise, or when that run had finished, training starts anew. A stage is taken up once: to fit
+    it again in the same notebook is to start it again.
     """
 
     def __init__(self, out: Path, recipe: dict, photos: pd.DataFrame):
         self.folder, self.snapshots = out / "checkpoints", out / SNAPSHOTS
         self.folder.mkdir(parents=True, exist_ok=True)
         self.begun = self.folder / "begun.json"
-        facts = json.dumps(recipe, sort_keys=True) + photos[["path", "label", "split"]].to_csv()
+        taught = {key: value for key, value in recipe.items() if key not in PROMISED}
+        facts = json.dumps(taught, sort_keys=True) + photos[["path", "label", "split"]].to_csv()
         identity = hashlib.sha256(facts.encode()).hexdigest()
         known = json.loads(self.begun.read_text()) if self.begun.is_file() else {}
         self.resumes = known == {"identity": identity, "finished": False}
