@@ -119,6 +119,8 @@ class Visit:
         self.page.on("response", lambda response: self.received.append(response))
         self.page.on("websocket", self._keep_frames)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        # from now on, for whoever begins to expect it with the click may come too late
+        self.page.on("filechooser", lambda chooser: None)
         self.page.goto(url)
         self.button = self.page.locator(".picker:not(.camera)")
         self.button.wait_for()

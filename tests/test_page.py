@@ -225,12 +225,11 @@ def test_by_keyboard_alone_a_photo_is_picked_and_its_square_moved(
     visitor.page.get_by_text("It knows 2 species").wait_for()  # the page has come to rest
     focused = "document.activeElement.className"
     keys = visitor.page.keyboard
+    for _ in range(20):
+        keys.press("Tab")
+        if "picker" in visitor.page.evaluate(focused):
+            break
     with visitor.page.expect_file_chooser() as chooser:
-        visitor.page.wait_for_timeout(500)  # or the browser may open it before it is listened for
-        for _ in range(20):
-            keys.press("Tab")
-            if "picker" in visitor.page.evaluate(focused):
-                break
         keys.press("Enter")
     photo = drawn_bird(900, 600)
     chooser.value.set_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photo})

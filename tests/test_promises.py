@@ -205,7 +205,8 @@ def test_a_card_tells_what_was_compared_and_what_is_promised(
     assert (found["species"], found["score"], found["strangers"]) == (4, best, card["strangers"])
     proto, later = onnx.load(tmp_path / "run" / "birds.onnx"), tmp_path / "later"
     later.mkdir()
-    model_file.write(proto, card | {"rehearsal": found, "name": "later"}, later / "birds.onnx")
+    facts = {"rehearsal": found, "name": "later", "strangers": {}}
+    model_file.write(proto, card | facts, later / "birds.onnx")
     assert strangers.rehearsal(str(later)) == found
 
 

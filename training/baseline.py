@@ -53,15 +53,15 @@ class Probe:
         norm = next(each for each in head.modules() if isinstance(each, nn.BatchNorm1d))
         last = [each for each in head.modules() if isinstance(each, nn.Linear)][-1]
         spread = np.maximum(self.scale**2 - norm.eps, 0)
-        values = {
-            norm.running_mean: self.mean,
-            norm.running_var: spread,
-            norm.weight: np.sqrt(spread + norm.eps) / self.scale,
-            norm.bias: np.linalg.lstsq(self.standard_weight, self.standard_bias)[0],
-            last.weight: self.standard_weight,
-        }
+        values = (
+            (norm.running_mean, self.mean),
+            (norm.running_var, spread),
+            (norm.weight, np.sqrt(spread + norm.eps) / self.scale),
+            (norm.bias, np.linalg.lstsq(self.standard_weight, self.standard_bias)[0]),
+            (last.weight, self.standard_weight),
+        )
         with torch.no_grad():
-            for tensor, value in values.items():
+            for tensor, value in values:
                 tensor.copy_(torch.from_numpy(value))
 
     def accuracy(self, features: np.ndarray, labels: np.ndarray) -> dict:

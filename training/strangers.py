@@ -55,8 +55,8 @@ def strangers(folder: str) -> dict[str, list[Path]]:
 def rehearsal(run: str) -> dict | None:
     """Read what a run without some of the species found out about `unknown`, for the card.
 
-    A run that had such a rehearsal itself hands that one on. Raises PhotosError where that run
-    isn't there, or left no species out.
+    A run that left none out but had such a rehearsal itself hands that one on. Raises PhotosError
+    where that run isn't there, or has neither.
     """
     if not run:
         return None
@@ -66,9 +66,9 @@ def rehearsal(run: str) -> dict | None:
         raise PhotosError(
             f"{run} is no rehearsal: {error} Run its recipe first, or leave `rehearsal` out."
         ) from error
-    if card.get("rehearsal"):
-        return card["rehearsal"]
     if "unseen" not in card.get("strangers", {}) or not card["thresholds"]["unknown"]:
+        if card.get("rehearsal"):
+            return card["rehearsal"]
         raise PhotosError(f"The run {run} left no species out: set its `unseen_share`.")
     return {key: card[key] for key in ("name", "version", "unknown_compared", "strangers")} | {
         "species": len(card["labels"]),
