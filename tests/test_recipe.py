@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from nbclient import NotebookClient
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from birds.classifier import Classifier
@@ -49,7 +50,7 @@ def write(folder, **keys):
         ({"mixup": 0.4, "cutmix": 1.0}, "set one to 0"),
         ({"epochs": 0, "frozen_epochs": 0}, "nothing is learned"),
         ({"arch": "test_vit", "resize_from": 0.5}, "`test_vit` takes photos of one size only"),
-        ({"head_from": "body"}, "must be one of: random, probe"),
+        ({"head_from": "body"}, "must be one of: random, probe, weights"),
         ({"teacher": {"weights": "random"}}, "needs an `arch`"),
         ({"arch_options": {"dropout": 0.3}}, "can't hold `dropout`: that is a key of its own"),
         ({"arch_options": {"mean": 0.5}}, "needs three numbers for `mean`"),
@@ -133,6 +134,31 @@ def test_the_notebook_runs_and_leaves_a_model_that_serves(trained):
     cost = json.loads((trained / "cost.json").read_text())
     assert cost["seconds"] > history["seconds"].sum()
     assert cost["earlier_epochs"] == 0
+
+
+def test_a_run_goes_on_from_another_and_learns_from_it(trained, tmp_path, weights):
+    settings = yaml.safe_load((trained / "recipe.yaml").read_text())
+    file = trained / "birds.safetensors"
+    begun = settings | {"weights": str(file), "head_from": "weights", "frozen_epochs": 0}
+    begun |= {"rate": 0.0}
+    begun["teacher"] = {"arch": ARCH, "weights": str(weights), "classes": 3}
+    begun["teacher"] |= {"run": str(trained), "probe_share": 0.5}
+    path = write(tmp_path, **begun).rename(tmp_path / "test-begun.yaml")
+    done = train(path)
+    assert done.returncode == 0, done.stderr
+    out = ROOT / "runs/test-begun"
+    card, old = (Classifier(each / "birds.onnx").card for each in (out, trained))
+    assert card["weights"]["run"]["version"] == old["version"]
+    assert card["weights"]["run"]["weights"]["start"] == "tiny.safetensors"
+    assert card["teacher"]["run"]["version"] == old["version"]
+    kept, known = (load_file(each / "birds.safetensors") for each in (out, trained))
+    weights = [name for name, value in kept.items() if value.ndim > 1]
+    assert weights
+    assert all(torch.equal(kept[name], known[name]) for name in weights)  # by a rate of 0
+    settings["head_from"] = "weights"
+    done = train(write(tmp_path, **settings))
+    assert done.returncode == 2
+    assert "`weights` that a run left" in done.stderr
 
 
 def test_the_run_notebook_tells_the_story(trained):

@@ -101,6 +101,8 @@ def shortened(settings: dict, place, folder) -> dict:
         short["weights"] = str(pretrained(arch, size, folder / "weights.safetensors"))
     if settings["teacher"]:
         short["teacher"] = settings["teacher"] | {"weights": "random", "run": ""}
+    if settings["head_from"] == "weights":  # which test_recipe goes on from
+        short["head_from"] = "probe"
     return settings | short | {key: recipe.defaults()[key] for key in KEYS}
 
 

@@ -93,6 +93,23 @@ def test_a_run_can_be_the_teacher_and_answers_as_its_file_does(
 
 
 @pytest.mark.usefixtures("at_hand")
+def test_a_run_and_a_probe_answer_together(new_learner, weights, run):
+    learn = new_learner()
+    photos, _ = learn.dls.valid.one_batch()
+    told = {}
+    for share in (0.0, 0.3, 1.0):
+        net, _ = make_teacher(learn, ARCH, str(weights), classes=3, run=str(run), probe_share=share)
+        with torch.no_grad():
+            told[share] = net(photos)[0]
+    expected = 0.7 * told[0.0] + 0.3 * told[1.0]
+    assert torch.allclose(told[0.3], expected, atol=1e-4)
+    alone, _ = make_teacher(learn, ARCH, str(weights))
+    with torch.no_grad():
+        answers = alone(photos)[0]
+    assert torch.equal(answers.argmax(1), told[1.0].argmax(1))  # only as sure as suits `tune`
+
+
+@pytest.mark.usefixtures("at_hand")
 def test_a_run_that_was_taught_what_judges_here_is_no_teacher(table, folder, settings, run):
     swap = {"train": "calibrate", "calibrate": "train", "tune": "tune"}
     listed = table.assign(split=table["split"].map(swap))

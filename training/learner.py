@@ -27,17 +27,16 @@ from torch.utils.data import TensorDataset
 
 from export import calibration
 
-from . import memory
+from . import earlier, memory
 from .bodies import Body, BodyError, sized
 from .callbacks import KeepStatistics
 from .data import Frame
+from .earlier import WeightsError
 from .fit import OPTIMIZERS
 from .precision import autocast
 from .threads import watched
 
-
-class WeightsError(ValueError):
-    """Pretrained weights that can't be had; the text says where to put them."""
+RUN = ("name", "version", "weights", "teacher")  # what is told of a run that was the start
 
 
 def stages(model: nn.Sequential) -> list[list[nn.Parameter]]:
@@ -110,7 +109,8 @@ def learner(
     """Make a Learner of a timm body and an affine head: average pool, batch norm, dropout, linear.
 
     As fastai's `vision_learner` does, but for any body that timm knows. `weights` is `pretrained`
-    (timm fetches them), `random`, or a file that timm can load. A pretrained body is frozen.
+    (timm fetches them), `random`, a file that timm can load, or one that an earlier run left, which
+    must not have learned from a photo that judges here. A pretrained body is frozen.
     `batch_norm` tells whether the body's running statistics are kept `still` or `learn`; `auto`
     keeps pretrained ones, for random ones are nothing to keep. `options` go to timm.
     Raises WeightsError where the weights can't be had, BodyError where the photos have a size that
@@ -141,6 +141,8 @@ def learner(
     learn.model.to(dls.device, memory_format=torch.channels_last)
     if weights != "random":
         learn.freeze()
+    if (file := weights_file(weights)) and earlier.card_in(file):
+        earlier.check_apart(file.parent, dls)
     return learn
 
 
@@ -153,6 +155,8 @@ def pretrained(
     Raises WeightsError, which names the `setting` to change, where the weights can't be had.
     """
     file = weights_file(weights, setting)
+    if file and not classes and earlier.card_in(file):
+        return earlier.body(make(num_classes=0), arch, file)
     overlay = {"file": str(file)} if file else {}
     overlay |= {"num_classes": classes} if classes else {}
     extra = {"pretrained_cfg_overlay": overlay} if overlay else {}
@@ -191,11 +195,17 @@ def weights_file(weights: str, setting: str = "FIELDMARK_WEIGHTS") -> Path | Non
 
 
 def weights_facts(weights: str) -> dict:
-    """Tell where training started: `pretrained`, `random`, or a file's name and SHA-256."""
+    """Tell where training started: `pretrained`, `random`, or a file's name and SHA-256.
+
+    For weights that a run left, also tell that model's name and version, and where it started.
+    """
     file = weights_file(weights)
     if not file:
         return {"start": weights, "sha256": None}
-    return {"start": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    facts = {"start": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    if card := earlier.card_in(file):
+        facts["run"] = {key: card[key] for key in RUN if key in card}
+    return facts
 
 
 def top_5(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -36,7 +36,7 @@ CHOICES = {
     "schedule": SCHEDULES,
     "precision": PRECISIONS,
     "batch_norm": ("auto", "still", "learn"),
-    "head_from": ("random", "probe"),
+    "head_from": ("random", "probe", "weights"),
     "unknown": (AUTO, *SCORES),
     "stored": STORED,
 }

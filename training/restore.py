@@ -1,16 +1,15 @@
 """Bring back the Learner of a run from the weights and the split that it left."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 from fastai.vision.all import Learner
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 from export.card import fingerprints
 
 from .data import dataloaders
+from .earlier import card_in
 from .joined import blank
 from .learner import learner
 from .photos import PhotosError
@@ -52,8 +51,7 @@ def card_of(out: Path) -> dict:
     """Return the card that lies with a run's weights; raises PhotosError where there are none."""
     if not (out / WEIGHTS).is_file():
         raise PhotosError(f"There is no {out / WEIGHTS}. `make train` writes it into its run.")
-    with safe_open(out / WEIGHTS, "pt") as file:
-        return json.loads(file.metadata()["card"])
+    return card_in(out / WEIGHTS)
 
 
 def check_preparation(recorded: dict) -> None:

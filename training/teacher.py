@@ -8,11 +8,13 @@ import torch
 from fastai.vision.all import Learner, Normalize
 from torch import nn
 
+from export import calibration
 from export.card import share
 
 from .baseline import probe
 from .bodies import between, sized
-from .learner import WeightsError, features, pretrained, wanted, weights_facts, weights_file
+from .earlier import WeightsError, check_apart
+from .learner import features, pretrained, wanted, weights_facts, weights_file
 from .photos import PhotosError
 from .precision import autocast
 from .restore import card_of, restored
@@ -25,7 +27,8 @@ class TeacherNet(nn.Module):
 
     Takes photos [n, 3, S, S] normalised by the Learner's `norm`, gives logits of the Learner's
     labels, [n, C], and of the classes that the network itself was taught, [n, K]. Where there is a
-    `run`, the labels' are that one's instead of a probe's.
+    `run`, the labels' are that one's instead of a probe's, or the mean of both, the probe's by its
+    `weight`.
     """
 
     def __init__(
@@ -35,9 +38,11 @@ class TeacherNet(nn.Module):
         mean: tuple,
         std: tuple,
         run: nn.Module | None = None,
+        weight: float = 1.0,
     ):
         super().__init__()
         self.network, self.head, self.run = network, nn.Identity(), run
+        self.weight = weight if run else 1.0
         scale, shift = away(norm, mean, std)
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
@@ -50,10 +55,14 @@ class TeacherNet(nn.Module):
 
     def forward(self, photos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return both kinds of logits; none of its own classes where only its run is asked."""
-        if self.run and not self.classes:
-            return self.run(photos), None
+        answers = 0.0
+        if self.run:
+            answers = (1 - self.weight) * self.run(photos).log_softmax(1)
+        if not self.weight and not self.classes:
+            return answers, None
         embedding = self.embedding(photos)
-        answers = self.run(photos) if self.run else self.head(embedding)
+        if self.weight:
+            answers = answers + self.weight * self.head(embedding).log_softmax(1)
         return answers, self.network.get_classifier()(embedding)
 
     def embedding(self, photos: torch.Tensor) -> torch.Tensor:
@@ -95,15 +104,17 @@ def make_teacher(
     classes: int = 0,
     precision: str = "float32",
     run: str = "",
+    probe_share: float = 0.0,
     **options,
 ) -> tuple[TeacherNet, float]:
     """Make a teacher of a timm network; a linear probe on the photos of `train` is its head.
 
     Or else a `run` knows the labels, such as an ensemble, which learned from no photo that judges
-    here. FIELDMARK_TEACHER overrides `weights`. `mean` and `std` are by channel, the architecture's
-    own unless given; with `classes`, as many as it was taught, it also answers in these; `options`
-    go to timm. `precision` is that in which it is asked for its probe. Returns the teacher and its
-    accuracy on `tune`.
+    here; `probe_share` is what the probe's answers count beside that one's, made as sure as suits
+    `tune`. FIELDMARK_TEACHER overrides `weights`. `mean` and `std` are by channel, the
+    architecture's own unless given; with `classes`, as many as it was taught, it also answers in
+    these; `options` go to timm. `precision` is that in which it is asked for its probe. Returns the
+    teacher and its accuracy on `tune`.
     Raises WeightsError where the weights or the run can't be had.
     """
     weights = wanted_teacher(weights=weights)
@@ -115,17 +126,23 @@ def make_teacher(
     network = network.eval().to(learn.dls.device, memory_format=torch.channels_last)
     norm = next(t for t in learn.dls.valid.after_batch.fs if isinstance(t, Normalize))
     knows = trained(run, learn, norm) if run else None
-    net = TeacherNet(network, norm, mean or config.mean, std or config.std, knows)
+    net = TeacherNet(network, norm, mean or config.mean, std or config.std, knows, probe_share)
     net = net.to(learn.dls.device)
-    if run:
-        return net, right(net, learn, precision)
+    if net.weight:
+        give_probe(net, learn, precision)
+    return net, right(net, learn, precision)
+
+
+def give_probe(net: TeacherNet, learn: Learner, precision: str) -> None:
+    """Fit a probe on the photos of `train`; beside a run, divide it by what suits `tune`."""
     (taught, labels), (asked, truth) = features(learn, net.embedding, precision)
     fitted = probe(taught.numpy(), labels.numpy(), C=0.01)
+    logits = asked.numpy() @ fitted.weight.T + fitted.bias
+    warmth = calibration.temperature(logits, truth.numpy()) if net.run else 1.0
     net.head = nn.Linear(*reversed(fitted.weight.shape)).requires_grad_(False)
-    net.head.weight.copy_(torch.from_numpy(fitted.weight))
-    net.head.bias.copy_(torch.from_numpy(fitted.bias))
+    net.head.weight.copy_(torch.from_numpy(fitted.weight / warmth))
+    net.head.bias.copy_(torch.from_numpy(fitted.bias / warmth))
     net.head.to(learn.dls.device)
-    return net, fitted.accuracy(asked.numpy(), truth.numpy())["value"]
 
 
 def right(net: TeacherNet, learn: Learner, precision: str) -> float:
@@ -145,7 +162,7 @@ def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
     photos that judge here: it would tell what it was told.
     """
     try:
-        teacher, photos, _, card = restored(Path(run))
+        teacher, _, _, card = restored(Path(run))
     except PhotosError as error:
         raise WeightsError(f"The teacher's run {run} can't be had: {error}") from error
     if list(teacher.dls.vocab) != list(learn.dls.vocab):
@@ -156,14 +173,10 @@ def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
             f"The teacher's run {run} looks at photos of {size} pixels, and this one at "
             f"{learn.model[0].size}. Train both at one `size`."
         )
-    paths = {part: set(table["path"]) for part, table in photos.groupby("split")}
-    taught, tuned = (set(loader.items["path"]) for loader in (learn.dls.train, learn.dls.valid))
-    elsewhere = (paths["train"] - taught) | (paths["tune"] - taught - tuned)
-    if elsewhere:
-        raise WeightsError(
-            f"The teacher's run {run} learned from {len(elsewhere)} photos that judge here, "
-            f"like {min(elsewhere)}. Train it on the same photos, with the same shares and seed."
-        )
+    try:
+        check_apart(Path(run), learn.dls)
+    except WeightsError as error:
+        raise WeightsError(f"The teacher's run can't teach: {error}") from error
     return Trained(teacher.model, norm, card)
 
 
