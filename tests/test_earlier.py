@@ -1,11 +1,13 @@
 """A run may begin where an earlier one ended."""
 
+import pandas as pd
 import pytest
 import torch
 
 from tests.conftest import ARCH
 from training import data, earlier
 from training.learner import WeightsError, learner, weights_facts, weights_file
+from training.parts import split
 from training.restore import restored
 
 pytestmark = pytest.mark.usefixtures("at_hand")
@@ -42,18 +44,57 @@ def test_a_new_head_is_drawn_unless_the_old_one_is_asked_for(dls, run):
     assert not torch.equal(learn.model[1][-1].weight, old["4.weight"])
 
 
-def test_a_run_that_was_taught_what_judges_here_is_no_beginning(table, folder, settings, run):
+def test_photos_keep_the_parts_that_they_had(table, run):
+    known = earlier.parts(run / "birds.safetensors")
+    assert known.to_dict() == table.set_index("path")["split"].to_dict()
+    again = split(table.assign(split="train"), 0.2, 0.2, seed=7, known=known)
+    pd.testing.assert_series_equal(again["split"], table["split"])
     swap = {"train": "calibrate", "calibrate": "train", "tune": "tune"}
-    listed = table.assign(split=table["split"].map(swap))
+    earlier.check_apart(known, again)
+    earlier.check_apart(None, again)
     with pytest.raises(WeightsError, match=r"learned from \d+ photos that judge here"):
-        learner(data.dataloaders(listed, folder, **settings), ARCH, str(run / "birds.safetensors"))
+        earlier.check_apart(known, table.assign(split=table["split"].map(swap)))
+    tuned = table["split"].replace("tune", "calibrate")
+    with pytest.raises(WeightsError, match=r"learned from \d+ photos that judge here"):
+        earlier.check_apart(known, table.assign(split=tuned))
 
 
-def test_weights_without_their_split_are_no_beginning(dls, run, tmp_path):
+def test_new_photos_fill_up_and_moved_ones_keep_their_part(table, run):
+    known = earlier.parts(run / "birds.safetensors")
+    first, second = sorted(table["label"].unique())[:2]
+    mine = table[table["label"] == first]
+    moved = mine[mine["split"] == "train"].index[0]
+    paths = table["path"].copy()
+    paths[moved] = f"{second}/{paths[moved].rsplit('/')[-1]}-moved"
+    known = known.rename({table["path"][moved]: f"{first}/{paths[moved].rsplit('/')[-1]}"})
+    new = pd.DataFrame({"path": [f"{first}/new-{k}.jpg" for k in range(20)], "label": first})
+    labels = table["label"].where(table.index != moved, second)
+    grown = pd.concat([table.assign(path=paths, label=labels), new], ignore_index=True)
+    made = split(grown.assign(split="train"), 0.2, 0.2, seed=1, known=known)
+    assert made["split"].iloc[moved] == "train"
+    old = made.iloc[: len(table)]
+    assert (old["split"] == table["split"]).all()
+    assert set(made["split"].iloc[len(table) :]) == {"train", "tune", "calibrate"}
+    counts = made[made["label"] == first]["split"].value_counts()
+    assert counts["tune"] == counts["calibrate"] == round(0.2 * counts.sum())
+
+
+def test_what_resembles_a_photo_that_taught_teaches(table, run):
+    known = earlier.parts(run / "birds.safetensors")
+    taught, judged = (table.index[table["split"] == part][0] for part in ("train", "calibrate"))
+    pair = pd.Series(None, table.index, dtype=object)
+    pair[[taught, judged]] = "pair"
+    made = split(table.assign(split="train", group=pair), 0.2, 0.2, known=known)
+    assert made["split"][judged] == "train"
+
+
+def test_weights_without_their_split_are_no_beginning(run, tmp_path, weights):
     file = tmp_path / "birds.safetensors"
     file.write_bytes((run / "birds.safetensors").read_bytes())
-    with pytest.raises(WeightsError, match=r"no split\.csv"):
-        learner(dls, ARCH, str(file))
+    with pytest.raises(WeightsError, match=r"needs the split\.csv beside it"):
+        earlier.parts(file)
+    assert earlier.parts(None) is None
+    assert earlier.parts(weights) is None
 
 
 def test_a_run_of_another_network_is_no_beginning(dls, run):

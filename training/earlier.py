@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from fastai.vision.all import DataLoaders
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
@@ -63,20 +62,31 @@ def part(file: Path, prefix: str) -> dict[str, torch.Tensor]:
     }
 
 
-def check_apart(out: Path, dls: DataLoaders) -> None:
-    """Raise WeightsError if the run `out` learned from photos that judge here.
+def parts(file: Path | None) -> pd.Series | None:
+    """Return the part that each photo played in the run that left these weights, by its path.
 
-    It would tell what it was told. The split of that run lies beside its weights.
+    None where they are no run's. Raises WeightsError where its split.csv isn't beside them.
     """
-    split = out / "split.csv"
+    if not file or not card_in(file):
+        return None
+    split = file.parent / "split.csv"
     if not split.is_file():
-        raise WeightsError(f"{out} has weights, but no split.csv to say which photos taught them.")
-    photos = pd.read_csv(split, dtype=str)
-    paths = {part: set(table["path"]) for part, table in photos.groupby("split")}
-    taught, tuned = (set(loader.items["path"]) for loader in (dls.train, dls.valid))
-    elsewhere = (paths["train"] - taught) | (paths.get("tune", set()) - taught - tuned)
-    if elsewhere:
+        raise WeightsError(f"{file} needs the split.csv beside it that says which photos taught.")
+    return pd.read_csv(split, dtype=str, index_col="path")["split"]
+
+
+def check_apart(known: pd.Series | None, photos: pd.DataFrame) -> None:
+    """Raise WeightsError if a photo taught an earlier run, with `parts` as known, and judges here.
+
+    The model would tell what it was told.
+    """
+    if known is None:
+        return
+    before, now = photos["path"].map(known), photos["split"]
+    told = (before == "train") & (now != "train")
+    told |= (before == "tune") & ~now.isin(["train", "tune"])
+    if told.any():
         raise WeightsError(
-            f"{out} learned from {len(elsewhere)} photos that judge here, like {min(elsewhere)}. "
-            "Train it on the same photos, with the same shares and seed."
+            f"The earlier run learned from {told.sum()} photos that judge here, like "
+            f"{photos['path'][told].min()}. Begin from other weights, or let these teach."
         )

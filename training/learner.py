@@ -110,7 +110,8 @@ def learner(
 
     As fastai's `vision_learner` does, but for any body that timm knows. `weights` is `pretrained`
     (timm fetches them), `random`, a file that timm can load, or one that an earlier run left, which
-    must not have learned from a photo that judges here. A pretrained body is frozen.
+    must not have learned from photos that judge here: `earlier.check_apart` tells. A pretrained
+    body is frozen.
     `batch_norm` tells whether the body's running statistics are kept `still` or `learn`; `auto`
     keeps pretrained ones, for random ones are nothing to keep. `options` go to timm.
     Raises WeightsError where the weights can't be had, BodyError where the photos have a size that
@@ -141,8 +142,6 @@ def learner(
     learn.model.to(dls.device, memory_format=torch.channels_last)
     if weights != "random":
         learn.freeze()
-    if (file := weights_file(weights)) and earlier.card_in(file):
-        earlier.check_apart(file.parent, dls)
     return learn
 
 

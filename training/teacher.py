@@ -13,7 +13,7 @@ from export.card import share
 
 from .baseline import probe
 from .bodies import between, sized
-from .earlier import WeightsError, check_apart
+from .earlier import WeightsError
 from .learner import features, pretrained, wanted, weights_facts, weights_file
 from .photos import PhotosError
 from .precision import autocast
@@ -162,7 +162,7 @@ def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
     photos that judge here: it would tell what it was told.
     """
     try:
-        teacher, _, _, card = restored(Path(run))
+        teacher, photos, _, card = restored(Path(run))
     except PhotosError as error:
         raise WeightsError(f"The teacher's run {run} can't be had: {error}") from error
     if list(teacher.dls.vocab) != list(learn.dls.vocab):
@@ -173,10 +173,14 @@ def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
             f"The teacher's run {run} looks at photos of {size} pixels, and this one at "
             f"{learn.model[0].size}. Train both at one `size`."
         )
-    try:
-        check_apart(Path(run), learn.dls)
-    except WeightsError as error:
-        raise WeightsError(f"The teacher's run can't teach: {error}") from error
+    paths = {part: set(table["path"]) for part, table in photos.groupby("split")}
+    taught, tuned = (set(loader.items["path"]) for loader in (learn.dls.train, learn.dls.valid))
+    elsewhere = (paths["train"] - taught) | (paths["tune"] - taught - tuned)
+    if elsewhere:
+        raise WeightsError(
+            f"The teacher's run {run} learned from {len(elsewhere)} photos that judge here, "
+            f"like {min(elsewhere)}. Train it on the same photos, with the same shares and seed."
+        )
     return Trained(teacher.model, norm, card)
 
 
