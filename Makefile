@@ -12,7 +12,7 @@ SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
 .PHONY: app test soak lint train notebook board compare ensemble export publish page clean
 
 app: .venv/serving  ## serve the page and the function here; no torch
-	@$(BIN)/python serve.py
+	@$(BIN)/python -m commands.serve
 
 test: .venv/everything  ## every test; the browser ones want Chromium
 	$(BIN)/python -m pytest $(PYTEST)
@@ -26,7 +26,7 @@ lint: .venv/everything  ## style, and nothing that must not be committed
 	$(BIN)/nbstripout --verify train.ipynb app/app.ipynb
 
 train: .venv/everything  ## run train.ipynb by RECIPE into runs/; six drawn birds by default
-	@$(BIN)/python -m training.recipe $(RECIPE)
+	@$(BIN)/python -m fieldmark.recipe $(RECIPE)
 
 notebook: .venv/everything  ## open train.ipynb in JupyterLab
 	@$(BIN)/jupyter lab train.ipynb
@@ -35,16 +35,16 @@ board: .venv/everything  ## watch runs that track with tensorboard
 	@$(BIN)/tensorboard --logdir runs
 
 compare: .venv/everything  ## put RUNS side by side, or all finished ones in runs/
-	@$(BIN)/python -m training.compare $(RUNS)
+	@$(BIN)/python -m fieldmark.evaluation.comparison.report $(RUNS)
 
 export: .venv/everything  ## make RUN's birds.onnx again, as fp32, fp16 or int8, and gate it
-	@$(BIN)/python -m training.rebuild $(RUN) $(if $(PRECISION),--precision $(PRECISION))
+	@$(BIN)/python -m export.rebuild $(RUN) $(if $(PRECISION),--precision $(PRECISION))
 
 ensemble: .venv/everything  ## make one run of several, RUNS="runs/a runs/b", at OUT
-	@$(BIN)/python -m training.ensemble $(RUNS) --out $(OUT) --average $(AVERAGE)
+	@$(BIN)/python -m export.ensemble $(RUNS) --out $(OUT) --average $(AVERAGE)
 
 publish: .venv/everything  ## put RUN's model where the function finds it
-	@$(BIN)/python -m export.ship $(RUN)
+	@$(BIN)/python -m export.publish $(RUN)
 
 page:  ## the page without a kernel: azure_function's own, and one for a static host that asks FUNCTION
 	@$(PYTHON) app/bundle.py azure_function/birds/page.html

@@ -18,11 +18,12 @@ import numpy as np
 import pandas as pd
 
 from birds.classifier import Classifier
-from export import measure, speed
-from export.promises import Part
-from training.photos import PhotosError
-from training.sources import source
-from training.strangers import strangers
+from fieldmark.data.datasets import source
+from fieldmark.data.locations import PhotosError
+from fieldmark.data.ood_photos import strangers
+from fieldmark.evaluation import latency as speed
+from fieldmark.evaluation import measure
+from fieldmark.evaluation.uncertainty import Part
 
 RUN = Path("azure_function/model")
 ROUNDS = 200

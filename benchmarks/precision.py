@@ -23,13 +23,16 @@ from scipy.special import softmax
 
 from birds import cpus, photo
 from birds.classifier import Classifier
-from export import drop, measure, model_file, precision, speed, tolerance
+from export import drop, model_file, tolerance
+from export import weights_dtype as precision
 from export.card import share
 from export.graph import ExportError, Graph
 from export.look import look
-from export.promises import Part
-from training.photos import PhotosError
-from training.rebuild import restored
+from export.rebuild import restored
+from fieldmark.data.locations import PhotosError
+from fieldmark.evaluation import latency as speed
+from fieldmark.evaluation import measure
+from fieldmark.evaluation.uncertainty import Part
 
 RUN = Path("azure_function/model")
 THREADS = (1, 2)

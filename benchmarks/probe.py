@@ -10,10 +10,10 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from export.card import share
-from training import data
-from training.baseline import probe
-from training.learner import features, learner, wanted
-from training.sources import source
+from fieldmark.data import loaders as data
+from fieldmark.data.datasets import source
+from fieldmark.network.probe import probe
+from fieldmark.training.learner import features, learner, wanted
 
 
 def main() -> None:

@@ -37,21 +37,22 @@ from fastai.vision.all import (
 from matplotlib.figure import Figure
 
 from export.card import share
-from export.publish import publish
-from training import baseline, data
-from training.cache import cached
-from training.callbacks import Teacher
-from training.checkpoint import Run
-from training.fit import fit
-from training.learner import features, head_learner, learner, rates, wanted
-from training.parts import split
-from training.precision import mixed_precision
-from training.recipe import read
-from training.record import processor
-from training.sources import source
-from training.survey import survey
-from training.teacher import SETTING, make_teacher
-from training.trouble import checked
+from export.exporter import publish
+from fieldmark.data import loaders as data
+from fieldmark.data.cache import cached
+from fieldmark.data.datasets import source
+from fieldmark.data.quality import checked
+from fieldmark.data.splits import split
+from fieldmark.data.survey import survey
+from fieldmark.network import probe as baseline
+from fieldmark.recipe import read
+from fieldmark.record import processor
+from fieldmark.training.callbacks import Teacher
+from fieldmark.training.checkpoint import Run
+from fieldmark.training.distillation import SETTING, make_teacher
+from fieldmark.training.fit import fit
+from fieldmark.training.learner import features, head_learner, learner, rates, wanted
+from fieldmark.training.mixed_precision import mixed_precision
 
 RECIPES = {
     "quickest": Path("recipes/cub100-quickest.yaml"),
@@ -296,7 +297,7 @@ def main() -> None:
             name = NAMES[way] + (f", {epochs} epoch{'s' if epochs > 1 else ''}" if epochs else "")
             command = [sys.executable, "-m", "benchmarks.train", "--one", way]
             command += ["--recipe", str(path), "--out", str(asked.out), "--epochs", str(epochs)]
-            subprocess.run(command, check=True, env=place(way))  # noqa: S603  ours
+            subprocess.run(command, check=True, env=place(way))
             results[name] = json.loads((asked.out / "one.json").read_text())
             (asked.out / "train.json").write_text(json.dumps(results, indent=2) + "\n")
             print(f"{name}: {results[name]['points'][-1]}", flush=True)

@@ -13,8 +13,7 @@ from scipy.stats import binomtest
 
 from birds import drawn, photo
 from birds.classifier import OUTPUTS, drawn_photo
-
-from .graph import Graph
+from export.graph import Graph
 
 NAMES = Path(__file__).with_name("names.csv")
 PACKAGES = ("torch", "fastai", "timm", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")

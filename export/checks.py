@@ -10,8 +10,7 @@ from google.protobuf.message import DecodeError
 from birds import model_file
 from birds.classifier import Classifier, Outputs, drawn_photo
 from birds.model_file import OUTPUTS, ModelError
-
-from .agreement import AGAIN, FileFault, check_axes, check_card, check_preparation
+from export.consistency import AGAIN, FileFault, check_axes, check_card, check_preparation
 
 BATCHES = (2, 7)
 ALIKE = 1e-4  # 42 photos differed by 3e-6 in the heat map, by nothing in the other outputs

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from .card import share
-from .gate import TIE, GateError
+from export.card import share
+from export.gate import TIE, GateError
 
 LIMIT = 0.5  # points of accuracy
 AGREEMENT = {"fp32": 1.0, "fp16": 0.99, "int8": 0.97}  # share of first answers

@@ -11,10 +11,9 @@ from fastapi.testclient import TestClient
 from birds.api import create_app
 from birds.classifier import Classifier, ModelError
 from birds.settings import Settings
-
-from .look import look
-from .measure import asked
-from .unknown import Probability, Score
+from export.look import look
+from fieldmark.evaluation.measure import asked
+from fieldmark.evaluation.ood import Probability, Score
 
 TIE = 1e-4
 TOLERANCE = 1e-3

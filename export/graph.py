@@ -5,7 +5,7 @@ from fastai.vision.all import Learner, Normalize
 from torch import nn
 from torch.nn import functional
 
-from .unknown import Probability, Score
+from fieldmark.evaluation.ood import Probability, Score
 
 
 class ExportError(ValueError):

@@ -11,8 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxscript import optimizer
 
 from birds.model_file import OUTPUTS, sealed
-
-from .graph import Graph
+from export.graph import Graph
 
 OPSET = 20
 SMALL = 1024

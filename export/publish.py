@@ -1,174 +1,53 @@
-"""Turn a trained Learner into birds.onnx, and what it takes to make the file again."""
+"""Put a run's model file where the function finds it; the run has passed the gate already."""
 
-import hashlib
-import json
-import tempfile
-from datetime import date
+import argparse
+import shutil
+import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import torch
 import yaml
-from fastai.vision.all import Learner
-from safetensors.torch import save
-from scipy.special import softmax
+from safetensors.torch import load_file
 
-from birds import drawn, photo
-from birds.classifier import Classifier
+from birds.classifier import Classifier, ModelError
+from export.exporter import FILES, digest
 
-from . import card as cards
-from . import drop, measure, model_file, precision, promises, tolerance
-from .checks import check
-from .gate import GateError, by_file, gate, let_through
-from .graph import ExportError, Graph
-from .look import look
-from .promises import Promises
-
-FILES = ("birds.onnx", "birds.safetensors", "split.csv", "recipe.yaml")
-REPORT = "gate.csv"
-DEFAULTS = Promises()
-TRIED = 50  # photos that tell how far apart two processors are
+SHIPPED = Path("azure_function/model")
 
 
-def publish(
-    learn: Learner,
-    photos: pd.DataFrame,
-    folder: Path,
-    size: int,
-    facts: dict,
-    out: Path,
-    filter: str = photo.FILTER,
-    promised: Promises = DEFAULTS,
-) -> dict:
-    """Round, calibrate, export, measure, pass the gate, and write the files of a model into `out`.
+def ship(run: Path, to: Path = SHIPPED) -> str:
+    """Copy a run's files, if they belong together and passed the gate; return name and version.
 
-    `photos` is the split table, `folder` holds its paths, prepared to `size` by `filter`; `facts`
-    are the card entries that only the training knows (`name`, `trained_on`, `licence`,
-    `architecture`, `weights`, `recipe` ...). Returns the card. Raises GateError, having
-    written nothing but gate.csv, if the answers differ, FileFault for a file at odds with itself.
+    Raises ModelError for a model that doesn't load or belong, FileNotFoundError for a missing file.
     """
-    if promised.stored == "int8" and "members" in facts:
-        raise ExportError("Several networks as one can't compute in 8 bits; store them as fp16.")
-    learn.model.cpu().float().eval()
-    learn.dls.cpu()
-    # what is rounded and stored otherwise is held to what the Learner answers now
-    judged = photos[photos["split"].isin(["tune", "calibrate"])]
-    part = promises.Part.of(judged, folder, list(learn.dls.vocab))
-    before = look(learn, part.paths).logits
-    right = (before.argmax(1) == part.truth)[judged["split"] == "calibrate"]
-    if promised.stored != "fp32":
-        model_file.round_to_half(learn.model)
-    fitted = promises.fit(learn, photos, folder, promised)
-    graph = Graph(learn, fitted.temperature, fitted.score).eval()
-    pixels = None
-    if promised.stored == "int8":
-        teaching = [(folder / path).read_bytes() for path in precision.calibration(photos)]
-        pixels = np.stack([photo.prepare(data, size, filter) for data in teaching])
-    model = precision.stored(model_file.to_onnx(graph, size), promised.stored, pixels)
-    weights = state(learn.model, promised.stored)
-    card = (
-        {"accuracy_before_rounding": cards.share(int(right.sum()), len(right))}
-        | facts
-        | {
-            "version": version(promised.stored, weights),
-            "labels": cards.labels(list(learn.dls.vocab)),
-            "preparation": cards.preparation(size, filter, graph),
-            "data": fingerprint(photos, folder),
-            "temperature": graph.temperature,
-            "precision": promised.stored,
-            "heatmap": graph.map_size,
-            "thresholds": None,
-            "drawn_photo": cards.drawn_outputs(graph, size),
-            "tolerance": None,
-            "opset": model_file.OPSET,
-            "versions": cards.versions(),
-        }
-    )
-    if pixels is not None:
-        card["drawn_photo"] = tolerance.drawn_outputs(model, size)
-        card["tolerance"] = tolerance.tolerances(model, pixels[:TRIED])
-    everything = {path: (folder / path).read_bytes() for path in judged["path"]}
-    everything |= {f"drawn: {name}": data for name, data in drawn.awkward().items()}
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out) as name:
-        scratch = Path(name)
-        file = scratch / "birds.onnx"
-        model_file.write(model, card, file)
-        card |= promises.keep(Classifier(file), photos, folder, fitted, promised)
-        model_file.write(model, card, file)
-        alone = check(file, everything)
-        try:
-            report = passed(learn, file, everything, fitted, promised.stored)
-            lost = drop.check(
-                promised.stored,
-                softmax(before / fitted.temperature, axis=1),
-                measure.asked(Classifier(file), part.paths).probability,
-                part.truth,
-            )
-        except GateError as error:
-            error.report.to_csv(out / REPORT)
-            raise
-        card["gate"] = alone | {
-            "photos": len(report),
-            "largest_difference": float(report["difference"].max()),
-            "agreement": lost["agreement"],
-            "accuracy_drop": lost["accuracy_drop"],
-        }
-        model_file.write(model, card, file)
-        (scratch / "birds.safetensors").write_bytes(save(weights, {"card": json.dumps(card)}))
-        photos.to_csv(scratch / "split.csv", index=False)
-        recipe = yaml.safe_dump(card["recipe"], sort_keys=False, allow_unicode=True)
-        (scratch / "recipe.yaml").write_text(recipe, encoding="utf-8")
-        report.to_csv(scratch / REPORT)
-        for each in scratch.iterdir():
-            each.replace(out / each.name)
-    return card
+    missing = [name for name in FILES if not (run / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{run} lacks {', '.join(missing)}: `make train` writes them.")
+    card = Classifier(run / "birds.onnx").card
+    if not card.get("gate"):
+        raise ModelError(f"{run}/birds.onnx has not passed the gate: `make export RUN={run}`.")
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    weights = digest(load_file(run / "birds.safetensors"))
+    if card["recipe"] != recipe or not card["version"].endswith(weights[:8]):
+        raise ModelError(f"The files in {run} are not of one run: `make export RUN={run}`.")
+    to.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        partial = to / f"{name}.partial"
+        shutil.copyfile(run / name, partial)
+        partial.replace(to / name)
+    return f"{card['name']} {card['version']}"
 
 
-def version(stored: str, weights: dict[str, torch.Tensor]) -> str:
-    """Name a file by its day, its precision if that isn't the usual one, and its weights."""
-    usual = "" if stored == precision.DEFAULT else f"{stored}-"
-    return f"{date.today():%Y.%m.%d}-{usual}{digest(weights)[:8]}"
+def main() -> int:
+    """Ship one run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    try:
+        print(f"{ship(parser.parse_args().run)} is in {SHIPPED}; `make app` serves it.")
+    except (ModelError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
-def passed(learn: Learner, file: Path, photos: dict, fitted: promises.Fitted, stored: str):
-    """Return the gate's report: the function against the Learner.
-
-    8 bits answer otherwise than a Learner, by how much is measured on its own; the function must
-    then answer as the file does that was measured.
-    """
-    if stored != "int8":
-        return gate(learn, file, photos, fitted.temperature, fitted.score)
-    return let_through(file, photos, list(learn.dls.vocab), *by_file(file, photos))
-
-
-def state(model: torch.nn.Module, stored: str) -> dict[str, torch.Tensor]:
-    """Return the state dict; matrices that are rounded as float16, which holds them exactly."""
-    return {
-        name: (tensor if stored == "fp32" or tensor.ndim < 2 else half(tensor)).contiguous().clone()
-        for name, tensor in model.state_dict().items()
-    }
-
-
-def half(tensor: torch.Tensor) -> torch.Tensor:
-    """Return floats as float16, and whatever else as it is."""
-    return tensor.half() if tensor.is_floating_point() else tensor
-
-
-def digest(weights: dict[str, torch.Tensor]) -> str:
-    """Return the SHA-256 of the weights."""
-    found = hashlib.sha256()
-    for name in sorted(weights):
-        found.update(name.encode() + weights[name].numpy().tobytes())
-    return found.hexdigest()
-
-
-def fingerprint(photos: pd.DataFrame, folder: Path) -> dict:
-    """Count the photos of each part and fingerprint names, labels, parts and bytes."""
-    found = hashlib.sha256()
-    for path, label, part in photos[["path", "label", "split"]].itertuples(index=False):
-        content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
-        found.update(f"{path}\t{label}\t{part}\t{content}\n".encode())
-    counts = {part: int(n) for part, n in photos["split"].value_counts().items()}
-    return {"photos": counts, "sha256": found.hexdigest()}
+if __name__ == "__main__":
+    sys.exit(main())

@@ -16,9 +16,13 @@ with warnings.catch_warnings():
 from safetensors.torch import save_file
 
 from birds import drawn
-from export.promises import Promises
-from export.publish import publish
-from training import data, learner, parts, photos, sources
+from export.exporter import publish
+from fieldmark.data import datasets as sources
+from fieldmark.data import loaders as data
+from fieldmark.data import locations as photos
+from fieldmark.data import splits as parts
+from fieldmark.evaluation.uncertainty import Promises
+from fieldmark.training import learner
 
 ROOT = Path(__file__).parents[1]
 KEPT = ("FIELDMARK_CHROMIUM", "FIELDMARK_SHOTS")

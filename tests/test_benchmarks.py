@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks import train
 from benchmarks.heatmap import without_map
+from fieldmark.data.locations import draw_things
 from tests.conftest import ROOT
-from training.photos import draw_things
 
 
 def test_the_function_is_measured_beside_its_floor(tmp_path):

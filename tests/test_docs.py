@@ -9,9 +9,9 @@ from fastapi.testclient import TestClient
 from birds import api, body, drawn, photo
 from birds.classifier import Classifier
 from birds.schema import BLUE_JAY
-from export.publish import FILES, REPORT
+from export.exporter import FILES, REPORT
+from fieldmark import recipe, record
 from tests.conftest import ROOT
-from training import recipe, record
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 API = (ROOT / "docs/api.md").read_text(encoding="utf-8")

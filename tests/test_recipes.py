@@ -12,13 +12,16 @@ import torch
 from fastai.vision.all import Learner
 from safetensors.torch import load_file
 
+from fieldmark import plotting as plots
+from fieldmark import recipe
+from fieldmark.data import loaders as data
+from fieldmark.data import locations as photos
+from fieldmark.data.ood_photos import KEYS
+from fieldmark.network.backbone import Body
 from tests import networks, trees  # noqa: F401
 from tests.conftest import ARCH, ROOT, SIZE
-from tests.test_bodies import network, pretrained
-from tests.test_training import moved, snapshot
-from training import data, photos, plots, recipe
-from training.bodies import Body
-from training.strangers import KEYS
+from tests.network.test_backbone import network, pretrained
+from tests.training.test_learner import moved, snapshot
 
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 FAMILIES = sorted((ROOT / "recipes/families").glob("*.yaml"))
@@ -60,7 +63,7 @@ def test_photos_that_are_not_there_are_told_in_a_sentence_with_exit_status_2(
     path, monkeypatch, tmp_path, capsys
 ):
     monkeypatch.setenv("FIELDMARK_PHOTOS", str(tmp_path / "none"))
-    monkeypatch.setattr(sys, "argv", ["training.recipe", str(path)])
+    monkeypatch.setattr(sys, "argv", ["fieldmark.recipe", str(path)])
     assert recipe.main() == 2
     assert re.fullmatch(r"There is no folder .*/none\. .*\n", capsys.readouterr().err)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from training import judge, record
+from fieldmark import record
+from fieldmark.evaluation import metrics as judge
 
 
 def test_the_environment_names_versions_and_not_whose_machine_it_is():

@@ -18,8 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from birds import drawn
-from training.data import PhotoFile, dataloaders
-from training.learner import learner
+from fieldmark.data.loaders import PhotoFile, dataloaders
+from fieldmark.training.learner import learner
 
 app = FastAPI()
 one_at_a_time = threading.Lock()

@@ -1,0 +1,1 @@
+"""The `fieldmark` command line: one short module for each command."""

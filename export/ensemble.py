@@ -1,0 +1,178 @@
+"""Make one birds.onnx of several runs, or of the snapshots of one, through the same gate."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from fastai.vision.all import Learner
+from safetensors.torch import load_file
+from torch import nn
+
+from birds.classifier import ModelError
+from export.exporter import publish
+from export.gate import GateError
+from export.graph import ExportError, normalisation
+from fieldmark import record
+from fieldmark.data.locations import PhotosError
+from fieldmark.data.ood_photos import promises
+from fieldmark.evaluation import metrics as judge
+from fieldmark.finished import facts
+from fieldmark.network.backbone import sized
+from fieldmark.network.ensemble import averaged, join
+from fieldmark.network.restore import restored
+from fieldmark.training.snapshots import FOLDER
+
+AVERAGES = ("answers", "weights")
+TOLD = ("name", "version", "weights", "teacher")  # of each network, in the card of the whole
+
+
+class EnsembleError(ValueError):
+    """Networks that can't be made one; the text says which and why."""
+
+
+class Member(NamedTuple):
+    """A run, or a snapshot of one, as it was restored: Learner, split, folder of photos, card."""
+
+    learn: Learner
+    photos: pd.DataFrame
+    folder: Path
+    card: dict
+
+
+def members(paths: list[Path]) -> list[Member]:
+    """Restore runs, and snapshots of runs.
+
+    Raises EnsembleError unless all learned the same labels from the same photos, prepared alike: a
+    photo that taught one can't judge the whole.
+    """
+    if len(paths) < 2:
+        raise EnsembleError("An ensemble takes two runs or snapshots at least.")
+    found = []
+    for path in paths:
+        run = run_of(path)
+        member = Member(*restored(run))
+        if run != path:
+            member.learn.model.load_state_dict(load_file(path))
+        found.append(member)
+        if "members" in member.card:
+            raise EnsembleError(f"{path} is several networks already; name the runs it is made of.")
+    first, *others = found
+    for path, other in zip(paths[1:], others, strict=True):
+        if not first.photos.equals(other.photos):
+            raise EnsembleError(
+                f"{path} had another split than {paths[0]}, so that photos which taught one would "
+                "judge the whole. Train both on the same photos, with the same shares and seed."
+            )
+        for key in ("size", "filter"):
+            one, another = (each.card["preparation"][key] for each in (first, other))
+            if one != another:
+                raise EnsembleError(
+                    f"{path} takes photos by another {key} ({another}) than {paths[0]} ({one})."
+                )
+    return found
+
+
+def run_of(path: Path) -> Path:
+    """Return the folder of a run, given that or a snapshot in it."""
+    return path.parent.parent if path.parent.name == FOLDER else path
+
+
+def together(found: list[Member], average: str) -> tuple[nn.Sequential, dict]:
+    """Return one network of several, and the facts on it for its card.
+
+    Raises EnsembleError for weights that have no average.
+    """
+    models = [member.learn.model.cpu().eval() for member in found]
+    cards = [member.card for member in found]
+    kinds = [card["architecture"] for card in cards]
+    if average == "weights":
+        if any(alike(card) != alike(cards[0]) for card in cards):
+            raise EnsembleError(
+                "Only weights of one architecture have an average, made with the same options, for "
+                "photos of one mean and std."
+            )
+        return averaged(models), {"architecture": kinds[0]}
+    statistics = [torch.stack(normalisation(member.learn)).flatten(1) for member in found]
+    network = join(models, torch.stack(statistics), [card["temperature"] for card in cards])
+    return network, {"architecture": " + ".join(kinds), "members": [body_of(c) for c in cards]}
+
+
+def body_of(card: dict) -> dict:
+    """Return what timm must be told to make the body of a card's model again."""
+    arch, options = card["architecture"], card["recipe"].get("arch_options", {})
+    return {"model_name": arch} | sized(arch, card["preparation"]["size"], **options)
+
+
+def alike(card: dict) -> dict:
+    """Return what models must have in common for their weights to mean the same."""
+    return body_of(card) | {key: card["preparation"][key] for key in ("mean", "std")}
+
+
+def ensemble(paths: list[Path], out: Path, average: str = "answers") -> dict:
+    """Publish several runs as one into `out`, judged as a run is; return the card.
+
+    Raises EnsembleError for networks that don't go together, and whatever `publish` does.
+    """
+    if out.resolve() in {run_of(path).resolve() for path in paths}:
+        raise EnsembleError(f"{out} is one of the runs, and would be lost. Name another OUT.")
+    found = members(paths)
+    learn, photos, folder, card = found[0]
+    learn.model, made = together(found, average)
+    cards = [member.card for member in found]
+    for key in ("trained_on", "licence"):
+        made[key] = "; ".join(dict.fromkeys(each[key] for each in cards))
+    made["weights"] = card["weights"]
+    made["name"] = out.name
+    made["recipe"] = card["recipe"] | {"name": out.name, "rehearsal": ""}
+    made["averaged"] = {
+        "what": average,
+        "of": [
+            {key: each.get(key) for key in TOLD} | {"file": path.name}
+            for path, each in zip(paths, cards, strict=True)
+        ],
+    }
+    answers = judge.answers(learn, photos, "calibrate")
+    classes = judge.per_class(answers, photos["label"][photos["split"] == "train"].value_counts())
+    size, filter = (card["preparation"][key] for key in ("size", "filter"))
+    promised = promises(made["recipe"])
+    card = publish(learn, photos, folder, size, made, out, filter, promised)
+    learned = pd.DataFrame(columns=["stage", "epoch", "seconds"])  # nothing, but its members did
+    record.write(out, learned, answers, judge.metrics(answers), classes)
+    record.write_facts(out, card=card, cost=cost({run_of(path) for path in paths}))
+    return card
+
+
+def cost(runs: set[Path]) -> dict:
+    """Add up what runs cost to train; nothing where one of them doesn't say."""
+    kept = [facts(run / "cost.json") for run in runs]
+    if not all(kept):
+        return {}
+    seconds = {key: sum(each[key] for each in kept) for key in ("seconds", "earlier_epochs")}
+    joules = {kind: [each["joules"][kind] for each in kept] for kind in kept[0]["joules"]}
+    return seconds | {
+        "joules": {kind: None if None in each else sum(each) for kind, each in joules.items()}
+    }
+
+
+def main() -> int:
+    """Make an ensemble; 2 means that something has to be mended first, 1 that the gate said no."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+", help="runs, or snapshots in a run's folder")
+    parser.add_argument("--out", type=Path, default=Path("runs/ensemble"))
+    parser.add_argument("--average", choices=AVERAGES, default="answers")
+    asked = parser.parse_args()
+    try:
+        card = ensemble(asked.runs, asked.out, asked.average)
+    except (PhotosError, EnsembleError, ExportError, GateError, ModelError) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, PhotosError | EnsembleError) else 1
+    right = card["metrics"]["accuracy"]
+    print(f"{asked.out} passed the gate and names {right['value']:.1%} of {right['n']} photos.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""Train, evaluate and describe networks that name birds."""
+
+import warnings
+
+# fastai triggers this on import and for each change of hue; a user cannot act on it
+warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)

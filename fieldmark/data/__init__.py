@@ -1,0 +1,1 @@
+"""Data sets, quality checks, splits, the pixel cache and DataLoaders."""

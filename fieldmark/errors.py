@@ -1,0 +1,72 @@
+"""Errors that users of training and export can correct, each with a message that says how."""
+
+from typing import Any
+
+from birds.errors import UserError
+
+__all__ = [
+    "DatasetError",
+    "ExportError",
+    "GateError",
+    "NetworkError",
+    "RecipeError",
+    "RunError",
+    "TrackingError",
+    "TrainingError",
+    "UserError",
+    "WeightsError",
+    "find_error_class",
+]
+
+
+class RecipeError(UserError):
+    """A recipe has a wrong key or value."""
+
+
+class DatasetError(UserError):
+    """Photos are missing, unreadable or unsuitable for training."""
+
+
+class WeightsError(UserError):
+    """Weights are missing, or belong to another network."""
+
+
+class NetworkError(UserError):
+    """A network cannot be built as requested."""
+
+
+class TrainingError(UserError):
+    """A fit cannot run on this machine."""
+
+
+class TrackingError(UserError):
+    """An experiment tracker is not available."""
+
+
+class RunError(UserError):
+    """A run's folder is incomplete, inconsistent, or does not fit another run."""
+
+
+class ExportError(UserError):
+    """A network cannot become a model file."""
+
+
+class GateError(UserError):
+    """A model file gives other answers than its network; `report` is a table of the photos."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, report: Any = None):
+        super().__init__(message)
+        self.report = report
+
+
+def find_error_class(name: str) -> type[UserError] | None:
+    """Return the UserError class called `name`, None if there is none.
+
+    A notebook that papermill runs in another process reports an error by its class name only.
+    """
+    classes = [UserError]
+    for each in classes:
+        classes += each.__subclasses__()
+    return next((each for each in classes if each.__name__ == name), None)

@@ -1,0 +1,1 @@
+"""Predictions, metrics, uncertainty, reports and comparisons; nothing here loads fastai."""

@@ -1,0 +1,1 @@
+"""Networks with their preparation and labels: make, save, load, combine."""

@@ -1,0 +1,1 @@
+"""Fit a network with fastai: schedules, checkpoints, callbacks, distillation, tracking."""

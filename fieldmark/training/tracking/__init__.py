@@ -1,0 +1,1 @@
+"""Report a run to CSV, TensorBoard or ClearML while it trains."""

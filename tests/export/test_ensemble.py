@@ -1,0 +1,248 @@
+"""Several networks become one file: the mean of their answers or weights, through the same gate."""
+
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+from fastai.vision.all import Learner
+from safetensors.torch import load_file
+
+from birds import drawn
+from birds.classifier import Classifier
+from export import ensemble, rebuild
+from export.exporter import publish
+from export.graph import Graph, normalisation
+from fieldmark import finished, record
+from fieldmark.data import loaders as data
+from fieldmark.network.ensemble import averaged, join
+from fieldmark.training import learner
+from fieldmark.training.checkpoint import Run
+from fieldmark.training.fit import falls, fit
+from fieldmark.training.snapshots import FOLDER
+from tests.conftest import ARCH, FACTS, SIZE
+from tests.network.test_backbone import birds
+from tests.training.test_fit import PowerCut
+
+
+def taught(new_learner, arch=ARCH, epochs=1, **options) -> Learner:
+    """Return a Learner that has learned a little."""
+    weights = {} if arch == ARCH else {"start": "random"}
+    learn = new_learner(arch=arch, **weights, **options)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(epochs, 5e-3)
+    learn.model.eval()
+    return learn
+
+
+def statistics(*learners: Learner) -> torch.Tensor:
+    return torch.stack([torch.stack(normalisation(learn)).flatten(1) for learn in learners])
+
+
+@pytest.fixture
+def published(table, folder, tmp_path, monkeypatch):
+    """Return a function that publishes a Learner's model as a run, with its photos in reach."""
+    monkeypatch.setenv("FIELDMARK_PHOTOS", str(folder))
+
+    def write(learn, name, photos=table, arch=ARCH, size=SIZE, **recipe):
+        facts = FACTS | {"name": name, "architecture": arch}
+        facts["recipe"] = FACTS["recipe"] | {"arch": arch} | recipe
+        publish(learn, photos, folder, size, facts, tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize("second", [ARCH, "test_resnet", "test_vit"])
+def test_joined_networks_answer_by_the_mean_of_their_logits(new_learner, second):
+    learners = [taught(new_learner), taught(new_learner, second, 2)]
+    models = [learn.model for learn in learners]
+    found = statistics(*learners)
+    found[1] = found[1] * 0.9 + 0.05  # the second looks at photos in a normalisation of its own
+    whole = join(models, found, [0.5, 2.0])
+    photos = birds(SIZE)
+    with torch.no_grad():
+        pixels = photos * found[0, 1].view(3, 1, 1) + found[0, 0].view(3, 1, 1)
+        others = (pixels - found[1, 0].view(3, 1, 1)) / found[1, 1].view(3, 1, 1)
+        expected = (models[0](photos) / 0.5 + models[1](others) / 2.0) / 2
+        assert torch.allclose(whole(photos), expected, atol=1e-4)
+    assert whole[0].map_size == (None if second == "test_vit" else models[0][0].map_size)
+
+
+def test_the_map_of_joined_networks_explains_their_answer(new_learner):
+    learners = [taught(new_learner), taught(new_learner, "test_resnet")]
+    learn = learners[0]
+    learn.model = join([each.model for each in learners], statistics(*learners), [1.0, 1.0])
+    graph = Graph(learn).eval()
+    with torch.no_grad():
+        maps, logits = learn.model[0](birds(SIZE)), learn.model(birds(SIZE))
+        by_place = torch.einsum("ndhw,cd->nchw", maps, graph.class_weight)
+    assert torch.allclose(by_place.mean((2, 3)) + graph.class_bias, logits, atol=1e-4)
+
+
+def test_the_mean_of_weights_is_a_network_of_the_same_size(new_learner):
+    models = [taught(new_learner).model, taught(new_learner, epochs=2).model]
+    first, second = ({k: v.clone() for k, v in model.state_dict().items()} for model in models)
+    found = averaged(models).state_dict()
+    floats = [name for name, value in first.items() if value.is_floating_point()]
+    assert any(not torch.equal(first[name], second[name]) for name in floats)
+    for name in floats:
+        assert torch.allclose(found[name], (first[name] + second[name]) / 2, atol=1e-6)
+
+
+def made(monkeypatch, *arguments) -> int:
+    """Make an ensemble as `make ensemble` does; return the exit status."""
+    monkeypatch.setattr(sys, "argv", ["ensemble", *map(str, arguments)])
+    return ensemble.main()
+
+
+def test_two_runs_become_one_file_through_the_gate(
+    new_learner, published, tmp_path, monkeypatch, capsys
+):
+    one = published(taught(new_learner), "one")
+    two = published(taught(new_learner, "test_convnext"), "two", arch="test_convnext")
+    assert made(monkeypatch, one, two, "--out", tmp_path / "both") == 0
+    assert "passed the gate" in capsys.readouterr().out
+    singles = [Classifier(run / "birds.onnx") for run in (one, two)]
+    both = Classifier(tmp_path / "both" / "birds.onnx")
+    photos = np.stack([drawn.bird("Night_Inkling", seed, SIZE, SIZE) for seed in range(3)])
+    logs = [np.log(single.predict(photos).probability) for single in singles]
+    sharpened = np.exp(np.mean(logs, 0) / both.card["temperature"])
+    expected = sharpened / sharpened.sum(1, keepdims=True)
+    assert both.predict(photos).probability == pytest.approx(expected, abs=0.02)
+    assert both.predict(photos).heatmap.any()
+    assert both.card["architecture"] == f"{ARCH} + test_convnext"
+    versions = [single.card["version"] for single in singles]
+    assert [each["version"] for each in both.card["averaged"]["of"]] == versions
+    assert set(record.FILES) <= {path.name for path in (tmp_path / "both").iterdir()}
+    assert len(finished.read_one(tmp_path / "both", "both").history) == 0
+    assert made(monkeypatch, one, tmp_path / "both") == 2
+    assert "several networks already" in capsys.readouterr().err
+    # the file is made again of weights and split, as any run's
+    shutil.copytree(tmp_path / "both", tmp_path / "again")
+    (tmp_path / "again" / "birds.onnx").unlink()
+    monkeypatch.setattr(sys, "argv", ["rebuild", str(tmp_path / "again")])
+    assert rebuild.main() == 0
+    again = Classifier(tmp_path / "again" / "birds.onnx")
+    assert again.predict(photos).probability == pytest.approx(
+        both.predict(photos).probability, abs=1e-5
+    )
+    assert again.card["averaged"] == both.card["averaged"]
+    monkeypatch.setattr(sys, "argv", ["rebuild", str(tmp_path / "again"), "--precision", "int8"])
+    assert rebuild.main() == 1
+    assert "can't compute in 8 bits" in capsys.readouterr().err
+
+
+def test_weights_of_one_architecture_are_averaged_and_of_two_refused(
+    new_learner, published, tmp_path, monkeypatch, capsys
+):
+    one = published(taught(new_learner), "one")
+    two = published(taught(new_learner, epochs=2), "two")
+    out = ["--average", "weights", "--out", tmp_path / "soup"]
+    assert made(monkeypatch, one, two, *out) == 0
+    sizes = [(run / "birds.safetensors").stat().st_size for run in (one, tmp_path / "soup")]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.05)
+    other = published(taught(new_learner, "test_convnext"), "other", arch="test_convnext")
+    assert made(monkeypatch, one, other, *out) == 2
+    assert "Only weights of one architecture" in capsys.readouterr().err
+
+
+def test_what_does_not_go_together_is_told(
+    new_learner, published, table, folder, monkeypatch, capsys
+):
+    one = published(taught(new_learner), "one")
+    assert made(monkeypatch, one) == 2
+    assert "two runs or snapshots at least" in capsys.readouterr().err
+    swapped = table.assign(
+        split=table["split"].map({"train": "train", "tune": "calibrate", "calibrate": "tune"})
+    )
+    two = published(taught(new_learner), "two", photos=swapped)
+    assert made(monkeypatch, one, two) == 2
+    assert "had another split" in capsys.readouterr().err
+    small = published(taught(new_learner, size=32), "small", size=32)
+    assert made(monkeypatch, one, small) == 2
+    assert "another size (32)" in capsys.readouterr().err
+    assert made(monkeypatch, one, two, "--out", one) == 2
+    assert "would be lost" in capsys.readouterr().err
+    assert made(monkeypatch, one, folder) == 2
+    assert "`make train` writes it" in capsys.readouterr().err
+
+
+def test_an_ensemble_cost_what_its_runs_did(tmp_path):
+    for name, seconds, joules in (("one", 10.0, 5.0), ("two", 20.0, None)):
+        (tmp_path / name).mkdir()
+        known = {"seconds": seconds, "earlier_epochs": 1.0}
+        known["joules"] = {"processor": 7.0, "gpu": joules}
+        record.write_facts(tmp_path / name, cost=known)
+    found = ensemble.cost({tmp_path / "one", tmp_path / "two"})
+    assert found == {
+        "seconds": 30.0,
+        "earlier_epochs": 2.0,
+        "joules": {"processor": 14.0, "gpu": None},
+    }
+    assert ensemble.cost({tmp_path / "one", tmp_path}) == {}
+
+
+def test_warm_restarts_leave_a_snapshot_wherever_the_rate_came_down(new_learner, table, tmp_path):
+    learn = new_learner()
+    run = Run(tmp_path, {}, table)
+    with learn.no_bar(), learn.no_logging():
+        found = fit(learn, run, "fine", 3, 0.01, schedule="warm restarts", restarts=2)
+    assert sorted(path.name for path in run.snapshots.iterdir()) == [
+        "1.safetensors",
+        "2.safetensors",
+    ]
+    steps = len(found.rates)
+    ends = np.rint(falls(2) * steps).astype(int)
+    assert ends.tolist() == [steps // 3, steps]
+    assert (found.rates[ends - 1] < 0.1 * found.rates.max(0)).all()
+    last = load_file(run.snapshots / "2.safetensors")
+    assert all(torch.equal(value, last[name]) for name, value in learn.model.state_dict().items())
+
+
+def test_a_stopped_run_leaves_the_same_snapshots_and_another_recipe_takes_them_away(
+    new_learner, table, tmp_path
+):
+    def fitted(out, **options):
+        learn = new_learner()
+        with learn.no_bar(), learn.no_logging():
+            run = Run(out, {}, table)
+            fit(learn, run, "fine", 4, 0.01, schedule="warm restarts", restarts=2, **options)
+
+    fitted(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "stopped", cbs=[PowerCut(2)])
+    fitted(tmp_path / "stopped")
+    for name in ("1.safetensors", "2.safetensors"):
+        one, other = (load_file(tmp_path / run / FOLDER / name) for run in ("whole", "stopped"))
+        assert all(torch.equal(value, other[key]) for key, value in one.items())
+    run = Run(tmp_path / "stopped", {"seed": 2}, table)
+    assert not list(run.snapshots.iterdir())
+
+
+def test_snapshots_of_one_run_become_one_file(new_learner, published, tmp_path, table, monkeypatch):
+    learn = new_learner()
+    run = Run(tmp_path / "restarted", {}, table)
+    with learn.no_bar(), learn.no_logging():
+        fit(learn, run, "fine", 3, 0.005, schedule="warm restarts", restarts=2)
+    published(learn, "restarted")
+    snapshots = sorted(run.snapshots.iterdir())
+    assert made(monkeypatch, *snapshots, "--out", tmp_path / "both") == 0
+    both = Classifier(tmp_path / "both" / "birds.onnx")
+    of = both.card["averaged"]["of"]
+    assert [each["file"] for each in of] == [path.name for path in snapshots]
+    photos = np.stack([drawn.bird("Night_Inkling", seed, SIZE, SIZE) for seed in range(3)])
+    single = Classifier(tmp_path / "restarted" / "birds.onnx").predict(photos).embedding
+    assert both.predict(photos).embedding.shape[1] == 2 * single.shape[1]
+
+
+def test_timm_is_told_what_the_weights_want(new_learner, settings):
+    learn = new_learner("random", "test_resnet", drop_path_rate=0.5)
+    assert any(type(module).__name__ == "DropPath" for module in learn.model.modules())
+    own = data.settings(ARCH, SIZE, mean=(0.5,) * 3, std=(0.25,) * 3, drop_path_rate=0.5)
+    assert own == settings | {"mean": (0.5,) * 3, "std": (0.25,) * 3}
+    with pytest.raises(
+        learner.BodyError, match=r"no test_resnet with these `arch_options`: .*wide"
+    ):
+        new_learner("random", "test_resnet", wide=2)

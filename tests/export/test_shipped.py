@@ -1,0 +1,113 @@
+"""The model that is in the repository: small, licensed, and as good as it says."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import PIL
+import pytest
+import timm
+import torch
+import yaml
+from fastai.vision.all import create_head
+from fastai.vision.learner import TimmBody
+from safetensors.torch import load_file
+
+from birds import drawn
+from birds.answer import attempt
+from birds.classifier import Classifier
+from birds.photo import prepare
+from export.card import fingerprints
+from export.exporter import digest
+from tests.conftest import ROOT
+
+MODEL = ROOT / "azure_function/model"
+PHOTOS = Path(os.environ.get("FIELDMARK_PHOTOS") or ROOT.parent / "shared/data/cub100/train")
+NOT_BIRDS = Path(os.environ.get("FIELDMARK_NOT_BIRDS") or ROOT.parent / "shared/data/not-birds")
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return Classifier(MODEL / "birds.onnx")
+
+
+def test_the_file_is_below_20_mb():
+    assert (MODEL / "birds.onnx").stat().st_size < 20_000_000
+
+
+def test_the_card_says_what_it_knows_and_who_may_use_it(classifier):
+    card = classifier.card
+    assert len(classifier.labels) == 100
+    assert all(each["scientific_name"] and each["family"] for each in card["labels"])
+    assert "non-commercial research and teaching" in card["licence"]
+    assert "Caltech-UCSD Birds-200-2011" in card["trained_on"]
+    assert card["architecture"].startswith("tf_efficientnet")
+    assert card["thresholds"]["shortlist"]["level"] == 0.95
+    assert {"not_birds", "unseen"} == set(card["rehearsal"]["strangers"])
+    assert card["heatmap"] == {"height": 7, "width": 7}
+
+
+def test_photos_are_prepared_as_when_it_was_made(classifier):
+    preparation = classifier.card["preparation"]
+    assert preparation["pillow"] == PIL.__version__, "`make export` it with this Pillow"
+    assert preparation["sha256"] == fingerprints(preparation["size"], preparation["filter"])
+
+
+def test_it_was_made_of_the_weights_recipe_and_split_beside_it(classifier):
+    card, split = classifier.card, pd.read_csv(MODEL / "split.csv")
+    assert card["version"].endswith(digest(load_file(MODEL / "birds.safetensors"))[:8])
+    assert card["data"]["photos"] == split["split"].value_counts().to_dict()
+    kept = yaml.safe_load((MODEL / "recipe.yaml").read_text(encoding="utf-8"))
+    assert card["recipe"] == kept
+    assert f"{card['data']['photos']['train']:,} photos" in card["trained_on"]
+
+
+def test_the_file_answers_as_the_weights_beside_it_do(classifier):
+    """The weights, in the torch model that they came from, know nothing of the file."""
+    split = pd.read_csv(MODEL / "split.csv", dtype=str)
+    assert classifier.labels == sorted(split["label"].unique())
+    card, count = classifier.card, len(classifier.labels)
+    body = timm.create_model(card["architecture"], num_classes=0)
+    head = create_head(body.num_features, count, lin_ftrs=[], concat_pool=False)
+    model = torch.nn.Sequential(TimmBody(body), head).eval()
+    model.load_state_dict(load_file(MODEL / "birds.safetensors"))
+    mean, std = (torch.tensor(card["preparation"][key]).view(3, 1, 1) for key in ("mean", "std"))
+    photos = np.stack([prepare(data, classifier.size) for data in drawn.awkward().values()])
+    with torch.no_grad():
+        pixels = torch.from_numpy(photos).permute(0, 3, 1, 2) / 255
+        logits = model((pixels - mean) / std) / card["temperature"]
+    expected = logits.softmax(1).numpy()
+    assert np.allclose(classifier.predict(photos).probability, expected, atol=1e-3)
+
+
+@pytest.mark.real_photos
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the photos it was trained on are not here")
+def test_it_names_the_photos_it_was_judged_by_as_often_as_its_card_says(classifier):
+    split = pd.read_csv(MODEL / "split.csv")
+    judged = split[split["split"] == "calibrate"]
+    right, listed, kinds = 0, 0, []
+    for path, label in zip(judged["path"], judged["label"], strict=True):
+        answer = answered(classifier, PHOTOS / path)
+        right += answer["predictions"][0]["label"] == label
+        kinds.append(answer["answer"]["kind"])
+        listed += kinds[-1] == "unknown" or label in answer["answer"]["labels"]
+    accuracy = classifier.card["metrics"]["accuracy"]
+    assert right == round(accuracy["value"] * accuracy["n"])
+    level = classifier.card["thresholds"]["shortlist"]["level"]
+    assert listed >= level * len(judged)
+    rejected = classifier.card["thresholds"]["unknown"]["rejected"]
+    assert 0 < kinds.count("unknown") <= rejected * len(judged)
+
+
+def answered(classifier, path):
+    """Answer as the function does."""
+    return attempt(classifier, path.read_bytes(), 5, False, lambda: True)
+
+
+@pytest.mark.real_photos
+@pytest.mark.skipif(not NOT_BIRDS.is_dir(), reason="the photos of other things are not here")
+def test_it_does_not_know_what_is_no_bird(classifier):
+    things = sorted(NOT_BIRDS.rglob("*.jpg"))
+    kinds = [answered(classifier, path)["answer"]["kind"] for path in things[::5]]
+    assert kinds.count("unknown") >= 0.85 * len(kinds)

@@ -1,0 +1,168 @@
+"""Every family of networks is trained, exported and let through, with a map where it has one."""
+
+import numpy as np
+import onnx
+import pytest
+import timm
+import torch
+from fastapi.testclient import TestClient
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from birds import api, drawn
+from birds.classifier import Classifier
+from export import model_file
+from export.exporter import publish
+from export.graph import Graph
+from fieldmark.network.backbone import Body, BodyError, sized
+from tests import networks  # noqa: F401
+from tests.conftest import FACTS, SIZE
+from tests.training.test_learner import fit, moved, snapshot
+
+FAMILIES = {  # a small network of each, the photos that it gets, and the side of its map of them
+    "EfficientNet": ("test_efficientnet", SIZE, 2),
+    "ResNet": ("test_resnet", SIZE, 2),
+    "ResNeXt": ("little_resnext", SIZE, 2),
+    "Inception v3": ("little_inception", 107, 2),  # the fewest pixels of which it makes a map
+    "Inception v4": ("little_inception_v4", 107, 2),
+    "PNASNet": ("little_pnasnet", SIZE, 4),
+    "ConvNeXt": ("test_convnext", SIZE, 2),
+    "Swin": ("little_swin", SIZE, 8),
+    "ViT, mean of its patches": ("test_vit2", SIZE, 4),
+    "ViT, class token": ("test_vit", SIZE, None),
+    "MobileNetV3": ("little_mobilenetv3", SIZE, None),
+}
+BODIES = FAMILIES | {
+    "ViT, attention pooling": ("test_vit3", SIZE, None),
+    "ViT, relative positions": ("test_vit_relpos", SIZE, 4),
+    "MambaOut": ("test_mambaout", SIZE, None),
+    "MaxViT": ("test_maxvit", SIZE, 2),
+    "BEiT": ("little_beit", SIZE, 4),
+}
+
+
+def birds(size: int) -> torch.Tensor:
+    """Return a drawn bird of each species, [6, 3, size, size]."""
+    pixels = np.stack([drawn.bird(name, 1, size, size) for name in drawn.SPECIES])
+    return (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.45) / 0.225
+
+
+def network(arch: str, size: int) -> nn.Module:
+    torch.manual_seed(0)
+    return timm.create_model(arch, num_classes=0, **sized(arch, size))
+
+
+def pretrained(arch: str, size: int, path):
+    """Save weights whose running statistics come from drawn birds."""
+    model = network(arch, size)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train()(birds(size))
+    save_file(model.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_is_frozen_trained_exported_and_let_through(
+    family, new_learner, table, folder, tmp_path
+):
+    arch, size, side = FAMILIES[family]
+    learn = new_learner(pretrained(arch, size, tmp_path / "weights.safetensors"), arch, size)
+    body = learn.model[0]
+    staged = [id(p) for stage in learn.splitter(learn.model) for p in stage]
+    assert sorted(staged) == sorted(id(p) for p in learn.model.parameters())
+    before = snapshot(body)
+    fit(learn, 1, 0.01)
+    assert moved(before, body) == []
+    learn.unfreeze()
+    fit(learn, 1, 0.001)
+    assert {name for name, _ in body.named_parameters()} <= set(moved(before, body))
+    # A network that knows this little answers by the last digit of a weight. What rounding may cost
+    # is the matter of test_precision.py; here it is done before the Learner is asked.
+    model_file.round_to_half(learn.model)
+    filter = timm.get_pretrained_cfg(arch).interpolation
+    card = publish(learn, table, folder, size, FACTS, tmp_path / "run", filter)
+    assert card["gate"]["largest_difference"] < 1e-4
+    photos = np.stack([drawn.bird("Night_Inkling", seed, size, size) for seed in range(3)])
+    heatmap = Classifier(tmp_path / "run" / "birds.onnx").predict(photos).heatmap
+    assert heatmap.shape == (3, side or 1, side or 1)
+    assert heatmap.any() == bool(side)
+
+
+@pytest.mark.parametrize("family", BODIES)
+def test_a_body_pools_to_what_the_network_itself_would_answer_by(family):
+    arch, size, side = BODIES[family]
+    body = Body(network(arch, size), size).eval()
+    for module in body.modules():
+        if isinstance(module, nn.LayerNorm):  # as if it had learned something
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+    with torch.no_grad():
+        found, expected = body(birds(size)), body.model(birds(size))
+    assert body.map_size == (side and {"height": side, "width": side})
+    assert found.shape == (6, body.width, side or 1, side or 1)
+    near = 1e-5 * float(expected.abs().max())
+    assert torch.allclose(found.mean((2, 3)), expected, rtol=1e-4, atol=near)
+
+
+@pytest.mark.parametrize("arch", ["test_efficientnet", "test_convnext", "little_swin", "test_vit2"])
+@pytest.mark.parametrize(("down", "across"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_what_changes_in_a_corner_of_the_photo_changes_that_corner_of_the_map(arch, down, across):
+    body = Body(network(arch, 128), 128).eval()
+    photo = torch.randn(1, 3, 128, 128)
+    changed = photo.clone()
+    changed[:, :, 96 * down :, 96 * across :][:, :, :32, :32] = 0
+    with torch.no_grad():
+        apart = (body(photo) - body(changed)).abs().sum(1)
+    corners = nn.functional.adaptive_avg_pool2d(apart, 2)[0]
+    assert corners.argmax() == 2 * down + across
+
+
+def test_a_look_at_the_network_draws_nothing_from_chance():
+    model = network("test_vit2", SIZE)
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    Body(model, SIZE)
+    assert torch.equal(torch.rand(1), expected)
+    assert model.training
+
+
+def test_a_map_of_one_place_is_none():
+    assert Body(network("test_efficientnet", 32), 32).map_size is None
+
+
+def test_weights_of_another_size_are_taken_to_the_size_of_the_photos(new_learner, tmp_path):
+    file = tmp_path / "weights.safetensors"
+    save_file(network("test_vit2", 160).state_dict(), file)
+    learn = new_learner(file, "test_vit2")
+    block = "blocks.0.attn.qkv.weight"
+    assert torch.equal(learn.model[0].model.state_dict()[block], load_file(file)[block])
+    assert learn.model[0].map_size == {"height": 4, "width": 4}
+
+
+def test_a_network_that_cannot_take_the_size_says_so(new_learner):
+    with pytest.raises(BodyError, match=r"little_inception .* 64 pixels .* `size: 0`"):
+        new_learner("random", "little_inception", 64)
+
+
+def test_where_there_is_no_map_the_answer_says_null(model, tmp_path):
+    proto = onnx.load(model)
+    card = Classifier(model).card
+    model_file.write(proto, card | {"heatmap": None}, tmp_path / "birds.onnx")
+    client = TestClient(api.create_app(tmp_path / "birds.onnx"))
+    data = drawn.encoded(drawn.bird("Night_Inkling"))
+    assert client.post("/api/classify?heatmap=true", content=data).json()["heatmap"] is None
+    assert client.get("/api/model").json()["heatmap"] is None
+
+
+def test_attention_is_exported_that_torch_cannot_export_fused(new_learner):
+    learn = new_learner("random", "little_beit")
+    assert model_file.to_onnx(Graph(learn), SIZE).graph.output[2].name == "heatmap"
+
+
+def test_the_graph_knows_the_size_of_its_map(new_learner):
+    assert Graph(new_learner("random", "little_swin")).map_size == {"height": 8, "width": 8}
+    assert Graph(new_learner("random", "test_vit")).map_size is None

@@ -1,0 +1,231 @@
+"""A frozen body does not move, a validation photo is what the function sees, rates differ."""
+
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+import torchinfo
+from fastai.vision.all import Normalize, Pipeline, TensorImage
+from torch import nn
+
+from birds import drawn, photo
+from fieldmark.data import loaders as data
+from fieldmark.data.loaders import augmented
+from fieldmark.data.locations import PhotosError
+from fieldmark.training.learner import WeightsError, features, head_learner, rates, weights_file
+from tests.conftest import ARCH, SIZE
+
+
+def snapshot(module) -> dict:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def moved(before: dict, module) -> list[str]:
+    now = module.state_dict()
+    return [name for name, tensor in before.items() if not torch.equal(tensor, now[name])]
+
+
+def fit(learn, *args):
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(*args)
+
+
+def test_no_tensor_of_a_frozen_body_moves(new_learner):
+    learn = new_learner()
+    body, head = snapshot(learn.model[0]), snapshot(learn.model[1])
+    fit(learn, 1, 0.01)
+    assert moved(body, learn.model[0]) == []
+    assert len(moved(head, learn.model[1])) == len(head)
+
+
+def test_a_body_as_fastai_freezes_it_would_move(new_learner):
+    """The test above can fail: without our callback the running statistics drift."""
+    learn = new_learner()
+    learn.remove_cbs([cb for cb in learn.cbs if cb.name == "keep_statistics"])
+    body = snapshot(learn.model[0])
+    fit(learn, 1, 0.01)
+    assert any("running_mean" in name for name in moved(body, learn.model[0]))
+
+
+def test_the_head_learns_from_what_the_frozen_body_saw_once(new_learner):
+    learn = new_learner()
+    body, head = snapshot(learn.model[0]), snapshot(learn.model[1])
+    made = features(learn, learn.model[0].eval())
+    mixed, _ = features(learn, learn.model[0].eval(), "bfloat16")
+    assert mixed[0].dtype == torch.float32
+    assert not torch.equal(mixed[0], made[0][0])
+    assert torch.allclose(mixed[0], made[0][0], atol=0.05 * float(made[0][0].abs().max()))
+    alone = head_learner(learn, made)
+    batch, labels = learn.dls.valid.one_batch()
+    seen, same_labels = alone.dls.valid.one_batch()
+    with torch.no_grad():
+        expected, found = learn.model.eval()(batch), alone.model.eval()(seen)
+    assert torch.allclose(found, expected.as_subclass(torch.Tensor), atol=1e-4)
+    assert torch.equal(same_labels, labels.as_subclass(torch.Tensor))
+    assert len(alone.dls.train_ds) == len(learn.dls.train_ds)
+    fit(alone, 2, 0.01)
+    assert moved(body, learn.model[0]) == []
+    assert len(moved(head, learn.model[1])) == len(head)
+
+
+def test_the_first_stages_can_stay_frozen_to_the_end(new_learner):
+    learn = new_learner()
+    learn.freeze_to(3)
+    stages = learn.splitter(learn.model)
+    before = [[parameter.clone() for parameter in stage] for stage in stages]
+    fit(learn, 1, 0.01)
+    same = [
+        all(torch.equal(old, new) for old, new in zip(was, now, strict=True))
+        for was, now in zip(before, stages, strict=True)
+    ]
+    assert same == [True] * 3 + [False] * (len(stages) - 3)
+
+
+def test_unfrozen_every_stage_moves_but_the_statistics_stay(new_learner):
+    learn = new_learner()
+    body = snapshot(learn.model[0])
+    learn.unfreeze()
+    fit(learn, 1, np.array(rates(learn, 0.01, 0.75)))
+    changed = moved(body, learn.model[0])
+    assert not [name for name in changed if "running" in name]
+    assert {name for name, _ in learn.model[0].named_parameters()} <= set(changed)
+
+
+def test_each_stage_has_its_own_rate_and_the_head_the_highest(new_learner):
+    learn = new_learner()
+    learn.unfreeze()
+    learn.create_opt()
+    learn.opt.set_hyper("lr", np.array(rates(learn, 0.01, 0.5)))
+    used = [hyper["lr"] for hyper in learn.opt.hypers]
+    assert len(used) > 4
+    assert used[-1] == 0.01
+    assert used == sorted(used)
+    assert all(high == pytest.approx(2 * low) for low, high in pairwise(used))
+
+
+def test_every_parameter_belongs_to_exactly_one_stage(new_learner):
+    learn = new_learner()
+    staged = [id(p) for stage in learn.splitter(learn.model) for p in stage]
+    assert sorted(staged) == sorted(id(p) for p in learn.model.parameters())
+
+
+def test_the_weights_of_the_file_are_in_the_body(new_learner, weights):
+    loaded = new_learner().model[0].model.state_dict()
+    from safetensors.torch import load_file
+
+    for name, tensor in load_file(weights).items():
+        if not name.startswith("classifier"):
+            assert torch.equal(loaded[name], tensor), name
+
+
+def test_the_photos_are_normalised_once_pretrained_or_not(new_learner, settings):
+    for start in ("random", None):
+        learn = new_learner(start) if start else new_learner()
+        found = [t for t in learn.dls.valid.after_batch.fs if isinstance(t, Normalize)]
+        assert len(found) == 1
+        assert found[0].mean.ravel().tolist() == pytest.approx(settings["mean"])
+
+
+def test_the_head_is_affine(new_learner):
+    kinds = [type(layer) for layer in new_learner().model[1] if not isinstance(layer, nn.Dropout)]
+    assert [kind.__name__ for kind in kinds[2:]] == ["BatchNorm1d", "Linear"]
+
+
+def test_a_validation_photo_is_what_the_function_would_see(new_learner, settings):
+    learn = new_learner()
+    files = drawn.awkward()
+    loader = learn.dls.test_dl(list(files.values()), rm_type_tfms=1, num_workers=0)
+    seen = torch.cat([batch[0] for batch in loader])
+    mean, std = (torch.tensor(settings[key]).view(3, 1, 1) for key in ("mean", "std"))
+    for tensor, content in zip(seen, files.values(), strict=True):
+        pixels = torch.from_numpy(photo.prepare(content, SIZE)).permute(2, 0, 1)
+        expected = (pixels / 255 - mean) / std
+        assert abs(tensor - expected).max() < 1e-6
+
+
+def test_a_training_photo_is_framed_anew_each_time(folder):
+    file = data.PhotoFile.read(next(folder.glob("*/*.jpg")))
+    frame = data.Frame(SIZE, closest=0.3)
+    first, second = (np.asarray(frame(file, split_idx=0)) for _ in range(2))
+    assert first.shape == second.shape == (SIZE, SIZE, 3)
+    assert not np.array_equal(first, second)
+    again = [np.asarray(frame(file, split_idx=1)) for _ in range(2)]
+    assert np.array_equal(*again)
+
+
+PLAIN = {"flip": False, "rotate": 0.0, "light": 0.0, "farthest": 1.0, "warp": 0.0}
+
+
+def look(**options) -> torch.Tensor:
+    """Return how much each of 32 equal photos [3, S, S] is changed at most by augmentation."""
+    photo = torch.from_numpy(drawn.bird("Green_Inkling", 3, SIZE, SIZE)).permute(2, 0, 1) / 255
+    batch = TensorImage(photo[None].repeat(32, 1, 1, 1))
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.jit, which fastai's colours still use
+        made = Pipeline(augmented(**PLAIN | options), split_idx=0)(batch.clone())
+    return abs(made - batch).as_subclass(torch.Tensor).amax((1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"flip": True},
+        {"rotate": 30.0},
+        {"farthest": 0.5},
+        {"warp": 0.3},
+        {"light": 0.4},
+        {"colour": 0.3},
+        {"erase": 0.5},
+    ],
+    ids=str,
+)
+def test_each_augmentation_changes_some_photos_and_only_when_asked(options):
+    changed = look(**options) > 0.05
+    assert 4 < changed.sum() < 32
+    assert look().max() < 1e-3
+
+
+@pytest.mark.parametrize("split_idx", [0, 1])
+def test_a_file_that_cannot_be_learned_from_is_named(tmp_path, split_idx):
+    (tmp_path / "bad.jpg").write_bytes(drawn.encoded(drawn.bird("Night_Inkling"))[:800])
+    file = data.PhotoFile.read(tmp_path / "bad.jpg")
+    with pytest.raises(PhotosError, match=r"bad\.jpg"):
+        data.Frame(SIZE, closest=0.3)(file, split_idx=split_idx)
+
+
+def test_random_weights_have_nothing_to_keep(new_learner):
+    learn = new_learner("random")
+    assert all(parameter.requires_grad for parameter in learn.model.parameters())
+    body = snapshot(learn.model[0])
+    fit(learn, 1, 0.01)
+    assert any("running_mean" in name for name in moved(body, learn.model[0]))
+
+
+def test_a_missing_weights_file_says_what_to_do(tmp_path):
+    with pytest.raises(WeightsError, match="FIELDMARK_WEIGHTS"):
+        weights_file(str(tmp_path / "none.safetensors"))
+
+
+def test_size_mean_std_and_filter_follow_from_the_architecture():
+    assert data.settings("tf_efficientnetv2_b0") == {
+        "size": 224,
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+        "filter": "bicubic",
+    }
+    assert data.settings("vgg16")["filter"] == "bilinear"
+    assert data.settings(ARCH, 48)["size"] == 48
+
+
+def test_a_summary_names_body_and_head_and_moves_nothing(new_learner):
+    learn = new_learner()
+    learn.model.train()
+    before = snapshot(learn.model)
+    told = str(torchinfo.summary(learn.model, (1, 3, SIZE, SIZE), depth=3, verbose=0))
+    assert "─Body: 1-1" in told
+    assert f"Total params: {sum(p.numel() for p in learn.model.parameters()):,}" in told
+    assert moved(before, learn.model) == []
+    assert learn.model.training
