@@ -2,7 +2,7 @@
 
     python -m benchmarks.accuracy FOLDER [--model birds.onnx] [--split split.csv] [--farther 0.6]
 
-With a split only its `calibrate` photos count. `--farther` also judges the same photos with the
+With a split only its `calibration` photos count. `--farther` also judges the same photos with the
 bird at that scale on a plain ground, as a visitor's photo may show it.
 """
 
@@ -17,7 +17,7 @@ from PIL import Image, ImageStat
 
 from birds import drawn
 from birds.classifier import Classifier
-from export.card import share
+from fieldmark.statistics import wilson_interval
 
 MODEL = Path("azure_function/model/birds.onnx")
 
@@ -40,7 +40,7 @@ def main() -> None:
     ):
         ranks = [rank(classifier, asked.folder / path, scale) for path in paths]
         for title, k in (("top-1", 1), ("top-5", 5)):
-            found = share(sum(r < k for r in ranks), len(ranks))
+            found = wilson_interval(sum(r < k for r in ranks), len(ranks))
             low, high = found["interval"]
             print(f"  {name}: {title} {found['value']:.1%} ({low:.1%} to {high:.1%})")
 
@@ -49,7 +49,7 @@ def chosen(folder: Path, split: Path | None) -> list[str]:
     """List the photos to judge by, relative to the folder."""
     if split:
         table = pd.read_csv(split)
-        return list(table[table["split"] == "calibrate"]["path"])
+        return list(table[table["split"] == "calibration"]["path"])
     return sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.*"))
 
 

@@ -2,9 +2,9 @@
 
     FIELDMARK_PHOTOS=... FIELDMARK_NOT_BIRDS=... python -m benchmarks.model [RUN]
 
-RUN is a folder with birds.onnx and split.csv; its `calibrate` photos judge, each by thresholds that
-came from others. What is left out, like FIELDMARK_NOT_BIRDS, is left out of the table. Species that
-were never taught are those of the rehearsal that the card names: `make export RUN=runs/cub80`
+RUN is a folder with birds.onnx and split.csv; its `calibration` photos judge, each by thresholds
+that came from others. What is left out, like FIELDMARK_NOT_BIRDS, is left out of the table. Species
+that were never taught are those of the rehearsal that the card names: `make export RUN=runs/cub80`
 measures them anew.
 """
 
@@ -69,7 +69,7 @@ def promises(classifier: Classifier, split: pd.DataFrame):
     """Measure accuracy, calibration, lists and `unknown`; yield rows of name, value and n."""
     card = classifier.card
     folder, _ = source(card["recipe"])
-    judged = Part.of(split[split["split"] == "calibrate"], folder, classifier.labels)
+    judged = Part.of(split[split["split"] == "calibration"], folder, classifier.labels)
     outputs = measure.asked(classifier, judged.paths)
     families = [each["family"] for each in card["labels"]]
     chosen = card["thresholds"]

@@ -4,8 +4,9 @@
 
 RUN is a folder with birds.safetensors and split.csv. It holds matrices that training rounded to
 float16, so the fp32 here shows what storing them otherwise brings, and not what rounding cost: that
-is `accuracy_before_rounding` in the card. Its `train` photos calibrate int8, `tune` and `calibrate`
-judge. Times are taken in turns, so those of one run compare, whatever else the machine does.
+is `accuracy_before_rounding` in the card. Its `train` photos calibrate int8, `valid` and
+`calibration` judge. Times are taken in turns, so those of one run
+compare, whatever else the machine does.
 """
 
 import argparse
@@ -25,7 +26,6 @@ from birds import cpus, photo
 from birds.classifier import Classifier
 from export import drop, model_file, tolerance
 from export import weights_dtype as precision
-from export.card import share
 from export.graph import ExportError, Graph
 from export.look import look
 from export.rebuild import restored
@@ -33,6 +33,7 @@ from fieldmark.data.locations import PhotosError
 from fieldmark.evaluation import latency as speed
 from fieldmark.evaluation import measure
 from fieldmark.evaluation.uncertainty import Part
+from fieldmark.statistics import wilson_interval
 
 RUN = Path("azure_function/model")
 THREADS = (1, 2)
@@ -105,8 +106,8 @@ def timed(files: dict[str, Path], rounds: int) -> dict[tuple[str, int], np.ndarr
 
 def table(files, learn, card: dict, photos: pd.DataFrame, folder: Path, spent) -> None:
     """Print a row for each precision, then why some were refused."""
-    judged = photos[photos["split"].isin(["tune", "calibrate"])]
-    part, last = Part.of(judged, folder, list(learn.dls.vocab)), judged["split"] == "calibrate"
+    judged = photos[photos["split"].isin(["valid", "calibration"])]
+    part, last = Part.of(judged, folder, list(learn.dls.vocab)), judged["split"] == "calibration"
     learner = softmax(look(learn, part.paths).logits / card["temperature"], 1)
     refusals = []
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
@@ -122,11 +123,16 @@ def table(files, learn, card: dict, photos: pd.DataFrame, folder: Path, spent) -
             passed = "refused"
         cells = [kind, f"{file.stat().st_size / 1e6:.1f}"]
         cells += [f"{np.median(spent[kind, n]):.1f} ({ratio(spent, kind, n):.2f})" for n in THREADS]
-        cells += [percent(share(int(right.sum()), len(right))), points(lost["accuracy_drop"])]
+        cells += [
+            percent(wilson_interval(int(right.sum()), len(right))),
+            points(lost["accuracy_drop"]),
+        ]
         cells += [percent(lost["agreement"]), f"{lost['largest_difference']:.0e}", passed]
         print(f"| {' | '.join(cells)} |")
-    print(f"\nIn brackets: times fp32's, 95 % intervals. Judged by {last.sum()} photos (calibrate)")
-    print(f"for the share that is right, and by {len(judged)} (and tune) for all that compares.")
+    print(
+        f"\nIn brackets: times fp32's, 95 % intervals. Judged by {last.sum()} photos (calibration)"
+    )
+    print(f"for the share that is right, and by {len(judged)} (and valid) for all that compares.")
     for error in refusals:
         print(error)
 

@@ -9,10 +9,10 @@ import argparse
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
-from export.card import share
 from fieldmark.data import loaders as data
 from fieldmark.data.datasets import source
 from fieldmark.network.probe import probe
+from fieldmark.statistics import wilson_interval
 from fieldmark.training.learner import features, learner, wanted
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     folder, photos = source({"photos": asked.folder})
     photos = photos[photos["split"] == "train"]
     # every photo goes through the validation path; one must train, or there is no DataLoader
-    photos = photos.assign(split=["train", *["tune"] * (len(photos) - 1)])
+    photos = photos.assign(split=["train", *["valid"] * (len(photos) - 1)])
     dls = data.dataloaders(photos, folder, **data.settings(asked.arch), batch_size=64)
     learn = learner(dls, asked.arch, wanted(asked.weights))
     parts = features(learn, learn.model[0].eval())
@@ -38,7 +38,7 @@ def main() -> None:
     for taught, judged in folds.split(seen, labels):
         fitted = probe(seen[taught], labels[taught])
         right += round(fitted.accuracy(seen[judged], labels[judged])["value"] * len(judged))
-    found = share(right, len(labels))
+    found = wilson_interval(right, len(labels))
     low, high = found["interval"]
     print(f"{asked.folds} folds, seed {asked.seed}, {asked.arch}, {found['n']} photos:")
     print(f"{found['value']:.1%} right ({low:.1%} to {high:.1%})")

@@ -5,8 +5,8 @@
 Each way runs in a process of its own, one after the other, on the same photos, weights, split and
 seed: fastai as its documents have it; the same with a body that is really frozen; a linear probe;
 this project's recipe for some numbers of epochs, with its teacher and without; its quickest; and
-one that begins with a body that knows birds. Photos of `calibrate` judge after each epoch while the
-clock stands still. Writes JSON and a plot to `--out`.
+one that begins with a body that knows birds. Photos of `calibration` judge after each epoch while
+the clock stands still. Writes JSON and a plot to `--out`.
 """
 
 import argparse
@@ -36,7 +36,6 @@ from fastai.vision.all import (
 )
 from matplotlib.figure import Figure
 
-from export.card import share
 from export.exporter import publish
 from fieldmark.data import loaders as data
 from fieldmark.data.cache import cached
@@ -47,6 +46,7 @@ from fieldmark.data.survey import survey
 from fieldmark.network import probe as baseline
 from fieldmark.recipe import read
 from fieldmark.record import processor
+from fieldmark.statistics import wilson_interval
 from fieldmark.training.callbacks import Teacher
 from fieldmark.training.checkpoint import Run
 from fieldmark.training.distillation import SETTING, make_teacher
@@ -181,8 +181,8 @@ def documented(recipe: dict, clock: Clock, frozen: bool) -> None:
     """Train as fastai's documents have it: three epochs of the head, three of everything."""
     folder, _, listed = photos(recipe)
     clock.begun = time.perf_counter()  # these ways take the photos as they are
-    used = listed[listed["split"].isin(["train", "calibrate"])]
-    used = used.assign(judges=used["split"] == "calibrate")
+    used = listed[listed["split"].isin(["train", "calibration"])]
+    used = used.assign(judges=used["split"] == "calibration")
     dls = ImageDataLoaders.from_df(
         used[["path", "label", "judges"]],
         folder,
@@ -203,7 +203,7 @@ def documented(recipe: dict, clock: Clock, frozen: bool) -> None:
 def linear_probe(recipe: dict, clock: Clock) -> None:
     """Fit a logistic regression to what the frozen body makes of each photo."""
     folder, _, listed = photos(recipe)
-    dls = data.dataloaders(listed, folder, **data.settings(recipe["arch"]), validate="calibrate")
+    dls = data.dataloaders(listed, folder, **data.settings(recipe["arch"]), validate="calibration")
     learn = learner(dls, recipe["arch"], wanted(recipe["weights"]))
     (taught, labels), (asked, truth) = features(learn, learn.model[0].eval())
     found = baseline.probe(taught.numpy(), labels.numpy())
@@ -221,7 +221,7 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     dls = data.dataloaders(listed, folder, **settings, cache=cache, **looks)
     clock.lap("decode")
     learn = learner(dls, recipe["arch"], wanted(recipe["weights"]), **recipe["arch_options"])
-    judges = dls.test_dl(listed[listed["split"] == "calibrate"], with_labels=True)
+    judges = dls.test_dl(listed[listed["split"] == "calibration"], with_labels=True)
     run = Run(out, recipe, listed)
     made = features(learn, learn.model[0].eval(), recipe["precision"])
     if recipe["head_from"] == "probe":
@@ -301,7 +301,7 @@ def main() -> None:
             results[name] = json.loads((asked.out / "one.json").read_text())
             (asked.out / "train.json").write_text(json.dumps(results, indent=2) + "\n")
             print(f"{name}: {results[name]['points'][-1]}", flush=True)
-    judged = (photos(recipe)[2]["split"] == "calibrate").sum()
+    judged = (photos(recipe)[2]["split"] == "calibration").sum()
     tell(results, int(judged))
     curves(results).savefig(asked.out / "train.png", dpi=150, bbox_inches="tight")
 
@@ -327,7 +327,7 @@ def tell(results: dict, judged: int) -> None:
     print("| | right (95 % interval) | seconds | " + " | ".join(heads) + " | MB |")
     print("|" + "---|" * (len(heads) + 4))
     for name, found in results.items():
-        right = share(round(found["points"][-1][1] * judged), judged)
+        right = wilson_interval(round(found["points"][-1][1] * judged), judged)
         low, high = right["interval"]
         cells = [f"{right['value']:.1%} ({low:.1%} to {high:.1%})", f"{found['points'][-1][0]:.0f}"]
         for wanted_share in REACHED:

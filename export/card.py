@@ -6,10 +6,8 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import PIL
 import torch
-from scipy.stats import binomtest
 
 from birds import drawn, photo
 from birds.classifier import OUTPUTS, drawn_photo
@@ -69,29 +67,6 @@ def drawn_outputs(graph: Graph, size: int) -> dict[str, list]:
     return {
         name: torch.round(value[0], decimals=6).tolist()
         for name, value in zip(OUTPUTS, outputs, strict=True)
-    }
-
-
-def share(right: int, of: int) -> dict:
-    """Return a share with its 95 % interval (Wilson 1927)."""
-    interval = binomtest(right, of).proportion_ci(0.95, "wilson")
-    return {
-        "value": round(right / of, 4),
-        "interval": [round(interval.low, 4), round(interval.high, 4)],
-        "n": of,
-    }
-
-
-def estimate(value: float, draws: np.ndarray, n: int) -> dict:
-    """Return a value with its 95 % interval, from what the draws measured."""
-    if np.ptp(draws) == 0:
-        return share(round(value * n), n) | {"method": "Wilson"}
-    interval = np.quantile(draws, [0.025, 0.975]) - (draws.mean() - value)
-    return {
-        "value": round(value, 4),
-        "interval": [round(float(end), 4) for end in interval.clip(0, 1)],
-        "n": n,
-        "method": "bootstrap",
     }
 
 

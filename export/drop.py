@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from export.card import share
 from export.gate import TIE, GateError
+from fieldmark.statistics import wilson_interval
 
 LIMIT = 0.5  # points of accuracy
 AGREEMENT = {"fp32": 1.0, "fp16": 0.99, "int8": 0.97}  # share of first answers
@@ -61,8 +61,8 @@ def drop(learner: np.ndarray, file: np.ndarray, truth: np.ndarray) -> dict:
     before, after = learner.argmax(1) == truth, file.argmax(1) == truth
     lost, won = int((before & ~after).sum()), int((after & ~before).sum())
     return {
-        "agreement": share(int(agree.sum()), len(agree)),
-        "accuracy": share(int(after.sum()), len(after)),
+        "agreement": wilson_interval(int(agree.sum()), len(agree)),
+        "accuracy": wilson_interval(int(after.sum()), len(after)),
         "accuracy_drop": {
             "value": round(100 * (lost - won) / len(truth), 3),
             "interval": [round(100 * end, 3) for end in paired(lost, won, len(truth))],

@@ -134,7 +134,7 @@ def ensemble(paths: list[Path], out: Path, average: str = "answers") -> dict:
             for path, each in zip(paths, cards, strict=True)
         ],
     }
-    answers = judge.answers(learn, photos, "calibrate")
+    answers = judge.answers(learn, photos, "calibration")
     classes = judge.per_class(answers, photos["label"][photos["split"] == "train"].value_counts())
     size, filter = (card["preparation"][key] for key in ("size", "filter"))
     promised = promises(made["recipe"])

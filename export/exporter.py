@@ -26,6 +26,7 @@ from export.look import look
 from fieldmark.evaluation import measure
 from fieldmark.evaluation import uncertainty as promises
 from fieldmark.evaluation.uncertainty import Promises
+from fieldmark.statistics import wilson_interval
 
 FILES = ("birds.onnx", "birds.safetensors", "split.csv", "recipe.yaml")
 REPORT = "gate.csv"
@@ -55,10 +56,10 @@ def publish(
     learn.model.cpu().float().eval()
     learn.dls.cpu()
     # what is rounded and stored otherwise is held to what the Learner answers now
-    judged = photos[photos["split"].isin(["tune", "calibrate"])]
+    judged = photos[photos["split"].isin(["valid", "calibration"])]
     part = promises.Part.of(judged, folder, list(learn.dls.vocab))
     before = look(learn, part.paths).logits
-    right = (before.argmax(1) == part.truth)[judged["split"] == "calibrate"]
+    right = (before.argmax(1) == part.truth)[judged["split"] == "calibration"]
     if promised.stored != "fp32":
         model_file.round_to_half(learn.model)
     fitted = promises.fit(learn, photos, folder, promised)
@@ -70,7 +71,7 @@ def publish(
     model = precision.stored(model_file.to_onnx(graph, size), promised.stored, pixels)
     weights = state(learn.model, promised.stored)
     card = (
-        {"accuracy_before_rounding": cards.share(int(right.sum()), len(right))}
+        {"accuracy_before_rounding": wilson_interval(int(right.sum()), len(right))}
         | facts
         | {
             "version": version(promised.stored, weights),

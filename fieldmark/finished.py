@@ -11,8 +11,8 @@ from safetensors import safe_open
 
 NEEDED = ("card.json", "answers.csv", "birds.onnx", "metrics.json", "split.csv")
 OF_TESTS = "test-*"  # the runs that tests leave
-TAUGHT = ("train", "tune")  # what chose the settings counts as taught
-JUDGES = "calibrate"
+TAUGHT = ("train", "valid")  # what chose the settings counts as taught
+JUDGES = "calibration"
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 

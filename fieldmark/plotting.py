@@ -106,7 +106,7 @@ def image_sizes(photos: pd.DataFrame, size: int) -> Figure:
 def training(history: pd.DataFrame, rates: dict[str, np.ndarray] | None = None) -> Figure:
     """Plot losses and accuracy by epoch, and the learning rates by step.
 
-    `history` has a row an epoch: `stage`, `train_loss`, and of `tune` `valid_loss`, `log_loss` and
+    `history` has a row an epoch: `stage`, `train_loss`, and of `valid` `valid_loss`, `log_loss` and
     `accuracy`. `rates` holds, for each stage, the rate of every parameter group, [steps] or
     [steps, groups], the head last; a Checkpoint has both.
     """
@@ -114,15 +114,15 @@ def training(history: pd.DataFrame, rates: dict[str, np.ndarray] | None = None) 
     epoch = np.arange(1, len(history) + 1)
     best = int(np.argmin(history["log_loss"]))
     row[0].plot(epoch, history["train_loss"], color=BLUE, marker=".", label="train")
-    row[0].plot(epoch, history["valid_loss"], color=RED, marker=".", linestyle="--", label="tune")
-    row[0].plot(epoch, history["log_loss"], color=RED, linestyle=":", label="tune, calibrated")
+    row[0].plot(epoch, history["valid_loss"], color=RED, marker=".", linestyle="--", label="valid")
+    row[0].plot(epoch, history["log_loss"], color=RED, linestyle=":", label="valid, calibrated")
     row[0].set(title="Loss", xlabel="epoch", ylabel="loss, nats")
     row[0].legend()
     accuracy = 100 * history["accuracy"].to_numpy(float)
     row[1].plot(epoch, accuracy, color=RED, marker=".")
     row[1].plot(epoch[best], accuracy[best], "o", color=RED, markersize=9, fillstyle="none")
     row[1].set(title=f"At the lowest calibrated loss: {accuracy[best]:.1f} % right", xlabel="epoch")
-    row[1].set(ylabel="accuracy on tune, %", ylim=(0, 102))
+    row[1].set(ylabel="accuracy on valid, %", ylim=(0, 102))
     for axes in row[:2]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         mark_stages(axes, history["stage"])

@@ -30,7 +30,7 @@ def test_without_git_there_is_no_commit(monkeypatch):
 
 def test_the_run_holds_what_was_measured(new_learner, table, tmp_path):
     history = pd.DataFrame({"stage": ["fine"], "epoch": [1], "accuracy": [0.5]})
-    answers = judge.answers(new_learner(), table, "calibrate")
+    answers = judge.answers(new_learner(), table, "calibration")
     taught = table[table["split"] == "train"]["label"].value_counts()
     metrics = judge.metrics(answers)
     record.write(tmp_path, history, answers, metrics, judge.per_class(answers, taught))

@@ -34,7 +34,7 @@ def load(weights: Path) -> Learner:
     with tempfile.TemporaryDirectory() as folder:
         black = np.zeros((size, size, 3), np.uint8)
         Path(folder, "black.jpg").write_bytes(drawn.encoded(black))
-        rows = [(part, label, "black.jpg") for label in labels for part in ("train", "tune")]
+        rows = [(part, label, "black.jpg") for label in labels for part in ("train", "valid")]
         photos = pd.DataFrame(rows, columns=["split", "label", "path"])
         dls = dataloaders(photos, Path(folder), size, mean, std)
     options = card["recipe"].get("arch_options", {})

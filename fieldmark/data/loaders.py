@@ -113,7 +113,7 @@ def dataloaders(
     std: tuple[float, ...],
     filter: str = photo.FILTER,
     batch_size: int = 32,
-    validate: str = "tune",
+    validate: str = "valid",
     workers: int = -1,
     closest: float = 0.5,
     cache: Cache | None = None,

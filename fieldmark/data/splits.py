@@ -10,12 +10,12 @@ FEWEST = 5  # photos of a class: three to teach, one to choose by, one to report
 
 def split(
     photos: pd.DataFrame,
-    tune: float = 0.1,
-    calibrate: float = 0.1,
+    valid: float = 0.1,
+    calibration: float = 0.1,
     seed: int = 0,
     known: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """Carve `tune` (to choose by) and `calibrate` (to report by) out of the split `train`.
+    """Carve `valid` (to choose by) and `calibration` (to report by) out of the split `train`.
 
     Each class gives each part its share, and at least one photo; a seed gives one split. Photos of
     one `group` stay together, and small groups are taken first, so that judges are independent.
@@ -23,8 +23,10 @@ def split(
     theirs, and new ones fill up what is short. Raises PhotosError where a class is too small for
     three parts.
     """
-    if not (tune > 0 and calibrate > 0 and tune + calibrate < 1):
-        raise PhotosError(f"Shares of {tune} to tune and {calibrate} to calibrate leave no split.")
+    if not (valid > 0 and calibration > 0 and valid + calibration < 1):
+        raise PhotosError(
+            f"Shares of {valid} for valid and {calibration} for calibration leave none for train."
+        )
     shown = photos["split"] != UNSEEN
     enough(photos[shown])
     shuffled = photos[photos["split"] == "train"].sample(frac=1, random_state=seed)
@@ -35,7 +37,7 @@ def split(
     group = group[group.map(members).sort_values(kind="stable").index]
     given = kept(shuffled, group, known) if known is not None else {}
     for _, names in group.groupby(shuffled["label"]):
-        for part, share in (("tune", tune), ("calibrate", calibrate)):
+        for part, share in (("valid", valid), ("calibration", calibration)):
             wanted = max(round(len(names) * share), 1)
             have = sum(given.get(name) == part for name in names)
             for name in dict.fromkeys(names):
@@ -45,7 +47,7 @@ def split(
     parts = photos["split"].copy()
     parts[group.index] = group.map(given).fillna("train")
     counts = pd.crosstab(photos["label"][shown], parts)
-    counts = counts.reindex(columns=["train", "tune", "calibrate"], fill_value=0)
+    counts = counts.reindex(columns=["train", "valid", "calibration"], fill_value=0)
     bare = counts.index[(counts == 0).any(axis=1)]
     if len(bare):
         raise PhotosError(
@@ -61,7 +63,7 @@ def kept(photos: pd.DataFrame, group: pd.Series, known: pd.Series) -> dict[str, 
     A photo that was moved to another folder, since its label was wrong, is known by its name. What
     taught once teaches again, with all its group.
     """
-    order = ("calibrate", "tune", "train")
+    order = ("calibration", "valid", "train")
     gone = known[~known.index.isin(photos["path"])]
     gone = gone.set_axis(gone.index.map(name_of))
     moved = {name: part for part in order for name in gone.index[gone == part]}

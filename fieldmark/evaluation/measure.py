@@ -7,10 +7,10 @@ import numpy as np
 from scipy.special import softmax
 
 from birds.classifier import Classifier, Outputs
-from export.card import estimate, share
 from fieldmark.evaluation import conformal
 from fieldmark.evaluation.calibration import expected_error
 from fieldmark.evaluation.ood import area
+from fieldmark.statistics import bootstrap_interval, wilson_interval
 
 FOLDS = 10
 DRAWS = 1000
@@ -76,13 +76,13 @@ def metrics(outputs: Outputs, truth: np.ndarray, temperature: float, chosen: dic
     held, size, strange = crossed(outputs, truth, chosen)
     answered = ~strange
     figures = {
-        "accuracy": share(int((rank == 0).sum()), n),
-        "top_5": share(int((rank < 5).sum()), n),
+        "accuracy": wilson_interval(int((rank == 0).sum()), n),
+        "top_5": wilson_interval(int((rank < 5).sum()), n),
         "ece_before": calibration_error(softened(outputs.probability, temperature), rank == 0),
         "ece": calibration_error(outputs.probability, rank == 0),
         "ece_of_perfection": perfection(outputs.probability),
-        "known_called_unknown": share(int(strange.sum()), n),
-        "coverage": share(int(held[answered].sum()), int(answered.sum())),
+        "known_called_unknown": wilson_interval(int(strange.sum()), n),
+        "coverage": wilson_interval(int(held[answered].sum()), int(answered.sum())),
         "list_size": mean(size[answered]),
     }
     return figures, by_family(held[answered], truth[answered], families)
@@ -95,10 +95,8 @@ def softened(probability: np.ndarray, temperature: float) -> np.ndarray:
 
 def calibration_error(probability: np.ndarray, right: np.ndarray, seed: int = 0) -> dict:
     """Measure the expected calibration error with an interval by bootstrap."""
-    sure, n = probability.max(1).astype(np.float64), len(right)
-    draws = np.random.default_rng(seed).integers(n, size=(DRAWS, n))
-    spread = np.array([expected_error(sure[draw], right[draw]) for draw in draws])
-    return estimate(expected_error(sure, right), spread, n)
+    sure = probability.max(1).astype(np.float64)
+    return bootstrap_interval([sure, right], expected_error, resamples=DRAWS, seed=seed)
 
 
 def perfection(probability: np.ndarray, seed: int = 0) -> dict:
@@ -117,21 +115,14 @@ def perfection(probability: np.ndarray, seed: int = 0) -> dict:
 
 def mean(values: np.ndarray, seed: int = 0) -> dict:
     """Measure a mean with an interval by bootstrap."""
-    draws = np.random.default_rng(seed).choice(values, (DRAWS, len(values))).mean(1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return {
-        "value": round(float(values.mean()), 4),
-        "interval": [round(float(low), 4), round(float(high), 4)],
-        "n": len(values),
-        "method": "bootstrap",
-    }
+    return bootstrap_interval([values], np.mean, resamples=DRAWS, seed=seed)
 
 
 def by_family(held: np.ndarray, truth: np.ndarray, families: list) -> dict[str, dict]:
     """Measure coverage in each family, the least covered first; the marginal one hides them."""
     family = np.array([families[place] or "" for place in truth])
     found = {
-        name: share(int(held[family == name].sum()), int((family == name).sum()))
+        name: wilson_interval(int(held[family == name].sum()), int((family == name).sum()))
         for name in sorted(set(family) - {""})
     }
     return dict(sorted(found.items(), key=lambda each: each[1]["value"]))
@@ -146,15 +137,10 @@ def strangers(known: np.ndarray, strange: np.ndarray, chosen: dict | None) -> di
     found = {"auroc": separation(known, strange)}
     if chosen:
         above = int((strange > chosen["threshold"]).sum())
-        found["called_unknown"] = share(above, len(strange))
+        found["called_unknown"] = wilson_interval(above, len(strange))
     return found
 
 
 def separation(known: np.ndarray, strange: np.ndarray, seed: int = 0) -> dict:
     """Measure the area under the ROC curve with an interval by bootstrap, of both kinds alike."""
-    chance = np.random.default_rng(seed)
-    spread = [
-        area(chance.choice(known, len(known)), chance.choice(strange, len(strange)))
-        for _ in range(DRAWS)
-    ]
-    return estimate(area(known, strange), np.array(spread), len(known) + len(strange))
+    return bootstrap_interval([known, strange], area, paired=False, resamples=DRAWS, seed=seed)

@@ -1,16 +1,15 @@
 """Judge a Learner by photos that neither trained it nor chose its settings."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
 import torch
 from fastai.vision.all import Learner
-from scipy import sparse
 
-from export.card import estimate, share
 from fieldmark.data.loaders import as_in_training
+from fieldmark.statistics import bootstrap_interval, wilson_interval
 
 DRAWS = 2000
 
@@ -90,51 +89,30 @@ def probabilities(logits: torch.Tensor) -> torch.Tensor:
 def metrics(answers: Answers, draws: int = DRAWS, seed: int = 0) -> dict[str, dict]:
     """Measure accuracy, top-5 accuracy, and macro precision, recall and F1.
 
-    Each has its value, the number of photos, a 95 % interval and its method: a bootstrap of at
-    least `draws` draws of that many photos, its percentiles moved by what the draws lie beside
-    the value on average. (With few photos a class a draw's macro F1 and precision lie below it.)
-    Where every photo is right, or every one wrong, a bootstrap has nothing to vary, and the
-    interval is Wilson's for as many photos.
+    Each has its value, the number of photos, a 95 % interval and its method. Macro means are over
+    the classes that a resample has photos of.
     """
-    kinds = np.stack([answers.truth, answers.answer, answers.rank < 5], axis=1)
-    kinds, counts = np.unique(kinds, axis=0, return_counts=True)
-    value = measured(kinds, counts[None], len(answers.vocab))
-    # to draw n photos with replacement is to draw how many there are of each kind of answer
-    n = int(counts.sum())
-    chance, blocks = np.random.default_rng(seed), -(-draws // 100)  # not all in memory at once
-    spread = [
-        measured(kinds, chance.multinomial(n, counts / n, size=100), len(answers.vocab))
-        for _ in range(blocks)
-    ]
-    return {
-        name: estimate(float(value[name][0]), np.concatenate([each[name] for each in spread]), n)
-        for name in value
+    n = len(answers.truth)
+    found = {
+        "accuracy": wilson_interval(int((answers.rank == 0).sum()), n),
+        "top_5": wilson_interval(int((answers.rank < 5).sum()), n),
     }
-
-
-def measured(kinds: np.ndarray, counts: np.ndarray, classes: int) -> dict[str, np.ndarray]:
-    """Measure draws of photos: `counts` [draws, K] of the `kinds` (truth, answer, in top 5) [K, 3].
-
-    The macro means are over the classes that a draw has photos of.
-    """
-    truth, answer, top = kinds.T
-    right = truth == answer
-
-    def by_class(places: np.ndarray, of: np.ndarray) -> np.ndarray:
-        rows = np.flatnonzero(of)
-        chosen = sparse.csr_array(
-            (np.ones(len(rows)), (rows, places[rows])), (len(places), classes)
+    for name in ("precision", "recall", "f1"):
+        found[f"macro_{name}"] = bootstrap_interval(
+            [answers.truth, answers.answer],
+            partial(macro_score, name=name, classes=len(answers.vocab)),
+            resamples=draws,
+            seed=seed,
         )
-        return counts @ chosen
-
-    every = np.ones_like(right)
-    photos, answered, hits = by_class(truth, every), by_class(answer, every), by_class(truth, right)
-    present = photos > 0
-    n = counts.sum(1)
-    found = {"accuracy": counts @ right / n, "top_5": counts @ top.astype(bool) / n}
-    for name, score in scores(hits, answered, photos).items():
-        found[f"macro_{name}"] = np.where(present, score, 0).sum(1) / present.sum(1)
     return found
+
+
+def macro_score(truth: np.ndarray, answer: np.ndarray, name: str, classes: int) -> float:
+    """Return the mean of a score over the classes that occur in `truth`."""
+    counts = [
+        np.bincount(each, minlength=classes) for each in (truth[truth == answer], answer, truth)
+    ]
+    return float(scores(*counts)[name][counts[2] > 0].mean())
 
 
 def scores(hits: np.ndarray, answered: np.ndarray, photos: np.ndarray) -> dict[str, np.ndarray]:
@@ -180,7 +158,7 @@ def long_tail(classes: pd.DataFrame, groups: int = 3) -> pd.DataFrame:
     group = np.searchsorted(np.unique(edges), classes["taught"])
     rows = []
     for _, members in classes.groupby(group):
-        counted = share(int(members["right"].sum()), int(members["n"].sum()))
+        counted = wilson_interval(int(members["right"].sum()), int(members["n"].sum()))
         rows.append(
             {
                 "fewest_taught": members["taught"].min(),

@@ -59,18 +59,18 @@ class Fitted(NamedTuple):
 
 
 def fit(learn: Learner, photos: pd.DataFrame, folder: Path, promises: Promises) -> Fitted:
-    """Fit the temperature to `tune` and the scores to `train`, and choose one of them.
+    """Fit the temperature to `valid` and the scores to `train`, and choose one of them.
 
     Where scores are compared, every other stranger is for choosing; the rest judge the choice.
     """
     vocab = list(learn.dls.vocab)
-    tune = Part.of(photos[photos["split"] == "tune"], folder, vocab)
+    valid = Part.of(photos[photos["split"] == "valid"], folder, vocab)
     taught = Part.of(unknown.sample(photos[photos["split"] == "train"]), folder, vocab)
     strangers = dict(promises.strangers)
     if (unseen := photos["split"] == UNSEEN).any():
         strangers[UNSEEN] = [folder / path for path in sorted(photos["path"][unseen])]
-    tuned = look(learn, tune.paths)
-    temperature = calibration.temperature(tuned.logits, tune.truth)
+    tuned = look(learn, valid.paths)
+    temperature = calibration.temperature(tuned.logits, valid.truth)
     scores = unknown.fit(look(learn, taught.paths), taught.truth)
     name, compared = promises.score, None
     if name == AUTO:
@@ -88,22 +88,20 @@ def keep(
     fitted: Fitted,
     promises: Promises,
 ) -> dict:
-    """Set a file's thresholds by `calibrate`, measure what it keeps, and return its card's entries.
+    """Set a file's thresholds by `calibration` and return its card's entries.
 
     Each photo is judged by thresholds that others gave; strangers by those of the card.
     """
-    calibrate = Part.of(photos[photos["split"] == "calibrate"], folder, classifier.labels)
-    outputs = measure.asked(classifier, calibrate.paths)
+    held = Part.of(photos[photos["split"] == "calibration"], folder, classifier.labels)
+    outputs = measure.asked(classifier, held.paths)
     chosen, lists = measure.thresholds(
-        outputs, calibrate.truth, fitted.name, promises.level, promises.rejected
+        outputs, held.truth, fitted.name, promises.level, promises.rejected
     )
     families = [each["family"] for each in classifier.card["labels"]]
-    figures, coverage = measure.metrics(
-        outputs, calibrate.truth, fitted.temperature, chosen, families
-    )
+    figures, coverage = measure.metrics(outputs, held.truth, fitted.temperature, chosen, families)
     return {
         "thresholds": chosen,
-        "metrics": figures | {"part": "calibrate"},
+        "metrics": figures | {"part": "calibration"},
         "coverage_by_family": coverage,
         "shortlists_compared": lists,
         "unknown_compared": fitted.compared,

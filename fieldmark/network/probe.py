@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from export.card import share
+from fieldmark.statistics import wilson_interval
 
 
 def majority(train_labels: pd.Series, labels: pd.Series) -> dict:
@@ -18,7 +18,7 @@ def majority(train_labels: pd.Series, labels: pd.Series) -> dict:
     Of several commonest ones the first by name answers.
     """
     answer = train_labels.mode()[0]
-    return share(int((labels == answer).sum()), len(labels))
+    return wilson_interval(int((labels == answer).sum()), len(labels))
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Probe:
     def accuracy(self, features: np.ndarray, labels: np.ndarray) -> dict:
         """Return the share of right answers with its 95 % interval; features [n, D], labels [n]."""
         answers = (features @ self.weight.T + self.bias).argmax(1)
-        return share(int((answers == labels).sum()), len(labels))
+        return wilson_interval(int((answers == labels).sum()), len(labels))
 
 
 def probe(features: np.ndarray, labels: np.ndarray, C: float = 0.1) -> Probe:

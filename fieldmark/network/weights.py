@@ -84,7 +84,7 @@ def check_apart(known: pd.Series | None, photos: pd.DataFrame) -> None:
         return
     before, now = photos["path"].map(known), photos["split"]
     told = (before == "train") & (now != "train")
-    told |= (before == "tune") & ~now.isin(["train", "tune"])
+    told |= (before == "valid") & ~now.isin(["train", "valid"])
     if told.any():
         raise WeightsError(
             f"The earlier run learned from {told.sum()} photos that judge here, like "

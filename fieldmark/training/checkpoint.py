@@ -70,7 +70,7 @@ class Run:
 
 
 class Checkpoint(Callback):
-    """Write the state after each epoch, keep the best by its log loss on `tune`, stop when stuck.
+    """Write the state after each epoch, keep the best by its log loss on `valid`, stop when stuck.
 
     Not by accuracy, since of a hundred photos one more or less right by chance is a point. And not
     by the loss that taught, which punishes a network for being sure: a temperature mends that.

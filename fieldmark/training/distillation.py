@@ -8,13 +8,13 @@ import torch
 from fastai.vision.all import Learner, Normalize
 from torch import nn
 
-from export.card import share
 from fieldmark.data.locations import PhotosError
 from fieldmark.evaluation import calibration
 from fieldmark.network.backbone import between, sized
 from fieldmark.network.probe import probe
 from fieldmark.network.restore import card_of, restored
 from fieldmark.network.weights import WeightsError
+from fieldmark.statistics import wilson_interval
 from fieldmark.training.learner import features, pretrained, wanted, weights_facts, weights_file
 from fieldmark.training.mixed_precision import autocast
 
@@ -110,10 +110,10 @@ def make_teacher(
 
     Or else a `run` knows the labels, such as an ensemble, which learned from no photo that judges
     here; `probe_share` is what the probe's answers count beside that one's, made as sure as suits
-    `tune`. FIELDMARK_TEACHER overrides `weights`. `mean` and `std` are by channel, the
+    `valid`. FIELDMARK_TEACHER overrides `weights`. `mean` and `std` are by channel, the
     architecture's own unless given; with `classes`, as many as it was taught, it also answers in
     these; `options` go to timm. `precision` is that in which it is asked for its probe. Returns the
-    teacher and its accuracy on `tune`.
+    teacher and its accuracy on `valid`.
     Raises WeightsError where the weights or the run can't be had.
     """
     weights = wanted_teacher(weights=weights)
@@ -133,7 +133,7 @@ def make_teacher(
 
 
 def give_probe(net: TeacherNet, learn: Learner, precision: str) -> None:
-    """Fit a probe on the photos of `train`; beside a run, divide it by what suits `tune`."""
+    """Fit a probe on the photos of `train`; beside a run, divide it by what suits `valid`."""
     (taught, labels), (asked, truth) = features(learn, net.embedding, precision)
     fitted = probe(taught.numpy(), labels.numpy(), C=0.01)
     logits = asked.numpy() @ fitted.weight.T + fitted.bias
@@ -145,13 +145,13 @@ def give_probe(net: TeacherNet, learn: Learner, precision: str) -> None:
 
 
 def right(net: TeacherNet, learn: Learner, precision: str) -> float:
-    """Return the share of `tune` that a teacher names."""
+    """Return the share of `valid` that a teacher names."""
     found = total = 0
     for photos, labels in learn.dls.valid:
         with torch.no_grad(), autocast(precision):
             found += int((net(photos)[0].argmax(1) == labels).sum())
         total += len(labels)
-    return share(found, total)["value"]
+    return wilson_interval(found, total)["value"]
 
 
 def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
@@ -174,7 +174,7 @@ def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
         )
     paths = {part: set(table["path"]) for part, table in photos.groupby("split")}
     taught, tuned = (set(loader.items["path"]) for loader in (learn.dls.train, learn.dls.valid))
-    elsewhere = (paths["train"] - taught) | (paths["tune"] - taught - tuned)
+    elsewhere = (paths["train"] - taught) | (paths["valid"] - taught - tuned)
     if elsewhere:
         raise WeightsError(
             f"The teacher's run {run} learned from {len(elsewhere)} photos that judge here, "

@@ -56,7 +56,7 @@ def rates(learn: Learner, rate: float, decay: float) -> list[float]:
 def features(
     learn: Learner, body: Callable, precision: str = "float32"
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Compute what a frozen body makes of `train` and of `tune`: ([n, D], labels [n]) of each.
+    """Compute what a frozen body makes of `train` and of `valid`: ([n, D], labels [n]) of each.
 
     Photos are prepared as for validation; maps are pooled to their mean, in float32 whatever the
     `precision` of the body is.

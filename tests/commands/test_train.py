@@ -202,7 +202,7 @@ def test_the_notebook_runs_on_every_kind_of_source(tmp_path, weights, tree, more
     out = recipe.run(path)
     card = Classifier(out / "birds.onnx").card
     parts = pd.read_csv(out / "split.csv")["split"].value_counts()
-    assert set(parts.index) == {"train", "tune", "calibrate", test or "unlabelled"}
+    assert set(parts.index) == {"train", "valid", "calibration", test or "unlabelled"}
     assert (out / "log.csv").is_file() == ("track" in more)
     if "track" in more:
         assert pd.read_csv(out / "log.csv")["stage"].tolist() == ["frozen", "fine-tuning"]

@@ -37,7 +37,7 @@ def test_training_photos_come_out_of_the_cache_and_validation_photos_as_they_are
     assert photos.shape == (8, 3, SIZE, SIZE)
     assert photos.dtype == torch.float32
     assert len(dls.train) == (table["split"] == "train").sum() // 8
-    path = table["path"][table["split"] == "tune"].iloc[0]
+    path = table["path"][table["split"] == "valid"].iloc[0]
     (seen,) = dls.test_dl([folder / path], rm_type_tfms=1, num_workers=0).one_batch()
     decoded = dls.valid.after_batch.decode((seen,))[0][0]
     expected = photo.prepare((folder / path).read_bytes(), SIZE)

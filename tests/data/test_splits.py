@@ -22,9 +22,9 @@ def test_each_photo_is_in_one_part_and_each_species_in_all(folder):
     table = parts.split(sources.table(folder), 0.2, 0.2, seed=1)
     assert table["path"].is_unique
     counts = table.groupby(["label", "split"]).size().unstack()
-    assert set(counts.columns) == {"train", "tune", "calibrate"}
-    assert (counts["tune"] == 2).all()
-    assert (counts["calibrate"] == 2).all()
+    assert set(counts.columns) == {"train", "valid", "calibration"}
+    assert (counts["valid"] == 2).all()
+    assert (counts["calibration"] == 2).all()
 
 
 @pytest.mark.parametrize("count", [5, 6, 7, 8, 30])
@@ -33,12 +33,12 @@ def test_even_a_small_species_is_in_every_part(count, shares):
     table = parts.split(listed(wren=5, owl=count), *shares)
     counts = table.groupby(["label", "split"]).size().unstack(fill_value=0)
     assert counts.min().min() >= 1
-    assert (counts["train"] > counts["calibrate"]).all()
+    assert (counts["train"] > counts["calibration"]).all()
 
 
 def test_a_split_of_today_is_a_split_of_tomorrow():
     found = parts.split(listed(wren=9, owl=7), 0.2, 0.2, seed=3)["split"]
-    short = found.map({"train": "-", "tune": "t", "calibrate": "c"})
+    short = found.map({"train": "-", "valid": "t", "calibration": "c"})
     assert "".join(short) == "-c--t-ct----ct--"
 
 
@@ -63,7 +63,7 @@ def test_official_splits_stay_as_they_are():
     table.loc[::4, "split"] = "test"
     found = parts.split(table, 0.2, 0.2)
     assert found["split"].eq("test").equals(table["split"].eq("test"))
-    assert found["split"].value_counts()["tune"] == 6  # a fifth of the other 15, twice
+    assert found["split"].value_counts()["valid"] == 6  # a fifth of the other 15, twice
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -73,7 +73,7 @@ def test_a_group_is_in_one_part(seed):
     table.loc[5:14, "group"] = "series"
     found = parts.split(table, 0.3, 0.3, seed)
     assert (found.groupby("group")["split"].nunique() == 1).all()
-    assert set(found["split"]) == {"train", "tune", "calibrate"}
+    assert set(found["split"]) == {"train", "valid", "calibration"}
 
 
 def test_without_groups_some_photos_of_these_would_part():
@@ -91,7 +91,7 @@ def test_a_species_seen_in_one_burst_only_is_refused():
 
 @pytest.mark.parametrize("shares", [(0, 0.1), (0.1, 0), (0.5, 0.5)])
 def test_shares_that_leave_a_part_empty_are_refused(shares):
-    with pytest.raises(PhotosError, match="no split"):
+    with pytest.raises(PhotosError, match="none for train"):
         parts.split(listed(wren=9, owl=9), *shares)
 
 

@@ -38,7 +38,7 @@ def write_run(tmp_path, run):
         truth = true or [labels[place % len(labels)] for place in range(first, first + N)]
         answer = [label if place not in wrong else "wrong" for place, label in enumerate(truth)]
         answers = pd.DataFrame({"path": paths, "label": truth, "answer": answer})
-        split = answers[["path", "label"]].assign(split="calibrate")
+        split = answers[["path", "label"]].assign(split="calibration")
         split.loc[list(taught), "split"] = "train"
         split.to_csv(folder / "split.csv", index=False)
         answers = answers.drop(index=list(taught))

@@ -141,7 +141,7 @@ def test_precision_is_drawn_for_all_labels_and_for_the_worst():
 
 @pytest.fixture
 def answers(new_learner, table):
-    return judge.answers(new_learner(), table, "calibrate")
+    return judge.answers(new_learner(), table, "calibration")
 
 
 def test_a_gallery_shows_each_photo_as_prepared_with_what_it_was_called(answers, folder):

@@ -206,7 +206,7 @@ def test_a_card_tells_what_was_compared_and_what_is_promised(
     assert chosen["shortlist"]["level"] == 0.9
     best = unknown.choose(card["unknown_compared"], 4)
     assert chosen["unknown"]["score"] == best
-    assert card["metrics"]["ece"]["n"] == (without_two["split"] == "calibrate").sum()
+    assert card["metrics"]["ece"]["n"] == (without_two["split"] == "calibration").sum()
     found = strangers.rehearsal(str(tmp_path / "run"))
     assert (found["species"], found["score"], found["strangers"]) == (4, best, card["strangers"])
     proto, later = onnx.load(tmp_path / "run" / "birds.onnx"), tmp_path / "later"

@@ -155,7 +155,7 @@ def test_what_does_not_go_together_is_told(
     assert made(monkeypatch, one) == 2
     assert "two runs or snapshots at least" in capsys.readouterr().err
     swapped = table.assign(
-        split=table["split"].map({"train": "train", "tune": "calibrate", "calibrate": "tune"})
+        split=table["split"].map({"train": "train", "valid": "calibration", "calibration": "valid"})
     )
     two = published(taught(new_learner), "two", photos=swapped)
     assert made(monkeypatch, one, two) == 2

@@ -19,7 +19,7 @@ from birds.classifier import Classifier, ModelError
 from export import drop, model_file, rebuild
 from export import exporter as publish
 from export import publish as ship
-from export.card import labels, share
+from export.card import labels
 from export.gate import GateError, gate
 from export.graph import ExportError, Graph
 from fieldmark.data import datasets as sources
@@ -119,7 +119,7 @@ def test_the_card_says_what_serving_and_readers_need(model, table):
     assert [each["label"] for each in card["labels"]] == sorted(table["label"].unique())
     assert card["preparation"]["size"] == SIZE
     assert len(card["preparation"]["sha256"]) == 8
-    assert card["metrics"]["accuracy"]["n"] == (table["split"] == "calibrate").sum()
+    assert card["metrics"]["accuracy"]["n"] == (table["split"] == "calibration").sum()
     assert card["gate"]["photos"] == (table["split"] != "train").sum() + 8
     assert card["gate"]["largest_difference"] < 1e-4
     assert card["data"]["photos"] == table["split"].value_counts().to_dict()
@@ -133,10 +133,6 @@ def test_names_are_looked_up_and_unknown_ones_stay_as_they_are():
     assert anna["family"] == "Trochilidae"
     assert other["common_name"] == "Night Inkling"
     assert other["scientific_name"] is None
-
-
-def test_a_share_comes_with_its_interval():
-    assert share(90, 100) == {"value": 0.9, "interval": [0.8256, 0.9448], "n": 100}
 
 
 def test_the_gate_lets_an_equal_file_through(learn, model, table, folder):
@@ -318,7 +314,7 @@ def test_a_run_on_crops_is_rebuilt_from_crops(settings, weights, tmp_path, monke
     assert rebuild.main() == 0
     again = Classifier(tmp_path / "run" / "birds.onnx").card
     assert again["data"] == made["data"]
-    assert again["data"]["photos"] == {"train": 36, "tune": 6, "calibrate": 6, "test": 12}
+    assert again["data"]["photos"] == {"train": 36, "valid": 6, "calibration": 6, "test": 12}
 
 
 def test_a_rebuild_without_its_photos_says_where_to_put_them(copy, monkeypatch, tmp_path, capsys):

@@ -50,12 +50,12 @@ def test_photos_keep_the_parts_that_they_had(table, run):
     assert known.to_dict() == table.set_index("path")["split"].to_dict()
     again = split(table.assign(split="train"), 0.2, 0.2, seed=7, known=known)
     pd.testing.assert_series_equal(again["split"], table["split"])
-    swap = {"train": "calibrate", "calibrate": "train", "tune": "tune"}
+    swap = {"train": "calibration", "calibration": "train", "valid": "valid"}
     earlier.check_apart(known, again)
     earlier.check_apart(None, again)
     with pytest.raises(WeightsError, match=r"learned from \d+ photos that judge here"):
         earlier.check_apart(known, table.assign(split=table["split"].map(swap)))
-    tuned = table["split"].replace("tune", "calibrate")
+    tuned = table["split"].replace("valid", "calibration")
     with pytest.raises(WeightsError, match=r"learned from \d+ photos that judge here"):
         earlier.check_apart(known, table.assign(split=tuned))
 
@@ -75,14 +75,14 @@ def test_new_photos_fill_up_and_moved_ones_keep_their_part(table, run):
     assert made["split"].iloc[moved] == "train"
     old = made.iloc[: len(table)]
     assert (old["split"] == table["split"]).all()
-    assert set(made["split"].iloc[len(table) :]) == {"train", "tune", "calibrate"}
+    assert set(made["split"].iloc[len(table) :]) == {"train", "valid", "calibration"}
     counts = made[made["label"] == first]["split"].value_counts()
-    assert counts["tune"] == counts["calibrate"] == round(0.2 * counts.sum())
+    assert counts["valid"] == counts["calibration"] == round(0.2 * counts.sum())
 
 
 def test_what_resembles_a_photo_that_taught_teaches(table, run):
     known = earlier.parts(run / "birds.safetensors")
-    taught, judged = (table.index[table["split"] == part][0] for part in ("train", "calibrate"))
+    taught, judged = (table.index[table["split"] == part][0] for part in ("train", "calibration"))
     pair = pd.Series(None, table.index, dtype=object)
     pair[[taught, judged]] = "pair"
     made = split(table.assign(split="train", group=pair), 0.2, 0.2, known=known)

@@ -78,7 +78,7 @@ def test_a_run_can_be_the_teacher_and_answers_as_its_file_does(
     other = settings | {"mean": (0.5,) * 3, "std": (0.25,) * 3}
     learn = learner(data.dataloaders(table, folder, **other, batch_size=8), ARCH, "random")
     net, right = make_teacher(learn, ARCH, str(weights), classes=3, run=str(run))
-    loader = learn.dls.test_dl(table[table["split"] == "tune"], with_labels=True)
+    loader = learn.dls.test_dl(table[table["split"] == "valid"], with_labels=True)
     with torch.no_grad():
         answers, own = net(loader.one_batch()[0])
     files = [folder / path for path in loader.items["path"][:8]]
@@ -106,12 +106,12 @@ def test_a_run_and_a_probe_answer_together(new_learner, weights, run):
     alone, _ = make_teacher(learn, ARCH, str(weights))
     with torch.no_grad():
         answers = alone(photos)[0]
-    assert torch.equal(answers.argmax(1), told[1.0].argmax(1))  # only as sure as suits `tune`
+    assert torch.equal(answers.argmax(1), told[1.0].argmax(1))  # only as sure as suits `valid`
 
 
 @pytest.mark.usefixtures("at_hand")
 def test_a_run_that_was_taught_what_judges_here_is_no_teacher(table, folder, settings, run):
-    swap = {"train": "calibrate", "calibrate": "train", "tune": "tune"}
+    swap = {"train": "calibration", "calibration": "train", "valid": "valid"}
     listed = table.assign(split=table["split"].map(swap))
     learn = learner(data.dataloaders(listed, folder, **settings, batch_size=8), ARCH, "random")
     with pytest.raises(WeightsError, match=r"learned from \d+ photos that judge here"):

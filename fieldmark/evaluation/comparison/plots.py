@@ -121,8 +121,9 @@ def apart(places: np.ndarray, gap: float) -> np.ndarray:
 def curves(histories: dict[str, pd.DataFrame]) -> Figure:
     """Plot losses and accuracy of each run by epoch, and by the seconds of its epochs.
 
-    Each history has a row an epoch: `stage`, `train_loss`, `valid_loss` and `accuracy` (of `tune`),
-    `seconds`. A ring is around the epoch that was kept, a tick where another stage begins.
+    Each history has a row an epoch: `stage`, `train_loss`, `valid_loss` and `accuracy` (of
+    `valid`), `seconds`. A ring is around the epoch that was kept, a tick where
+    another stage begins.
     """
     figure, rows = panels(12, 10, 3, 2, sharey="row", sharex="col")
     looks = [{"color": colour, "linestyle": dash} for dash in DASHES for colour in COLOURS]
@@ -139,7 +140,7 @@ def curves(histories: dict[str, pd.DataFrame]) -> Figure:
                 axes.plot(x, y, label=name, **look)
                 axes.plot(x[starts], y[starts], "|", color=look["color"], markersize=10)
                 axes.plot(x[kept], y[kept], "o", color=look["color"], ms=9, fillstyle="none")
-    names = ("loss on train, nats", "loss on tune, nats", "accuracy on tune, %")
+    names = ("loss on train, nats", "loss on valid, nats", "accuracy on valid, %")
     for axes, name in zip(rows[:, 0], names, strict=True):
         axes.set_ylabel(name)
     rows[2, 0].set(xlabel="epoch")
