@@ -1,57 +1,69 @@
-# What people call. Each target installs what it needs into .venv, and no more.
+# Short targets. Each installs what it needs into .venv, then calls one command.
 PYTHON ?= python3
 RECIPE ?= recipes/quick.yaml
 RUN ?= azure_function/model
 RUNS ?=
 OUT := runs/ensemble
-AVERAGE := answers
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
 
-.PHONY: app test soak lint train notebook board compare ensemble export publish page clean
+.PHONY: app check test soak lint chromium train notebook board compare ensemble export publish page clean
 
-app: .venv/serving  ## serve the page and the function here; no torch
+app: .venv/serving  ## serve the page and the function on this computer; installs no torch
 	@$(BIN)/python -m commands.serve
 
-test: .venv/everything  ## every test; the browser ones want Chromium
+check: .venv/everything  ## ruff, pyright and the fast tests: under 2 minutes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -q -m "not slow and not browser and not soak" $(PYTEST)
+
+test: .venv/everything chromium  ## all tests; PYTEST adds options, such as PYTEST="-k recipe"
 	$(BIN)/python -m pytest $(PYTEST)
 
-soak: .venv/everything  ## the tests of endurance in full, half an hour; figures in runs/soak.json
+soak: .venv/everything  ## the endurance tests at full length, half an hour; figures in runs/soak.json
 	$(BIN)/python -m pytest -m soak --soak runs/soak.json $(PYTEST)
 
-lint: .venv/everything  ## style, and nothing that must not be committed
+lint: .venv/everything  ## style, types, and no outputs in notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify train.ipynb app/app.ipynb
+	$(BIN)/pyright
 
-train: .venv/everything  ## run train.ipynb by RECIPE into runs/; six drawn birds by default
+train: .venv/everything  ## run train.ipynb with RECIPE; writes runs/<name>/
 	@$(BIN)/python -m fieldmark.recipe $(RECIPE)
 
 notebook: .venv/everything  ## open train.ipynb in JupyterLab
 	@$(BIN)/jupyter lab train.ipynb
 
-board: .venv/everything  ## watch runs that track with tensorboard
+board: .venv/everything  ## show the runs that track with TensorBoard
 	@$(BIN)/tensorboard --logdir runs
 
-compare: .venv/everything  ## put RUNS side by side, or all finished ones in runs/
+compare: .venv/everything  ## compare RUNS="runs/a runs/b", or all finished runs
 	@$(BIN)/python -m fieldmark.evaluation.comparison.report $(RUNS)
 
-export: .venv/everything  ## make RUN's birds.onnx again, as fp32, fp16 or int8, and gate it
-	@$(BIN)/python -m export.rebuild $(RUN) $(if $(PRECISION),--precision $(PRECISION))
+ensemble: .venv/everything  ## write one run at OUT from RUNS="runs/a runs/b"
+	@$(BIN)/python -m export.ensemble $(RUNS) --out $(OUT)
 
-ensemble: .venv/everything  ## make one run of several, RUNS="runs/a runs/b", at OUT
-	@$(BIN)/python -m export.ensemble $(RUNS) --out $(OUT) --average $(AVERAGE)
+export: .venv/everything  ## rebuild the model file of RUN from its weights, without training
+	@$(BIN)/python -m export.rebuild $(RUN)
 
-publish: .venv/everything  ## put RUN's model where the function finds it
+publish: .venv/everything  ## copy the model of RUN to where the function loads it
 	@$(BIN)/python -m export.publish $(RUN)
 
-page:  ## the page without a kernel: azure_function's own, and one for a static host that asks FUNCTION
+page:  ## bundle the page for a static host: FUNCTION=<address of the function>
 	@$(PYTHON) app/bundle.py azure_function/birds/page.html
 	@$(if $(FUNCTION),mkdir -p runs/page && $(PYTHON) app/bundle.py runs/page/index.html $(FUNCTION))
 
-clean:  ## forget the environment
+clean:  ## delete the environment
 	rm -rf .venv
+
+chromium: .venv/everything  # the browser tests need one; Playwright's is kept in the user's cache
+	@test -n "$$FIELDMARK_CHROMIUM" || command -v chromium || command -v chromium-browser \
+	  || command -v google-chrome || $(BIN)/playwright install chromium \
+	  || echo "NOTE: no Chromium found, and its download failed: the browser tests will be skipped." \
+	    "Install it ('apt install chromium') or set FIELDMARK_CHROMIUM to the path of one."
 
 .venv/bin/python:
 	@$(PYTHON) -c "import sys; ok = (3, 11) <= sys.version_info < (3, 13); \
