@@ -1,32 +1,32 @@
-"""Hand the API to Azure Functions: the key's level for each route, and nothing else."""
+"""Register the API's routes with Azure Functions, each with its key level."""
 
 import azure.functions as func
 
 from birds.api import app as api
-from birds.api import chosen
+from birds.api import settings
 
 app = func.FunctionApp()
-bridge = func.AsgiMiddleware(api)
+middleware = func.AsgiMiddleware(api)
 
 
-async def answer(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    """Let the API answer a request that Azure let through."""
-    return await bridge.handle_async(req, context)
+async def handle(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Pass a request from Azure to the API; Azure requires these parameter names."""
+    return await middleware.handle_async(req, context)
 
 
-def route(name: str, path: str, method: str, level: func.AuthLevel) -> None:
-    """Open one route of the API."""
-    app.function_name(name)(app.route(path, methods=[method], auth_level=level)(answer))
+def register(name: str, path: str, method: str, level: func.AuthLevel) -> None:
+    """Register one route of the API."""
+    app.function_name(name)(app.route(path, methods=[method], auth_level=level)(handle))
 
 
 OPEN, KEY = func.AuthLevel.ANONYMOUS, func.AuthLevel.FUNCTION
-route("classify", "api/classify", "POST", OPEN if chosen.page else KEY)
-route("preflight", "api/classify", "OPTIONS", OPEN)  # browsers send no key with it
-route("health", "api/health", "GET", OPEN)
-route("alive", "api/health/alive", "GET", OPEN)
-route("model", "api/model", "GET", OPEN)
-route("docs", "api/docs", "GET", OPEN)
-route("parts_of_docs", "api/docs/{name}", "GET", OPEN)
-route("openapi", "api/openapi.json", "GET", OPEN)
-if chosen.page:
-    route("page", "{*path}", "GET", OPEN)  # / has no name of its own in a route
+register("classify", "api/classify", "POST", OPEN if settings.page else KEY)
+register("preflight", "api/classify", "OPTIONS", OPEN)  # browsers send it without a key
+register("health", "api/health", "GET", OPEN)
+register("alive", "api/health/alive", "GET", OPEN)
+register("model", "api/model", "GET", OPEN)
+register("docs", "api/docs", "GET", OPEN)
+register("docs_files", "api/docs/{name}", "GET", OPEN)
+register("openapi", "api/openapi.json", "GET", OPEN)
+if settings.page:
+    register("page", "{*path}", "GET", OPEN)  # a route cannot be named / alone

@@ -56,7 +56,7 @@ def chosen(folder: Path, split: Path | None) -> list[str]:
 def rank(classifier: Classifier, path: Path, scale: float) -> int:
     """Return the place of the true label among the answers, 0 for the first."""
     data = path.read_bytes() if scale == 1 else farther(path, scale)
-    probability = classifier.predict(classifier.read(data).pixels[None]).probability[0]
+    probability = classifier.predict(classifier.prepare_photo(data).pixels[None]).probability[0]
     truth = classifier.labels.index(path.parent.name.replace("_", " "))
     return int((probability > probability[truth]).sum())
 
@@ -68,7 +68,7 @@ def farther(path: Path, scale: float) -> bytes:
     larger = Image.new("RGB", tuple(round(side / scale) for side in image.size), ground)
     middle = (larger.width - image.width) // 2, (larger.height - image.height) // 2
     larger.paste(image, middle)
-    return drawn.encoded(larger, "PNG")
+    return drawn.encode_photo(larger, "PNG")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import onnxruntime
 from onnx.utils import Extractor
 from scipy.stats import bootstrap
 
-from birds import cpus
 from birds.classifier import OUTPUTS, Classifier, drawn_photo
+from birds.process import cpu_count
 
 MODEL = Path("azure_function/model/birds.onnx")
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--pairs", type=int, default=1000)
-    parser.add_argument("--threads", type=int, default=cpus.count())
+    parser.add_argument("--threads", type=int, default=cpu_count())
     asked = parser.parse_args()
     classifier = Classifier(asked.model, asked.threads)
     whole = onnx.load(asked.model)

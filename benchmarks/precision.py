@@ -22,8 +22,9 @@ import onnxruntime
 import pandas as pd
 from scipy.special import softmax
 
-from birds import cpus, photo
+from birds import photo
 from birds.classifier import Classifier
+from birds.process import cpu_count
 from export import drop, model_file, tolerance
 from export import weights_dtype as precision
 from export.graph import ExportError, Graph
@@ -56,7 +57,7 @@ def main() -> int:
     except PhotosError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{card['name']} {card['version']}, {date.today()}, {cpus.count()} CPUs,")
+    print(f"{card['name']} {card['version']}, {date.today()}, {cpu_count()} CPUs,")
     print(f"{platform.machine()} {platform.system()}, onnxruntime {onnxruntime.__version__}\n")
     with tempfile.TemporaryDirectory() as name:
         pixels = calibrating(photos, folder, card["preparation"])

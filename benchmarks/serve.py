@@ -27,8 +27,9 @@ import numpy as np
 import psutil
 import requests
 
-from birds import cpus, drawn
+from birds import drawn
 from birds.classifier import Classifier
+from birds.process import cpu_count
 
 from . import client
 
@@ -68,11 +69,13 @@ def main() -> None:
 
 def drawn_photos() -> dict[str, bytes]:
     """Draw a small photo, and one of 12 megapixels with a grain like a camera's."""
-    large = drawn.bird("Night_Inkling", 0, 500, 375).repeat(8, 0).repeat(8, 1).astype(np.int16)
+    large = drawn.draw_bird("Night_Inkling", 0, 500, 375).repeat(8, 0).repeat(8, 1).astype(np.int16)
     grain = np.random.default_rng(0).integers(-12, 13, large.shape, np.int16)
     return {
-        "small": drawn.encoded(drawn.bird("Night_Inkling", 0, 240, 240)),
-        "12 megapixels": drawn.encoded((large + grain).clip(0, 255).astype(np.uint8), quality=85),
+        "small": drawn.encode_photo(drawn.draw_bird("Night_Inkling", 0, 240, 240)),
+        "12 megapixels": drawn.encode_photo(
+            (large + grain).clip(0, 255).astype(np.uint8), quality=85
+        ),
     }
 
 
@@ -82,7 +85,7 @@ def loop(data: bytes, threads: int, seconds: float) -> list[float]:
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         begun = time.perf_counter()
-        classifier.predict(classifier.read(data).pixels[None])
+        classifier.predict(classifier.prepare_photo(data).pixels[None])
         found.append(time.perf_counter() - begun)
     return found
 
@@ -90,13 +93,13 @@ def loop(data: bytes, threads: int, seconds: float) -> list[float]:
 def floor(photos: dict[str, bytes], seconds: float) -> dict:
     """Measure what no server can beat: loops without HTTP, one on all CPUs, or one a CPU."""
     found = {}
-    with multiprocessing.get_context("spawn").Pool(cpus.count()) as pool:
+    with multiprocessing.get_context("spawn").Pool(cpu_count()) as pool:
         for kind, data in photos.items():
-            ways = [pool.apply(loop, (data, threads, seconds)) for threads in {1, cpus.count()}]
+            ways = [pool.apply(loop, (data, threads, seconds)) for threads in {1, cpu_count()}]
             best = min(ways, key=statistics.median)
             found[f"{kind}, p50 of 1"] = statistics.median(best)
             found[f"{kind}, p99 of 1"] = float(np.quantile(best, 0.99))
-            loops = pool.starmap(loop, [(data, 1, seconds)] * cpus.count())
+            loops = pool.starmap(loop, [(data, 1, seconds)] * cpu_count())
             found[f"{kind}, a second"] = sum(len(each) for each in loops) / seconds
     return found
 
@@ -171,7 +174,7 @@ def median(rounds: list[dict]) -> dict:
 
 def tell(figures: dict, photos: dict[str, bytes], clients: list[int]) -> None:
     """Print the tables, in the form of the documents."""
-    print(f"{cpus.count()} CPUs, {platform.machine()} {platform.system()}, {date.today()}")
+    print(f"{cpu_count()} CPUs, {platform.machine()} {platform.system()}, {date.today()}")
     for kind, data in photos.items():
         print(f"\n{kind}: {len(data) / 1e6:.2f} MB; p50 / p99 in milliseconds\n")
         print("| | " + " | ".join(f"{n} clients" for n in clients), end=" | ")

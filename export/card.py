@@ -56,7 +56,7 @@ def fingerprints(size: int, filter: str) -> dict[str, str]:
     """Return the SHA-256 of `prepare` on each of the eight awkward drawn photos."""
     return {
         name: hashlib.sha256(photo.prepare(data, size, filter).tobytes()).hexdigest()
-        for name, data in drawn.awkward().items()
+        for name, data in drawn.awkward_photos().items()
     }
 
 

@@ -36,7 +36,7 @@ def check(path: Path, photos: Mapping[str, bytes]) -> dict[str, float]:
     check_card(proto, axes, classifier.card)
     check_preparation(classifier.card["preparation"])
     names = list(photos)
-    pixels = np.stack([classifier.read(data).pixels for data in photos.values()])
+    pixels = np.stack([classifier.prepare_photo(data).pixels for data in photos.values()])
     alone = answers(classifier, pixels, 1)
     check_values(alone, names)
     drawn = classifier.predict(drawn_photo(classifier.size)[None])

@@ -92,7 +92,7 @@ def publish(
         card["drawn_photo"] = tolerance.drawn_outputs(model, size)
         card["tolerance"] = tolerance.tolerances(model, pixels[:TRIED])
     everything = {path: (folder / path).read_bytes() for path in judged["path"]}
-    everything |= {f"drawn: {name}": data for name, data in drawn.awkward().items()}
+    everything |= {f"drawn: {name}": data for name, data in drawn.awkward_photos().items()}
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as name:
         scratch = Path(name)

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from birds.api import create_app
 from birds.classifier import Classifier, ModelError
-from birds.settings import Settings
+from birds.http.settings import Settings
 from export.look import look
 from fieldmark.evaluation.measure import asked
 from fieldmark.evaluation.ood import Probability, Score

@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxscript import optimizer
 
-from birds.model_file import OUTPUTS, sealed
+from birds.model_file import OUTPUTS, add_checksum
 from export.graph import Graph
 
 OPSET = 20
@@ -99,5 +99,5 @@ def write(model: onnx.ModelProto, card: dict, path: Path) -> None:
     entry = model.metadata_props.add()
     entry.key, entry.value = "card", json.dumps(card, ensure_ascii=False)
     partial = path.with_suffix(".partial")
-    partial.write_bytes(sealed(model.SerializeToString()))
+    partial.write_bytes(add_checksum(model.SerializeToString()))
     partial.replace(path)

@@ -37,7 +37,9 @@ def tolerances(model: onnx.ModelProto, pixels: np.ndarray) -> dict[str, float]:
 
 def drawn_birds(size: int) -> np.ndarray:
     """Draw birds like the one that a card records the outputs of, uint8 [24, size, size, 3]."""
-    return np.stack([drawn.bird(name, n, size, size) for name in drawn.SPECIES for n in range(4)])
+    return np.stack(
+        [drawn.draw_bird(name, n, size, size) for name in drawn.SPECIES for n in range(4)]
+    )
 
 
 def outputs(

@@ -87,7 +87,7 @@ def weights(tmp_path_factory):
     model = timm.create_model(ARCH, num_classes=3)
     model.train()
     birds = torch.stack(
-        [torch.from_numpy(drawn.bird(name, 1, SIZE, SIZE)) for name in drawn.SPECIES]
+        [torch.from_numpy(drawn.draw_bird(name, 1, SIZE, SIZE)) for name in drawn.SPECIES]
     )
     with torch.no_grad():
         for _ in range(30):

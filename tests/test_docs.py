@@ -6,9 +6,10 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
-from birds import api, body, drawn, photo
+from birds import api, drawn, photo
 from birds.classifier import Classifier
-from birds.schema import BLUE_JAY
+from birds.http import request_body
+from birds.http.schema import BLUE_JAY
 from export.exporter import FILES, REPORT
 from fieldmark import recipe, record
 from tests.conftest import ROOT
@@ -60,7 +61,7 @@ def test_every_link_to_a_file_leads_somewhere(name):
 def test_the_example_answer_has_the_shape_of_a_real_one(model):
     example = json.loads(re.search(r"```json\n(.*?)```", API, re.DOTALL)[1])
     client = TestClient(api.create_app(model))
-    data = drawn.encoded(drawn.bird("Green_Inkling"))
+    data = drawn.encode_photo(drawn.draw_bird("Green_Inkling"))
     real = client.post("/api/classify?heatmap=true", content=data).json()
 
     def shape(value):
@@ -73,13 +74,13 @@ def test_the_example_answer_has_the_shape_of_a_real_one(model):
 
 def test_every_problem_and_limit_is_documented():
     told = set(re.findall(r"^\| ([\d, ]+) \| `urn:fieldmark:([a-z-]+)`", API, re.MULTILINE))
-    source = (ROOT / "azure_function/birds/problems.py").read_text(encoding="utf-8")
+    source = (ROOT / "azure_function/birds/http/problems.py").read_text(encoding="utf-8")
     raised = set(re.findall(r'\(\s*(\d{3}),\s*"([a-z-]+)"', source))
     assert raised | {("404, 405", "http-error")} == told
     assert f"{photo.MAX_BYTES // 2**20} MiB a body" in API
     assert f"{photo.MAX_PIXELS // 10**6} megapixels a photo" in API
-    assert f"up to {body.PHOTOS} photos" in " ".join(API.split())
-    assert f"over {body.PATIENCE} seconds" in API
+    assert f"up to {request_body.MAX_PHOTOS} photos" in " ".join(API.split())
+    assert f"over {request_body.TIMEOUT} seconds" in API
     assert all(name in API.upper() for name in (*photo.FORMATS, "HEIC"))
 
 

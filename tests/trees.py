@@ -13,7 +13,7 @@ def birds(path: Path, species: str, seeds: range) -> list[Path]:
     path.mkdir(parents=True, exist_ok=True)
     files = [path / f"{seed:03}.jpg" for seed in seeds]
     for file, seed in zip(files, seeds, strict=True):
-        file.write_bytes(drawn.encoded(drawn.bird(species, seed)))
+        file.write_bytes(drawn.encode_photo(drawn.draw_bird(species, seed)))
     return files
 
 
@@ -75,6 +75,6 @@ def competition(path: Path, train: int = 8, test: int = 12) -> Path:
     (path / "names.txt").write_text("\n".join(SPECIES) + "\n")
     (path / "test" / "0").mkdir(parents=True)
     for number in range(test):
-        bird = drawn.bird(SPECIES[number % len(SPECIES)], 100 + number)
-        (path / "test" / "0" / f"{number:02}.jpg").write_bytes(drawn.encoded(bird))
+        bird = drawn.draw_bird(SPECIES[number % len(SPECIES)], 100 + number)
+        (path / "test" / "0" / f"{number:02}.jpg").write_bytes(drawn.encode_photo(bird))
     return path

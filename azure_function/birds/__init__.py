@@ -1,1 +1,1 @@
-"""Name the bird in a photo with one ONNX file: no torch, no disk, no network."""
+"""Classify birds in photos with one ONNX file; needs no torch, disk or network."""

@@ -1,4 +1,4 @@
-"""Tell a person what a model file is: `python -m birds.describe MODEL`."""
+"""Describe a model file in text: `python -m birds.describe MODEL`."""
 
 import argparse
 import re
@@ -7,59 +7,66 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from .classifier import Classifier, ModelError
+from .classifier import Classifier
+from .errors import UserError
 
 WIDTH = 88  # columns
-FIRST = ("trained_on", "licence", "architecture", "precision", "preparation", "metrics")
-FIRST += ("temperature", "thresholds", "strangers", "rehearsal", "heatmap", "gate")
-LAST = ("coverage_by_family", "recipe", "versions")  # long, and of use to few; then the species
-APART = {"name", "version", "labels", "drawn_photo"}  # told elsewhere, or read by machines only
-NO_SHARE = re.compile(
+FIRST_KEYS = (
+    *("trained_on", "licence", "architecture", "weights_dtype", "preparation", "metrics"),
+    *("temperature", "thresholds", "out_of_distribution", "open_set_run", "heatmap", "gate"),
+    *("training", "ensemble"),
+)
+LAST_KEYS = ("coverage_by_family", "recipe", "versions")  # long; then the species
+OMITTED_KEYS = {"name", "version", "schema", "labels", "drawn_photo"}
+NOT_A_PROPORTION = re.compile(
     "auroc|ece|loss|likelihood|nll|brier|size|score|temperature|compared"
-)  # not in per cent
+)  # metrics between 0 and 1 that are not written in per cent
 
 
 def describe(card: dict, file: Path) -> str:
-    """Write a card for a person: what is known by name in a fixed order, the rest as it stands."""
-    rest = [name for name in card if name not in APART.union(FIRST, LAST)]
-    told = [*FIRST, *rest, *LAST]
-    lines = [f"{card['name']} {card['version']}", f"{file.name}, {megabytes(file)}", ""]
-    for name in told:
-        if name in card:
-            lines += entry(name, card[name])
-    species = ", ".join(each["common_name"] for each in card["labels"])
-    return "\n".join([*lines, *entry(f"{len(card['labels'])} species", species)])
+    """Return a model card as indented text, its main keys first.
 
-
-def entry(name: str, value: object, above: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the lines of one entry: on one where it is plain, else its parts indented below.
-
-    `above` has the names of the entries that this one is a part of.
+    `file` is the model file; its name and size are included. Unfamiliar keys are included too.
     """
-    indent, path = "  " * len(above), (*above, name)
-    start = f"{indent}{name.replace('_', ' ')}:"
+    other_keys = [key for key in card if key not in OMITTED_KEYS.union(FIRST_KEYS, LAST_KEYS)]
+    megabytes = file.stat().st_size / 1e6
+    lines = [f"{card['name']} {card['version']}", f"{file.name}, {megabytes:.1f} MB", ""]
+    for key in [*FIRST_KEYS, *other_keys, *LAST_KEYS]:
+        if key in card:
+            lines += entry_lines(key, card[key])
+    species = ", ".join(label["common_name"] for label in card["labels"])
+    return "\n".join([*lines, *entry_lines(f"{len(card['labels'])} species", species)])
+
+
+def entry_lines(key: str, value: object, parents: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the lines of one entry: a single one for plain values, else its parts indented.
+
+    `parents` are the keys of the entries that contain this one.
+    """
+    indent, path = "  " * len(parents), (*parents, key)
+    start = f"{indent}{key.replace('_', ' ')}:"
     if value and isinstance(value, dict) and "value" not in value:
         yield start
-        for key, each in value.items():
-            yield from entry(str(key), each, path)
-    elif isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
+        for name, part in value.items():
+            yield from entry_lines(str(name), part, path)
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         yield start
-        for number, each in enumerate(value, 1):
-            yield from entry(str(number), each, path)
+        for number, item in enumerate(value, 1):
+            yield from entry_lines(str(number), item, path)
     else:
-        is_share = not NO_SHARE.search(" ".join(path).lower())
-        text = f"{start} {plain(value, is_share)}"
+        is_proportion = not NOT_A_PROPORTION.search(" ".join(path).lower())
+        text = f"{start} {format_value(value, is_proportion)}"
         yield from textwrap.wrap(
             text, WIDTH, subsequent_indent=f"{indent}  ", break_on_hyphens=False
         )
 
 
-def plain(value: object, is_share: bool = False) -> str:
-    """Write a value that has no parts: text, number, list of these, or what was measured."""
+def format_value(value: object, is_proportion: bool = False) -> str:
+    """Format a text, a number, a list of these, or a metric."""
     if isinstance(value, dict):
-        return measured(value, is_share) if value else "none"
+        return format_metric(value, is_proportion) if value else "none"
     if isinstance(value, list):
-        return ", ".join(plain(each) for each in value) or "none"
+        return ", ".join(format_value(item) for item in value) or "none"
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -71,37 +78,34 @@ def plain(value: object, is_share: bool = False) -> str:
     return str(value)
 
 
-def measured(found: dict, is_share: bool) -> str:
-    """Write a measured value: "93.6 % (90.3 to 95.9 %), n = 299", and what else is known of it."""
-    numbers = [found["value"], *(found.get("interval") or [])]
-    if is_share and all(isinstance(each, int | float) and 0 <= each <= 1 for each in numbers):
-        written, unit = [f"{100 * number:.1f}" for number in numbers], " %"
-    else:
-        written, unit = [plain(number) for number in numbers], ""
-    text = written[0] + unit
-    if len(written) == 3:
-        text += f" ({written[1]} to {written[2]}{unit})"
-    if "n" in found:
-        text += f", n = {plain(found['n'])}"
-    others = {key: each for key, each in found.items() if key not in ("value", "interval", "n")}
-    return "".join([text, *(f", {key.replace('_', ' ')}: {plain(others[key])}" for key in others)])
-
-
-def megabytes(file: Path) -> str:
-    """Write the size of a file."""
-    return f"{file.stat().st_size / 1e6:.1f} MB"
+def format_metric(metric: dict, is_proportion: bool) -> str:
+    """Format a metric, like "93.6 % (90.3 to 95.9 %), n = 299", and its further keys."""
+    numbers = [metric["value"], *(metric.get("interval") or [])]
+    is_percent = is_proportion and all(
+        isinstance(number, int | float) and 0 <= number <= 1 for number in numbers
+    )
+    unit = " %" if is_percent else ""
+    texts = [f"{100 * n:.1f}" if is_percent else format_value(n) for n in numbers]
+    text = texts[0] + unit
+    if len(texts) == 3:
+        text += f" ({texts[1]} to {texts[2]}{unit})"
+    if "n" in metric:
+        text += f", n = {format_value(metric['n'])}"
+    for key in [k for k in metric if k not in ("value", "interval", "n")]:
+        text += f", {key.replace('_', ' ')}: {format_value(metric[key])}"
+    return text
 
 
 def main() -> int:
-    """Describe one model file; 2 means that it can't be served, and why is told."""
+    """Describe one model file; return 2 if it cannot be served."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="a birds.onnx")
     file = parser.parse_args().model
     try:
         print(describe(Classifier(file).card, file))
-    except ModelError as error:
+    except UserError as error:
         print(error, file=sys.stderr)
-        return 2
+        return error.exit_status
     return 0
 
 

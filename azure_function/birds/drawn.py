@@ -1,7 +1,7 @@
-"""Draw birds: photos that anyone may show, for tests, for checks, and to learn the ropes on.
+"""Draw birds: photos free of copyright, for tests, checks and first experiments.
 
-Only additions, multiplications and comparisons make the pixels, so they are the same on every
-machine; Pillow merely packs them into files.
+Pixels come from additions, multiplications and comparisons only, so they are equal on every
+machine; Pillow encodes them as files.
 """
 
 import io
@@ -13,7 +13,7 @@ from PIL import Image
 
 
 class Species(NamedTuple):
-    """The field marks of an invented bird: RGB colours, None for a mark that it lacks."""
+    """Field marks of an invented bird: RGB colours, None for a mark that it lacks."""
 
     back: tuple[int, int, int]
     breast: tuple[int, int, int]
@@ -31,33 +31,43 @@ SPECIES = {
     "Green_Inkling": Species((50, 140, 80), (180, 220, 160), cap=(25, 80, 45)),
 }
 
+SENSOR_TRANSPOSITIONS = {  # EXIF orientation -> how the sensor saw an upright scene
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 
-def bird(name: str, seed: int = 0, width: int = 96, height: int = 96) -> np.ndarray:
+
+def draw_bird(name: str, seed: int = 0, width: int = 96, height: int = 96) -> np.ndarray:
     """Draw one bird of a species on a perch, uint8 [height, width, 3].
 
-    Seed 0 sits in the middle; every other seed places, sizes, turns and lights it at random.
+    With seed 0 it is centred; any other seed draws position, size, direction and light at random.
     """
-    species, chance = SPECIES[name], random.Random(f"{name} {seed}")
-    wander = (lambda reach: (chance.random() - 0.5) * reach) if seed else (lambda reach: 0.0)
+    species, rng = SPECIES[name], random.Random(f"{name} {seed}")
+    jitter = (lambda span: (rng.random() - 0.5) * span) if seed else (lambda span: 0.0)
     pixels = np.empty((height, width, 3), np.uint8)
-    down, across = np.mgrid[:height, :width]
-    unit = min(width, height) * (1 + wander(0.3))
-    x = (across - width * (0.5 + wander(0.12))) / unit
-    y = (down - height * (0.5 + wander(0.12))) / unit
-    if seed and chance.random() < 0.5:
+    rows, columns = np.mgrid[:height, :width]
+    unit = min(width, height) * (1 + jitter(0.3))
+    x = (columns - width * (0.5 + jitter(0.12))) / unit
+    y = (rows - height * (0.5 + jitter(0.12))) / unit
+    if seed and rng.random() < 0.5:
         x = -x
 
-    def paint(where: np.ndarray, colour) -> None:
-        pixels[where] = colour
+    def paint(mask: np.ndarray, colour) -> None:
+        pixels[mask] = colour
 
     def ellipse(cx, cy, rx, ry, cosine=1.0, sine=0.0) -> np.ndarray:
         u = (x - cx) * cosine + (y - cy) * sine
         v = (y - cy) * cosine - (x - cx) * sine
         return (u / rx) * (u / rx) + (v / ry) * (v / ry) <= 1
 
-    sky = np.array([150, 185, 215]) + [int(wander(60)) for _ in "rgb"]
-    pixels[:] = (sky + 30 * (down / height)[..., None]).clip(0, 255)
-    paint(abs(y - 0.33 - wander(0.04)) < 0.02, (95, 70, 50))  # perch
+    sky = np.array([150, 185, 215]) + [int(jitter(60)) for _ in "rgb"]
+    pixels[:] = (sky + 30 * (rows / height)[..., None]).clip(0, 255)
+    paint(abs(y - 0.33 - jitter(0.04)) < 0.02, (95, 70, 50))  # perch
     paint(ellipse(-0.33, 0.16, 0.17, 0.05, 0.8, -0.6), species.back)  # tail
     paint(ellipse(0, 0.08, 0.27, 0.19, 0.96, -0.28), species.breast)
     paint(ellipse(-0.06, 0.03, 0.24, 0.13, 0.96, -0.28), species.back)  # wing
@@ -73,38 +83,42 @@ def bird(name: str, seed: int = 0, width: int = 96, height: int = 96) -> np.ndar
     return pixels
 
 
-def encoded(pixels: np.ndarray | Image.Image, format: str = "JPEG", **options) -> bytes:
-    """Pack pixels into the bytes of a photo file; options are those of Pillow's `save`."""
+def encode_photo(pixels: np.ndarray | Image.Image, format: str = "JPEG", **options) -> bytes:
+    """Encode pixels as the bytes of a photo file; options are those of Pillow's `save`."""
     file = io.BytesIO()
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     image.save(file, format, **options)
     return file.getvalue()
 
 
-def rotated(orientation: int, pixels: np.ndarray) -> bytes:
-    """Return a JPEG that a phone held at an EXIF orientation (1 to 8) would have written."""
-    back = {2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}.get(orientation, 1)
-    methods = dict(zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2), strict=True))  # EXIF -> Pillow
+def encode_rotated(orientation: int, pixels: np.ndarray) -> bytes:
+    """Encode a JPEG as a phone held at an EXIF orientation (1 to 8) would."""
     image, exif = Image.fromarray(pixels), Image.Exif()
-    if back in methods:
-        image = image.transpose(Image.Transpose(methods[back]))
+    if orientation in SENSOR_TRANSPOSITIONS:
+        image = image.transpose(SENSOR_TRANSPOSITIONS[orientation])
     exif[0x0112] = orientation
-    return encoded(image, exif=exif.tobytes(), quality=95)
+    return encode_photo(image, exif=exif.tobytes(), quality=95)
 
 
-def awkward() -> dict[str, bytes]:
-    """Return the eight photos by which any change in `photo.prepare` is seen, as files."""
+def awkward_photos() -> dict[str, bytes]:
+    """Return eight photo files, by name, that reveal any change in `photo.prepare`."""
     names = list(SPECIES)
-    with_alpha = Image.fromarray(bird(names[3], 0, 160, 120)).convert("RGBA")
+    with_alpha = Image.fromarray(draw_bird(names[3], 0, 160, 120)).convert("RGBA")
     with_alpha.putalpha(Image.linear_gradient("L").resize(with_alpha.size))
-    large = bird(names[4], 0, 500, 375).repeat(8, 0).repeat(8, 1)
+    large = draw_bird(names[4], 0, 500, 375).repeat(8, 0).repeat(8, 1)
+    grey = Image.fromarray(draw_bird(names[1], 0, 240, 240)).convert("L")
+    cmyk = Image.fromarray(draw_bird(names[2], 0, 240, 200)).convert("CMYK")
     return {
-        "EXIF-rotated": rotated(6, bird(names[0], 0, 320, 240)),
-        "grey": encoded(Image.fromarray(bird(names[1], 0, 240, 240)).convert("L")),
-        "CMYK": encoded(Image.fromarray(bird(names[2], 0, 240, 200)).convert("CMYK")),
-        "alpha": encoded(with_alpha, "PNG"),
-        "12 megapixels": encoded(large, quality=85),
-        "tall": encoded(bird(names[5], 0, 150, 450)),
-        "wide": encoded(bird(names[0], 0, 450, 150), "WEBP", lossless=True),
-        "tiny": encoded(bird(names[1], 0, 12, 9), "PNG"),
+        "EXIF-rotated": encode_rotated(6, draw_bird(names[0], 0, 320, 240)),
+        "grey": encode_photo(grey),
+        "CMYK": encode_photo(cmyk),
+        "alpha": encode_photo(with_alpha, "PNG"),
+        "12 megapixels": encode_photo(large, quality=85),
+        "tall": encode_photo(draw_bird(names[5], 0, 150, 450)),
+        "wide": encode_photo(draw_bird(names[0], 0, 450, 150), "WEBP", lossless=True),
+        "tiny": encode_photo(draw_bird(names[1], 0, 12, 9), "PNG"),
     }
+
+
+# Old names, until every caller in the repository has the new ones.
+bird, encoded, rotated, awkward = draw_bird, encode_photo, encode_rotated, awkward_photos

@@ -1,4 +1,4 @@
-"""What a model file must be to be served: whole, one file, with our inputs, outputs and card."""
+"""Check that a model file can be served: complete, one file, with our inputs, outputs and card."""
 
 import hashlib
 import json
@@ -7,112 +7,125 @@ from pathlib import Path
 
 from PIL import Image
 
-OUTPUTS = {"probability": 2, "unknown": 1, "heatmap": 3, "embedding": 2}  # and their axes
-MARK = b"\x32\x47sha256:"  # how the 71 characters of an ONNX model's doc_string begin
-SEAL = len(MARK) + 64
-SIDE_FILE = b"\n\x08location\x12"  # how ONNX writes that weights are in another file
-CARD = 16 * 2**20  # bytes; one of 10,000 species has about 3 million
-NEEDED = {"name": str, "version": str, "labels": list, "preparation": dict, "drawn_photo": dict}
-AGAIN = "Export it once more."
+from .errors import UserError
+
+SCHEMA = 2  # of the card
+OUTPUTS = {"probability": 2, "unknown": 1, "heatmap": 3, "embedding": 2}  # and their dimensions
+CHECKSUM_PREFIX = b"\x32\x47sha256:"  # the ONNX field doc_string, 71 characters long
+CHECKSUM_LENGTH = len(CHECKSUM_PREFIX) + 64
+EXTERNAL_DATA = b"\n\x08location\x12"  # how ONNX refers to weights in another file
+MAX_CARD = 16 * 2**20  # characters; the card of 10,000 species has about 3 million
+REQUIRED = {"name": str, "version": str, "labels": list, "preparation": dict, "drawn_photo": dict}
+EXPORT_AGAIN = "Export it again."
 
 
-class ModelError(RuntimeError):
-    """A model file that can't be served; the text tells its owner what to do."""
+class ModelError(UserError):
+    """A model file that cannot be served; the message tells its owner what to do."""
 
 
-def sealed(content: bytes) -> bytes:
-    """Put a checksum before an ONNX file's content, as its doc_string; readers see one model.
+def add_checksum(content: bytes) -> bytes:
+    """Put a SHA-256 of an ONNX file before its content, as its doc_string.
 
-    An ONNX file is a protocol buffer, whose fields may come in any order. A tool that saves the
-    model again puts the field elsewhere, and the file counts as one without a seal.
+    Every ONNX reader sees the same model, because the fields of a protocol buffer may come in any
+    order. A tool that saves the model again moves the field, which leaves a file without checksum.
     """
-    return MARK + hashlib.sha256(content).hexdigest().encode() + content
+    return CHECKSUM_PREFIX + hashlib.sha256(content).hexdigest().encode() + content
 
 
 def check_bytes(path: Path) -> None:
-    """Raise ModelError unless a path leads to one whole file, as far as its bytes can tell."""
+    """Raise ModelError unless a path is a complete single file, as far as its bytes show."""
     name = path.name
     if path.is_dir():
-        raise ModelError(f"{name} is a folder. Name the birds.onnx in it.")
+        raise ModelError(f"{name} is a folder. Give the path of the birds.onnx in it.")
     if not path.is_file():
-        raise ModelError(f"There is no model file {name}. `make publish` puts one in its place.")
+        raise ModelError(f"Model file {name} does not exist. `make publish RUN=...` copies one.")
     if not path.stat().st_size:
-        raise ModelError(f"{name} is empty. Copy it once more, or `make publish` another.")
+        raise ModelError(f"{name} is empty. Copy it again, or `make publish RUN=...` another one.")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        start = content[:SEAL]
-        if start.startswith(MARK):
-            with memoryview(content) as view, view[SEAL:] as rest:
-                found = hashlib.sha256(rest).hexdigest().encode()
-            if start != MARK + found:
-                raise ModelError(f"{name} is damaged or was cut short. Copy it once more.")
-        if content.find(SIDE_FILE) >= 0:
-            raise ModelError(f"{name} has weights in other files, which are not served. {AGAIN}")
+        start = content[:CHECKSUM_LENGTH]
+        if start.startswith(CHECKSUM_PREFIX):
+            with memoryview(content) as view, view[CHECKSUM_LENGTH:] as rest:
+                digest = hashlib.sha256(rest).hexdigest().encode()
+            if start != CHECKSUM_PREFIX + digest:
+                raise ModelError(f"{name} is damaged or incomplete. Copy it again.")
+        if content.find(EXTERNAL_DATA) >= 0:
+            raise ModelError(
+                f"{name} has weights in other files, which are not read. {EXPORT_AGAIN}"
+            )
 
 
 def check_graph(session, name: str) -> int:
-    """Return the side of a photo in pixels that a session's graph wants.
+    """Return the side of a photo in pixels that the graph of a session expects.
 
     Raises ModelError for other inputs or outputs than those of `Classifier.predict`.
     """
-    inputs = [(each.name, each.type, each.shape[1:]) for each in session.get_inputs()]
+    inputs = [(node.name, node.type, node.shape[1:]) for node in session.get_inputs()]
     size = inputs[0][2][0] if inputs and inputs[0][2] else None
     if inputs != [("photo", "tensor(uint8)", [size, size, 3])] or not isinstance(size, int):
         raise ModelError(
-            f"{name} is no Fieldmark model: its input is not `photo`, uint8 [N, size, size, 3]. "
-            f"{AGAIN}"
+            f"{name} is not a Fieldmark model: its input is not `photo`, uint8 [N, size, size, 3]. "
+            f"{EXPORT_AGAIN}"
         )
-    outputs = {each.name: (each.type, len(each.shape)) for each in session.get_outputs()}
-    for output, axes in OUTPUTS.items():
-        if outputs.get(output) != ("tensor(float)", axes):
+    outputs = {node.name: (node.type, len(node.shape)) for node in session.get_outputs()}
+    for output, dimensions in OUTPUTS.items():
+        if outputs.get(output) != ("tensor(float)", dimensions):
             raise ModelError(
-                f"{name} is no Fieldmark model: it gives no `{output}`, float32 with {axes} "
-                f"{'axis' if axes == 1 else 'axes'}. {AGAIN}"
+                f"{name} is not a Fieldmark model: it has no output `{output}`, float32 with "
+                f"{dimensions} dimension{'s' * (dimensions > 1)}. {EXPORT_AGAIN}"
             )
     return size
 
 
 def read_card(metadata: dict[str, str], size: int, name: str) -> dict:
-    """Return the model card, which names all that answers are made of.
+    """Parse and check the model card in a file's metadata.
 
-    Raises ModelError for a card that is missing, can't be read, or doesn't fit photos of `size`.
+    Raises ModelError for a card that is missing, unreadable, of another schema or incomplete, or
+    that does not fit photos of `size` pixels.
     """
     if "card" not in metadata:
-        raise ModelError(f"{name} is no Fieldmark model: it has no card. {AGAIN}")
-    if len(metadata["card"]) > CARD:
-        raise ModelError(f"The card in {name} has over {CARD // 2**20} MiB. Shorten its entries.")
+        raise ModelError(f"{name} is not a Fieldmark model: it has no card. {EXPORT_AGAIN}")
+    if len(metadata["card"]) > MAX_CARD:
+        raise ModelError(
+            f"The card of {name} is over {MAX_CARD // 2**20} MiB. Shorten its entries."
+        )
     try:
-        card = json.loads(metadata["card"], parse_constant=refuse)
+        card = json.loads(metadata["card"], parse_constant=reject_constant)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"The card in {name} is not JSON. {AGAIN}") from error
+        raise ModelError(f"The card of {name} is not JSON. {EXPORT_AGAIN}") from error
     if not isinstance(card, dict):
-        raise ModelError(f"The card in {name} is not JSON of named entries. {AGAIN}")
-    for entry, kind in NEEDED.items():
-        if not isinstance(card.get(entry), kind):
-            raise ModelError(f"The card in {name} lacks {entry}, or can't be read there. {AGAIN}")
-    for number, each in enumerate(card["labels"], 1):
-        if not is_label(each):
-            raise ModelError(f"The card in {name} lacks a name for label {number}. {AGAIN}")
+        raise ModelError(f"The card of {name} is not a JSON object. {EXPORT_AGAIN}")
+    for key, kind in REQUIRED.items():
+        if not isinstance(card.get(key), kind):
+            raise ModelError(f"The card of {name} has no valid `{key}`. {EXPORT_AGAIN}")
+    for number, label in enumerate(card["labels"], 1):
+        if not is_label(label):
+            raise ModelError(
+                f"The card of {name} has no valid name for label {number}. {EXPORT_AGAIN}"
+            )
     preparation = card["preparation"]
     if preparation.get("size") != size:
         raise ModelError(
-            f"The card in {name} wants photos of {preparation.get('size')} pixels, its graph of "
-            f"{size}. {AGAIN}"
+            f"The card of {name} says photos of {preparation.get('size')} pixels, its graph says "
+            f"{size}. {EXPORT_AGAIN}"
         )
     if str(preparation.get("filter")).upper() not in Image.Resampling.__members__:
-        raise ModelError(f"The card in {name} names no filter to resize photos with. {AGAIN}")
+        raise ModelError(f"The card of {name} has no valid resampling `filter`. {EXPORT_AGAIN}")
     return card
 
 
-def is_label(facts: object) -> bool:
-    """Tell whether a card's label has the names that answers show; the scientific may be null."""
+def is_label(label: object) -> bool:
+    """Return whether a label of a card has the names that answers show."""
     return (
-        isinstance(facts, dict)
-        and isinstance(facts.get("label"), str)
-        and isinstance(facts.get("common_name"), str)
-        and isinstance(facts.get("scientific_name", 0), str | None)
+        isinstance(label, dict)
+        and isinstance(label.get("label"), str)
+        and isinstance(label.get("common_name"), str)
+        and isinstance(label.get("scientific_name", 0), str | None)
     )
 
 
-def refuse(constant: str) -> None:
-    """Raise ValueError for NaN and infinity, which Python would read and no browser does."""
+def reject_constant(constant: str) -> None:
+    """Raise ValueError for NaN and infinity, which Python parses and browsers do not."""
     raise ValueError(constant)
+
+
+sealed = add_checksum  # old name, until every caller in the repository has the new one

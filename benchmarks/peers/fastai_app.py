@@ -33,7 +33,7 @@ def load(weights: Path) -> Learner:
     size, mean, std = (card["preparation"][key] for key in ("size", "mean", "std"))
     with tempfile.TemporaryDirectory() as folder:
         black = np.zeros((size, size, 3), np.uint8)
-        Path(folder, "black.jpg").write_bytes(drawn.encoded(black))
+        Path(folder, "black.jpg").write_bytes(drawn.encode_photo(black))
         rows = [(part, label, "black.jpg") for label in labels for part in ("train", "valid")]
         photos = pd.DataFrame(rows, columns=["split", "label", "path"])
         dls = dataloaders(photos, Path(folder), size, mean, std)

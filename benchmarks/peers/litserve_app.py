@@ -12,8 +12,8 @@ import sys
 
 import litserve
 
-from birds import cpus
 from birds.classifier import Classifier
+from birds.process import cpu_count
 
 
 class Birds(litserve.LitAPI):
@@ -29,7 +29,9 @@ class Birds(litserve.LitAPI):
 
     def predict(self, data):
         """Prepare and predict."""
-        return self.classifier.predict(self.classifier.read(data).pixels[None]).probability[0]
+        return self.classifier.predict(
+            self.classifier.prepare_photo(data).pixels[None]
+        ).probability[0]
 
     def encode_response(self, probability):
         """Take the five best."""
@@ -38,7 +40,7 @@ class Birds(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    server = litserve.LitServer(Birds(), accelerator="cpu", workers_per_device=cpus.count())
+    server = litserve.LitServer(Birds(), accelerator="cpu", workers_per_device=cpu_count())
     server.run(
         host="127.0.0.1",
         port=int(sys.argv[1]),

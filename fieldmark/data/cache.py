@@ -63,10 +63,12 @@ class Cache:
     def put(self, row: int, files: list[Path], filter: str) -> None:
         """Decode one photo into its row."""
         try:
-            image, (width, height) = photo.decode(files[row].read_bytes(), self.side)
+            image, (width, height) = photo.decode_photo(files[row].read_bytes(), self.side)
         except photo.PhotoError as error:
             raise PhotosError(f"{files[row]} can't be learned from: {error}") from error
-        squeezed = photo.to_rgb(image).resize((self.side,) * 2, Image.Resampling[filter.upper()])
+        squeezed = photo.convert_to_rgb(image).resize(
+            (self.side,) * 2, Image.Resampling[filter.upper()]
+        )
         self.pixels[row] = np.asarray(squeezed)
         self.aspects[row] = width / height
 

@@ -57,7 +57,7 @@ def cut(data: bytes, box: tuple[float, float, float, float]) -> bytes:
         side = max(width, height)
         x0, x1 = within(left + width / 2, side, image.width)
         y0, y1 = within(top + height / 2, side, image.height)
-        upright = photo.to_rgb(photo.turned(image.crop((x0, y0, x1, y1))))
+        upright = photo.convert_to_rgb(photo.apply_orientation(image.crop((x0, y0, x1, y1))))
     file = io.BytesIO()
     upright.save(file, "JPEG", quality=95, subsampling=0)
     return file.getvalue()

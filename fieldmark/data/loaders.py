@@ -75,8 +75,8 @@ class Frame(RandTransform):
         """Frame one photo; PhotosError names a file that can't be read."""
         try:
             if self.training:
-                image, _ = photo.decode(data, self.size)
-                return self.crop(PILImage(photo.to_rgb(image)), split_idx=0)
+                image, _ = photo.decode_photo(data, self.size)
+                return self.crop(PILImage(photo.convert_to_rgb(image)), split_idx=0)
             return PILImage(Image.fromarray(photo.prepare(data, self.size, self.filter)))
         except photo.PhotoError as error:
             raise PhotosError(f"{data.source} can't be learned from: {error}") from error

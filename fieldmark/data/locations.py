@@ -43,7 +43,9 @@ def draw(path: Path, count: int = 40) -> Path:
     for label in drawn.SPECIES:
         (path / label).mkdir(parents=True, exist_ok=True)
         for seed in range(1, count + 1):
-            (path / label / f"{seed:03}.jpg").write_bytes(drawn.encoded(drawn.bird(label, seed)))
+            (path / label / f"{seed:03}.jpg").write_bytes(
+                drawn.encode_photo(drawn.draw_bird(label, seed))
+            )
     return path
 
 

@@ -34,9 +34,9 @@ def look(path: str, folder: Path) -> tuple:
         return None, None, None, None, f"This file can't be opened: {error.strerror}."
     digest = hashlib.sha256(data).hexdigest()
     try:
-        image, (width, height) = photo.decode(data, 4 * HASH_SIZE)
+        image, (width, height) = photo.decode_photo(data, 4 * HASH_SIZE)
     except photo.PhotoError as error:
         return None, None, digest, None, str(error)
-    grey = photo.to_rgb(image).convert("L")
+    grey = photo.convert_to_rgb(image).convert("L")
     plain = ImageStat.Stat(grey).stddev[0] < PLAIN
     return width, height, digest, None if plain else str(imagehash.phash(grey, HASH_SIZE)), None

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from birds.shortlist import ADAPTIVE, PLAIN, nonconformity
+from birds.prediction_set import LAC, RAPS, nonconformity_scores
 
 HALVES = 100
-SOURCES = {PLAIN: "Sadinle et al. 2019", ADAPTIVE: "Angelopoulos et al. 2021"}
+SOURCES = {LAC: "Sadinle et al. 2019", RAPS: "Angelopoulos et al. 2021"}
 
 
 def quantile(scores: np.ndarray, level: float) -> float | None:
@@ -24,7 +24,7 @@ def ranked(probability: np.ndarray, truth: np.ndarray, method: str):
     """Return the nonconformity [n, C] of labels, the likeliest first, and the truth's place [n]."""
     order = (-probability).argsort(1, kind="stable")
     ordered = np.take_along_axis(probability, order, 1).astype(np.float64)
-    return nonconformity(ordered, method), (order == truth[:, None]).argmax(1)
+    return nonconformity_scores(ordered, method), (order == truth[:, None]).argmax(1)
 
 
 def rule(probability: np.ndarray, truth: np.ndarray, level: float, method: str) -> dict | None:
@@ -47,9 +47,9 @@ def rule(probability: np.ndarray, truth: np.ndarray, level: float, method: str) 
 def lists(probability: np.ndarray, truth: np.ndarray, chosen: dict | None):
     """Return whether each photo's shortlist holds the truth, bool [n], and its length, int [n].
 
-    As `birds.shortlist.shortlist` makes it, for many photos at once.
+    As `birds.prediction_set.prediction_set` makes it, for many photos at once.
     """
-    scores, place = ranked(probability, truth, chosen["method"] if chosen else PLAIN)
+    scores, place = ranked(probability, truth, chosen["method"] if chosen else LAC)
     threshold = chosen["threshold"] if chosen else -np.inf
     size = np.maximum((scores <= threshold).sum(1), 1)
     return place < size, size
@@ -58,12 +58,12 @@ def lists(probability: np.ndarray, truth: np.ndarray, chosen: dict | None):
 def compare(
     probability: np.ndarray, truth: np.ndarray, level: float, seed: int = 0
 ) -> dict[str, dict] | None:
-    """Compare plain and adaptive lists: mean `coverage` and mean `size`, on halves of the photos.
+    """Compare LAC and RAPS sets: mean `coverage` and mean `size`, on halves of the photos.
 
     The threshold comes from one half of the photos, the lists are of the other, many times over.
     None where half the photos are too few.
     """
-    chance, found = np.random.default_rng(seed), {PLAIN: [], ADAPTIVE: []}
+    chance, found = np.random.default_rng(seed), {LAC: [], RAPS: []}
     for _ in range(HALVES):
         order = chance.permutation(len(truth))
         half, other = order[: len(order) // 2], order[len(order) // 2 :]
@@ -81,7 +81,7 @@ def compare(
 
 
 def choose(compared: dict[str, dict] | None) -> str:
-    """Return the method with the smaller lists; plain, the simpler one, where they are equal."""
+    """Return the method with the smaller sets; LAC, the simpler one, where they are equal."""
     if compared is None:
-        return PLAIN
+        return LAC
     return min(compared, key=lambda method: compared[method]["size"])

@@ -19,7 +19,7 @@ DRAWS = 1000
 def asked(classifier: Classifier, photos: Iterable[Path | bytes]) -> Outputs:
     """Return the outputs of a model file for photos, files or bytes, each asked on its own."""
     read = (each if isinstance(each, bytes) else each.read_bytes() for each in photos)
-    found = [classifier.predict(classifier.read(data).pixels[None]) for data in read]
+    found = [classifier.predict(classifier.prepare_photo(data).pixels[None]) for data in read]
     return Outputs(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
 

@@ -27,7 +27,9 @@ SHAPES = {"wide": (900, 500), "tall": (500, 900), "square": (227, 227)}
 
 
 def drawn_bird(width=800, height=600, **save) -> bytes:
-    return drawn.encoded(drawn.bird("Blue_backed_Inkling", 0, width, height), quality=90, **save)
+    return drawn.encode_photo(
+        drawn.draw_bird("Blue_backed_Inkling", 0, width, height), quality=90, **save
+    )
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +132,7 @@ def test_a_file_that_is_no_photo_gets_a_sentence_and_is_not_sent(
 
 def test_a_photo_that_the_browser_cannot_read_is_sent_as_it_is(visit, real_page):
     visitor = visit(real_page)
-    visitor.pick("phone.heic", heic(drawn.bird("Night_Inkling", 0, 300, 300)), "")
+    visitor.pick("phone.heic", heic(drawn.draw_bird("Night_Inkling", 0, 300, 300)), "")
     visitor.page.locator(".bars").wait_for()
     assert visitor.page.get_by_text("Your browser cannot show this kind of photo.").is_visible()
 
@@ -141,8 +143,8 @@ def test_a_phone_photo_is_turned_shrunk_and_stripped_before_it_leaves(
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees to see it upright
     exif.get_ifd(0x8825)[1] = "N"  # where it was taken
-    pixels = drawn.bird("Blue_backed_Inkling", 0, 500, 375).repeat(8, 0).repeat(8, 1)
-    photo = drawn.encoded(pixels, quality=90, exif=exif)
+    pixels = drawn.draw_bird("Blue_backed_Inkling", 0, 500, 375).repeat(8, 0).repeat(8, 1)
+    photo = drawn.encode_photo(pixels, quality=90, exif=exif)
     visitor = visit(page_of_stand_in)
     visitor.pick("phone.jpg", photo)
     visitor.page.locator(".bars").wait_for()

@@ -209,7 +209,7 @@ def test_after_all_left_the_next_visitor_gets_a_kernel_that_is_ready(browser, pa
 @pytest.mark.browser
 def test_what_a_visitor_has_stays_where_the_kernel_has_ended(browser, page):
     with visiting(browser, page) as visit:
-        visit.pick("bird.jpg", drawn.encoded(drawn.bird("Green_Inkling")))
+        visit.pick("bird.jpg", drawn.encode_photo(drawn.draw_bird("Green_Inkling")))
         visit.page.locator(".bars").wait_for()
         kernel = kernel_of(visit.page.content())
         os.kill(running()[kernel], signal.SIGKILL)
@@ -219,7 +219,7 @@ def test_what_a_visitor_has_stays_where_the_kernel_has_ended(browser, page):
         visit.page.locator("h1").click()
         visit.page.get_by_role("alert").get_by_text("its place was given up").wait_for()
         assert visit.page.locator(".bars").is_visible()
-        visit.pick("other.jpg", drawn.encoded(drawn.bird("Night_Inkling")))
+        visit.pick("other.jpg", drawn.encode_photo(drawn.draw_bird("Night_Inkling")))
         visit.page.get_by_text("The page has lost its connection.").wait_for()
         visit.page.get_by_role("button", name="Load it anew").click()
         visit.page.get_by_text("Your photo and its answer appear here.").wait_for()
@@ -448,7 +448,7 @@ def test_no_file_and_no_list_can_be_read(busy_page, path):
 
 @pytest.mark.browser
 def test_two_visitors_see_nothing_of_each_other_and_nothing_of_the_key(browser, function, page):
-    photo = drawn.encoded(drawn.bird("Blue_backed_Inkling", 3, 300, 200), quality=90)
+    photo = drawn.encode_photo(drawn.draw_bird("Blue_backed_Inkling", 3, 300, 200), quality=90)
     with visiting(browser, f"{page}?secret=robin") as one, visiting(browser, page) as other:
         one.pick("bird.jpg", photo)
         one.page.locator(".bars").wait_for()

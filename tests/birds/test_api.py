@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from birds import api, drawn, memory, photo
-from birds.schema import Answer
-from birds.settings import Settings
+from birds import api, drawn, photo, process
+from birds.http.schema import Answer
+from birds.http.settings import Settings
 from tests.birds.test_photo import KINDS, QUARTERS, bomb, png
 
 JPEG = {"content-type": "image/jpeg"}
@@ -31,8 +31,8 @@ def problem(response, status: int, kind: str) -> str:
     return body["detail"]
 
 
-PHOTOS = drawn.awkward() | {kind: data for kind, (data, _) in KINDS.items()}
-PHOTOS |= {f"EXIF {number}": drawn.rotated(number, QUARTERS) for number in range(2, 9)}
+PHOTOS = drawn.awkward_photos() | {kind: data for kind, (data, _) in KINDS.items()}
+PHOTOS |= {f"EXIF {number}": drawn.encode_rotated(number, QUARTERS) for number in range(2, 9)}
 
 
 @pytest.mark.parametrize("name", PHOTOS)
@@ -43,7 +43,7 @@ def test_every_awkward_photo_gets_an_answer(client, name):
 
 
 def test_the_answer_says_all_that_the_contract_names(client):
-    data = drawn.encoded(drawn.bird("Night_Inkling", 0, 120, 90))
+    data = drawn.encode_photo(drawn.draw_bird("Night_Inkling", 0, 120, 90))
     response = client.post("/api/classify?top=2&heatmap=true", content=data)
     body = response.json()
     assert set(body) == {
@@ -81,7 +81,7 @@ def test_there_is_no_heat_map_unless_asked_for(client):
     [
         pytest.param(b"", 400, "empty-photo", id="empty body"),
         pytest.param(b"Dear bird,", 415, "not-a-photo", id="text"),
-        pytest.param(drawn.encoded(QUARTERS)[:500], 422, "damaged-photo", id="truncated JPEG"),
+        pytest.param(drawn.encode_photo(QUARTERS)[:500], 422, "damaged-photo", id="truncated JPEG"),
         pytest.param(bomb(), 413, "photo-too-large", id="bomb"),
         pytest.param(bytes(photo.MAX_BYTES + 1), 413, "photo-too-large", id="over the limit"),
     ],
@@ -125,7 +125,7 @@ def test_a_fault_of_ours_is_told_without_a_traceback(client, monkeypatch):
     def fail(*_):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(photo, "read", fail)
+    monkeypatch.setattr(photo, "prepare_photo", fail)
     response = client.post("/api/classify", content=png(QUARTERS))
     assert "secret" not in problem(response, 500, "internal-error")
 
@@ -179,7 +179,7 @@ def test_health_tells_ready_from_alive(client, tmp_path):
 
 
 def test_where_the_system_does_not_tell_the_memory_health_says_null(client, monkeypatch):
-    monkeypatch.setattr(memory, "Path", lambda _: Path("/nowhere"))
+    monkeypatch.setattr(process, "STATM", Path("/nowhere"))
     assert client.get("/api/health").json()["resident_bytes"] is None
 
 
@@ -200,7 +200,7 @@ def test_a_page_of_an_allowed_origin_may_ask_with_the_key_header(model, origins)
 
 def test_a_fault_of_ours_can_be_read_by_a_page_too(model, monkeypatch):
     client = TestClient(api.create_app(model, Settings(origins=("*",))))
-    monkeypatch.setattr(photo, "read", lambda *_: 1 / 0)
+    monkeypatch.setattr(photo, "prepare_photo", lambda *_: 1 / 0)
     response = client.post("/api/classify", content=b"x", headers={"origin": "https://a.example"})
     problem(response, 500, "internal-error")
     assert response.headers["access-control-allow-origin"] == "*"

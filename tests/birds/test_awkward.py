@@ -18,17 +18,17 @@ from tests.birds.test_photo import (
 
 pytestmark = pytest.mark.soak
 
-BIRD = drawn.bird("Night_Inkling", 0, 90, 60)
-JPEG = drawn.encoded(BIRD)
-FILM = [Image.fromarray(drawn.bird(name, 0, 90, 60)) for name in drawn.SPECIES]
+BIRD = drawn.draw_bird("Night_Inkling", 0, 90, 60)
+JPEG = drawn.encode_photo(BIRD)
+FILM = [Image.fromarray(drawn.draw_bird(name, 0, 90, 60)) for name in drawn.SPECIES]
 
 
 def film(kind: str) -> bytes:
-    return drawn.encoded(FILM[0], kind, save_all=True, append_images=FILM[1:])
+    return drawn.encode_photo(FILM[0], kind, save_all=True, append_images=FILM[1:])
 
 
 def marked(exif: bytes) -> bytes:
-    return drawn.encoded(BIRD, exif=b"Exif\x00\x00" + exif)
+    return drawn.encode_photo(BIRD, exif=b"Exif\x00\x00" + exif)
 
 
 def flipped_byte(data: bytes, place: int) -> bytes:
@@ -36,24 +36,24 @@ def flipped_byte(data: bytes, place: int) -> bytes:
 
 
 NAMED = {  # to the width and height of the upright photo
-    **{f"{name}, drawn": (data, None) for name, data in drawn.awkward().items()},
+    **{f"{name}, drawn": (data, None) for name, data in drawn.awkward_photos().items()},
     **{f"kind: {name}": (data, (64, 64)) for name, (data, _) in KINDS.items()},
-    **{f"EXIF orientation {n}": (drawn.rotated(n, BIRD), (90, 60)) for n in range(1, 9)},
+    **{f"EXIF orientation {n}": (drawn.encode_rotated(n, BIRD), (90, 60)) for n in range(1, 9)},
     "EXIF orientation 9": (marked(b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\x09\0\0"), (90, 60)),
     "EXIF that points nowhere": (marked(b"MM\0*\xff\xff\xff\xff"), (90, 60)),
     "EXIF that is cut short": (marked(b"II*\0\x08\0\0\0\xff\xff\x12\x01"), (90, 60)),
-    "progressive": (drawn.encoded(BIRD, progressive=True), (90, 60)),
-    "no chroma subsampling": (drawn.encoded(BIRD, subsampling=0), (90, 60)),
+    "progressive": (drawn.encode_photo(BIRD, progressive=True), (90, 60)),
+    "no chroma subsampling": (drawn.encode_photo(BIRD, subsampling=0), (90, 60)),
     "garbage behind it": (JPEG + b"<script>" * 100, (90, 60)),
     "two photos in one": (JPEG + JPEG, (90, 60)),
     "animated GIF": (film("GIF"), (90, 60)),
     "animated WebP": (film("WEBP"), (90, 60)),
     "animated PNG": (film("PNG"), (90, 60)),
-    "lossy WebP": (drawn.encoded(BIRD, "WEBP"), (90, 60)),
+    "lossy WebP": (drawn.encode_photo(BIRD, "WEBP"), (90, 60)),
     "HEIC": (heic(BIRD), (90, 60)),
     "one pixel": (png(BIRD[:1, :1]), (1, 1)),
     "a line": (png(np.zeros((1, 5000, 3), np.uint8)), (5000, 1)),
-    "a column": (drawn.encoded(np.zeros((5000, 1, 3), np.uint8)), (1, 5000)),
+    "a column": (drawn.encode_photo(np.zeros((5000, 1, 3), np.uint8)), (1, 5000)),
     "49 megapixels of nothing": (png(Image.new("1", (7000, 7000))), (7000, 7000)),
     "interlaced palette with a clear colour": (png(mode("P"), transparency=0), (64, 64)),
 }
@@ -65,9 +65,9 @@ REFUSED = {
     "SVG that loads": (b"<svg><image href='http://169.254.169.254/'/></svg>", 415, "not-a-photo"),
     "PDF": (b"%PDF-1.7\n", 415, "not-a-photo"),
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "not-a-photo"),
-    "TIFF": (drawn.encoded(BIRD, "TIFF"), 415, "not-a-photo"),
-    "ICO": (drawn.encoded(Image.fromarray(BIRD).resize((32, 32)), "ICO"), 415, "not-a-photo"),
-    "AVIF": (drawn.encoded(BIRD, "AVIF"), 415, "not-a-photo"),
+    "TIFF": (drawn.encode_photo(BIRD, "TIFF"), 415, "not-a-photo"),
+    "ICO": (drawn.encode_photo(Image.fromarray(BIRD).resize((32, 32)), "ICO"), 415, "not-a-photo"),
+    "AVIF": (drawn.encode_photo(BIRD, "AVIF"), 415, "not-a-photo"),
     "a film": (b"\0\0\0\x20ftypisom" + bytes(500), 415, "not-a-photo"),
     "the start of a JPEG": (b"\xff\xd8\xff", 415, "not-a-photo"),
     "half a JPEG": (JPEG[: len(JPEG) // 2], 422, "damaged-photo"),

@@ -7,14 +7,13 @@ import pytest
 
 from birds import drawn, photo
 from birds.classifier import Classifier, ModelError
-from birds.verdict import percent
 from tests.conftest import SIZE
 from tests.surgery import rewrite
 
 
 def test_one_photo_is_a_batch_of_one(model):
     classifier = Classifier(model)
-    photos = np.stack([drawn.bird(name, 5, SIZE, SIZE) for name in drawn.SPECIES])
+    photos = np.stack([drawn.draw_bird(name, 5, SIZE, SIZE) for name in drawn.SPECIES])
     together = classifier.predict(photos)
     for index, pixels in enumerate(photos):
         alone = classifier.predict(pixels[None])
@@ -24,7 +23,7 @@ def test_one_photo_is_a_batch_of_one(model):
 
 def test_outputs_have_the_shapes_and_ranges_of_the_contract(model):
     classifier = Classifier(model)
-    photos = np.stack([photo.prepare(data, SIZE) for data in drawn.awkward().values()])
+    photos = np.stack([photo.prepare(data, SIZE) for data in drawn.awkward_photos().values()])
     outputs = classifier.predict(photos)
     count, classes = len(photos), len(classifier.labels)
     assert outputs.probability.shape == (count, classes)
@@ -50,11 +49,3 @@ def test_a_file_that_computes_something_else_than_its_card_says_is_refused(model
 def test_an_untouched_copy_is_loaded(model, tmp_path):
     shutil.copy(model, tmp_path / "birds.onnx")
     assert Classifier(tmp_path / "birds.onnx").size == SIZE
-
-
-@pytest.mark.parametrize(
-    ("probability", "words"),
-    [(0.0, "less than 1 %"), (0.876, "88 %"), (0.9949, "99 %"), (1.0, "over 99 %")],
-)
-def test_nobody_is_ever_quite_sure(probability, words):
-    assert percent(probability) == words

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck
 from hypothesis import strategies as some
 
 from birds import api, drawn
-from birds.settings import Settings
+from birds.http.settings import Settings
 from tests.birds.test_photo import KINDS
 
 with warnings.catch_warnings():
@@ -18,7 +18,9 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.soak
 
-PHOTOS = [data for data, _ in KINDS.values()] + [drawn.encoded(drawn.bird("Night_Inkling"))]
+PHOTOS = [data for data, _ in KINDS.values()] + [
+    drawn.encode_photo(drawn.draw_bird("Night_Inkling"))
+]
 photos = some.one_of(some.binary(max_size=400), some.sampled_from(PHOTOS))
 for kind in ("image/*", "image/jpeg", "application/octet-stream"):
     schemathesis.openapi.media_type(kind, photos)

@@ -8,7 +8,8 @@ import requests
 from PIL import Image
 
 from benchmarks import client
-from birds import cpus, drawn
+from birds import drawn
+from birds.process import cpu_count
 from tests.birds.test_photo import heic
 from tests.browser import free_port, served
 from tests.conftest import ROOT
@@ -37,13 +38,13 @@ def load(url: str, photos: list[bytes], seconds: float, **how) -> client.Load:
 
 
 def test_at_four_times_its_capacity_it_answers_or_says_that_it_is_busy(function, share, figures):
-    photos = [drawn.encoded(drawn.bird(name, 0, 240, 240)) for name in drawn.SPECIES]
+    photos = [drawn.encode_photo(drawn.draw_bird(name, 0, 240, 240)) for name in drawn.SPECIES]
     seconds = 60 * share
     load(function, photos, 1 + 4 * share, clients=1)  # warm
     alone = load(function, photos, 1 + 9 * share, clients=1)
-    full = load(function, photos, 1 + 9 * share, clients=cpus.count())
+    full = load(function, photos, 1 + 9 * share, clients=cpu_count())
     over = load(function, photos, max(2, seconds), rate=4 * full.throughput)
-    after = load(function, photos, 1 + 4 * share, clients=cpus.count())
+    after = load(function, photos, 1 + 4 * share, clients=cpu_count())
     found = {
         "capacity a second": full.throughput,
         "statuses": over.statuses(),
@@ -64,9 +65,11 @@ def test_at_four_times_its_capacity_it_answers_or_says_that_it_is_busy(function,
 
 def test_memory_is_flat_over_ten_thousand_requests(function, share, figures):
     pick, count = random.Random(5), int(10_000 * share)
-    photos = [drawn.encoded(drawn.bird("Night_Inkling", 0, *size)) for size in SIZES]
-    photos += [drawn.encoded(drawn.bird("Green_Inkling", 0, *size), "PNG") for size in SIZES[:3]]
-    photos += [drawn.awkward()["12 megapixels"], b"Dear bird,"]
+    photos = [drawn.encode_photo(drawn.draw_bird("Night_Inkling", 0, *size)) for size in SIZES]
+    photos += [
+        drawn.encode_photo(drawn.draw_bird("Green_Inkling", 0, *size), "PNG") for size in SIZES[:3]
+    ]
+    photos += [drawn.awkward_photos()["12 megapixels"], b"Dear bird,"]
     resident = []
     with requests.Session() as session:
         for number in range(count):
@@ -84,22 +87,22 @@ SIZES = [(240, 240), (400, 300), (300, 400), (1600, 1200), (1200, 1600)]
 
 def originals() -> dict[str, bytes]:
     """Return one photo of each format and kind that is read."""
-    pixels = drawn.bird("Ruby_capped_Inkling", 0, 160, 120)
-    frames = [Image.fromarray(drawn.bird(name, 0, 160, 120)) for name in drawn.SPECIES]
+    pixels = drawn.draw_bird("Ruby_capped_Inkling", 0, 160, 120)
+    frames = [Image.fromarray(drawn.draw_bird(name, 0, 160, 120)) for name in drawn.SPECIES]
     film = {"save_all": True, "append_images": frames[1:]}
     return {
-        "JPEG": drawn.encoded(pixels),
-        "JPEG, progressive": drawn.encoded(pixels, progressive=True),
-        "JPEG, turned": drawn.rotated(6, pixels),
-        "JPEG, CMYK": drawn.encoded(Image.fromarray(pixels).convert("CMYK")),
-        "PNG": drawn.encoded(pixels, "PNG"),
-        "PNG, palette": drawn.encoded(Image.fromarray(pixels).convert("P"), "PNG"),
-        "PNG, animated": drawn.encoded(frames[0], "PNG", **film),
-        "WebP": drawn.encoded(pixels, "WEBP"),
-        "WebP, lossless": drawn.encoded(pixels, "WEBP", lossless=True),
-        "WebP, animated": drawn.encoded(frames[0], "WEBP", **film),
-        "GIF": drawn.encoded(frames[0], "GIF", **film),
-        "BMP": drawn.encoded(pixels, "BMP"),
+        "JPEG": drawn.encode_photo(pixels),
+        "JPEG, progressive": drawn.encode_photo(pixels, progressive=True),
+        "JPEG, turned": drawn.encode_rotated(6, pixels),
+        "JPEG, CMYK": drawn.encode_photo(Image.fromarray(pixels).convert("CMYK")),
+        "PNG": drawn.encode_photo(pixels, "PNG"),
+        "PNG, palette": drawn.encode_photo(Image.fromarray(pixels).convert("P"), "PNG"),
+        "PNG, animated": drawn.encode_photo(frames[0], "PNG", **film),
+        "WebP": drawn.encode_photo(pixels, "WEBP"),
+        "WebP, lossless": drawn.encode_photo(pixels, "WEBP", lossless=True),
+        "WebP, animated": drawn.encode_photo(frames[0], "WEBP", **film),
+        "GIF": drawn.encode_photo(frames[0], "GIF", **film),
+        "BMP": drawn.encode_photo(pixels, "BMP"),
         "HEIC": heic(pixels),
     }
 

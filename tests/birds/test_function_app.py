@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 
-from birds import api, docs, drawn
+from birds import drawn
+from birds.http import pages, routes
 from tests.conftest import ROOT
 
 ALONE = """
@@ -25,7 +26,7 @@ def send(method, path, body=b"", **headers):
     url = "https://fieldmark.example/" + (path[1:] if path.startswith("/") else "api/" + path)
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     request = func.HttpRequest(method=method, url=url, headers=headers, body=body)
-    return asyncio.run(function_app.answer(request, None))
+    return asyncio.run(function_app.handle(request, None))
 
 def ask(*request, **headers):
     answer = send(*request, **headers)
@@ -42,9 +43,9 @@ photo_bytes = open(FOLDER + "/photo.jpg", "rb").read()
 from birds import photo
 def fail(*_):
     raise RuntimeError("secret")
-read, photo.read = photo.read, fail
+prepare, photo.prepare_photo = photo.prepare_photo, fail
 fault = ask("POST", "classify", photo_bytes)
-photo.read = read
+photo.prepare_photo = prepare
 print(json.dumps({
     "fault": fault,
     "from": birds.__file__,
@@ -82,7 +83,7 @@ def test_the_folder_works_copied_elsewhere(tmp_path, model):
     shutil.copytree(ROOT / "azure_function", folder, ignore=shutil.ignore_patterns("model"))
     (folder / "model").mkdir()
     shutil.copy(model, folder / "model")
-    (folder / "photo.jpg").write_bytes(drawn.encoded(drawn.bird("Night_Inkling")))
+    (folder / "photo.jpg").write_bytes(drawn.encode_photo(drawn.draw_bird("Night_Inkling")))
     found = run_alone(folder)
     assert found["from"].startswith(str(folder))
     assert found["routes"] == {
@@ -92,7 +93,7 @@ def test_the_folder_works_copied_elsewhere(tmp_path, model):
         "alive": ["GET", "api/health/alive", "anonymous"],
         "model": ["GET", "api/model", "anonymous"],
         "docs": ["GET", "api/docs", "anonymous"],
-        "parts_of_docs": ["GET", "api/docs/{name}", "anonymous"],
+        "docs_files": ["GET", "api/docs/{name}", "anonymous"],
         "openapi": ["GET", "api/openapi.json", "anonymous"],
     }
     status, body = found["classify"]
@@ -124,7 +125,7 @@ def test_without_a_model_the_routes_still_exist(tmp_path):
 def test_a_wrong_setting_is_told_by_the_routes_and_opens_none(tmp_path):
     folder = tmp_path / "wwwroot"
     shutil.copytree(ROOT / "azure_function", folder, ignore=shutil.ignore_patterns("model"))
-    (folder / "photo.jpg").write_bytes(drawn.encoded(drawn.bird("Night_Inkling")))
+    (folder / "photo.jpg").write_bytes(drawn.encode_photo(drawn.draw_bird("Night_Inkling")))
     found = run_alone(folder, FIELDMARK_PAGE="nay")
     status, body = found["health"]
     assert status == 503
@@ -136,7 +137,7 @@ def test_a_wrong_setting_is_told_by_the_routes_and_opens_none(tmp_path):
 def test_every_route_of_the_api_is_open_on_azure():
     """A route added to the API and forgotten here would only be missed by its callers."""
     opened = (ROOT / "azure_function/function_app.py").read_text(encoding="utf-8")
-    paths = {route.path for route in [*api.routes.routes, *docs.routes.routes]}
+    paths = {route.path for route in [*routes.routes.routes, *pages.docs_routes.routes]}
     assert {"/api/classify", "/api/model", "/api/health/alive", "/api/docs/{name}"} < paths
     assert all(f'"{path[1:]}"' in opened for path in paths)
 
@@ -146,7 +147,7 @@ def test_the_page_is_served_and_no_key_asked_for_where_its_owner_allows_that(tmp
     shutil.copytree(ROOT / "azure_function", folder, ignore=shutil.ignore_patterns("model"))
     (folder / "model").mkdir()
     shutil.copy(model, folder / "model")
-    (folder / "photo.jpg").write_bytes(drawn.encoded(drawn.bird("Night_Inkling")))
+    (folder / "photo.jpg").write_bytes(drawn.encode_photo(drawn.draw_bird("Night_Inkling")))
     closed, opened = run_alone(folder), run_alone(folder, FIELDMARK_PAGE="1")
     assert closed["page"].startswith("{")  # a problem: there is no such route
     assert "page" not in closed["routes"]

@@ -20,11 +20,11 @@ QUARTERS[:32, :32], QUARTERS[:32, 32:], QUARTERS[32:, :32] = (255, 0, 0), (0, 25
 
 
 def png(pixels, **options) -> bytes:
-    return drawn.encoded(pixels, "PNG", **options)
+    return drawn.encode_photo(pixels, "PNG", **options)
 
 
 def test_a_photo_of_the_right_size_keeps_every_pixel():
-    pixels = drawn.bird("Ruby_capped_Inkling", 3, 64, 64)
+    pixels = drawn.draw_bird("Ruby_capped_Inkling", 3, 64, 64)
     prepared = photo.prepare(png(pixels), 64)
     assert prepared.dtype == np.uint8
     assert np.array_equal(prepared, pixels)
@@ -34,27 +34,29 @@ def test_the_middle_square_is_cut_before_it_is_resized():
     wide = np.full((20, 60, 3), 255, np.uint8)
     wide[:, 20:40] = (10, 20, 30)
     assert np.array_equal(photo.prepare(png(wide), 20), np.full((20, 20, 3), (10, 20, 30)))
-    found = photo.read(png(wide), 8)
+    found = photo.prepare_photo(png(wide), 8)
     assert (found.width, found.height, found.crop) == (60, 20, (20, 0, 20, 20))
     # bicubic looks beyond the pixel it makes, but never beyond the square
     assert np.array_equal(found.pixels, np.full((8, 8, 3), (10, 20, 30)))
 
 
 def test_the_filter_is_bicubic_and_antialiased():
-    pixels = drawn.bird("Blue_backed_Inkling", 2, 100, 100)
+    pixels = drawn.draw_bird("Blue_backed_Inkling", 2, 100, 100)
     expected = Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC)
     assert np.array_equal(photo.prepare(png(pixels), 32), np.asarray(expected))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_rotated_phone_photo_is_turned_upright(orientation):
-    prepared = photo.prepare(drawn.rotated(orientation, QUARTERS), 64).astype(int)
+    prepared = photo.prepare(drawn.encode_rotated(orientation, QUARTERS), 64).astype(int)
     assert abs(prepared - QUARTERS).mean() < 3  # a JPEG keeps colours, not exact pixels
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_size_and_crop_are_those_of_the_upright_photo(orientation):
-    found = photo.read(drawn.rotated(orientation, drawn.bird("Night_Inkling", 0, 90, 40)), 16)
+    found = photo.prepare_photo(
+        drawn.encode_rotated(orientation, drawn.draw_bird("Night_Inkling", 0, 90, 40)), 16
+    )
     assert (found.width, found.height, found.crop) == (90, 40, (25, 0, 40, 40))
 
 
@@ -74,9 +76,9 @@ KINDS = {
     "RGBA": (png(mode("RGBA")), "RGB"),
     "palette": (png(mode("P")), "P"),
     "16-bit": (sixteen_bit(), "L"),
-    "WebP": (drawn.encoded(QUARTERS, "WEBP", lossless=True), "RGB"),
-    "GIF": (drawn.encoded(mode("P"), "GIF"), "P"),
-    "BMP": (drawn.encoded(QUARTERS, "BMP"), "RGB"),
+    "WebP": (drawn.encode_photo(QUARTERS, "WEBP", lossless=True), "RGB"),
+    "GIF": (drawn.encode_photo(mode("P"), "GIF"), "P"),
+    "BMP": (drawn.encode_photo(QUARTERS, "BMP"), "RGB"),
 }
 
 
@@ -87,7 +89,7 @@ def test_every_kind_of_photo_becomes_rgb(kind):
 
 
 def test_a_cmyk_photo_keeps_its_colours():
-    prepared = photo.prepare(drawn.encoded(mode("CMYK"), quality=95), 64).astype(int)
+    prepared = photo.prepare(drawn.encode_photo(mode("CMYK"), quality=95), 64).astype(int)
     assert abs(prepared - QUARTERS).mean() < 3
 
 
@@ -98,23 +100,23 @@ def test_transparency_lies_on_white():
 
 def test_the_first_frame_of_an_animation_counts():
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    data = drawn.encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    data = drawn.encode_photo(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert np.array_equal(photo.prepare(data, 8), np.full((8, 8, 3), (255, 0, 0)))
 
 
 def test_a_large_jpeg_decoded_at_reduced_scale_looks_the_same():
-    data = drawn.awkward()["12 megapixels"]
+    data = drawn.awkward_photos()["12 megapixels"]
     reduced = photo.prepare(data, 224).astype(int)
-    left, top, side = photo.square(4000, 3000)
+    left, top, side = photo.centre_square(4000, 3000)
     whole = Image.open(io.BytesIO(data)).crop((left, top, left + side, top + side))
     whole = whole.resize((224, 224), Image.Resampling.BICUBIC)
     assert abs(reduced - np.asarray(whole)).mean() < 0.5
-    assert photo.read(data, 224).crop == (500, 0, 3000, 3000)
+    assert photo.prepare_photo(data, 224).crop == (500, 0, 3000, 3000)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_exif_is_no_reason_to_refuse_a_photo():
-    data = drawn.encoded(QUARTERS, exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
+    data = drawn.encode_photo(QUARTERS, exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
     assert photo.prepare(data, 64).shape == (64, 64, 3)
 
 
@@ -127,9 +129,9 @@ def heic(pixels, **options) -> bytes:
 
 
 def test_a_heic_of_a_phone_is_read():
-    found = photo.read(heic(drawn.bird("Night_Inkling", 0, 90, 60)), 60)
+    found = photo.prepare_photo(heic(drawn.draw_bird("Night_Inkling", 0, 90, 60)), 60)
     assert (found.width, found.height, found.crop) == (90, 60, (15, 0, 60, 60))
-    expected = photo.prepare(png(drawn.bird("Night_Inkling", 0, 90, 60)), 60).astype(int)
+    expected = photo.prepare(png(drawn.draw_bird("Night_Inkling", 0, 90, 60)), 60).astype(int)
     assert abs(found.pixels - expected).mean() < 5
 
 
@@ -172,12 +174,12 @@ def test_what_reads_heic_is_not_loaded_before_one_comes():
 def test_of_an_animation_only_the_first_frame_is_decoded():
     frames = [Image.new("RGB", (64, 64), (n, 0, 0)) for n in range(30)]
     for kind in ("GIF", "WEBP", "PNG"):
-        data = drawn.encoded(frames[0], kind, save_all=True, append_images=frames[1:])
-        still = drawn.encoded(frames[0], kind)
+        data = drawn.encode_photo(frames[0], kind, save_all=True, append_images=frames[1:])
+        still = drawn.encode_photo(frames[0], kind)
         assert len(data) > 5 * len(still) or kind != "GIF"
         assert abs(photo.prepare(data, 64).astype(int) - photo.prepare(still, 64)).max() < 8
-    frame = drawn.encoded(frames[0], "GIF")
-    animated = drawn.encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    frame = drawn.encode_photo(frames[0], "GIF")
+    animated = drawn.encode_photo(frames[0], "GIF", save_all=True, append_images=frames[1:])
     damaged = animated[: len(frame) + 200] + b"\x00" * 40
     assert photo.prepare(damaged, 64).shape == (64, 64, 3)
 
@@ -191,19 +193,19 @@ def run_length_bmp() -> bytes:
 
 def many_scans(count: int) -> bytes:
     """Return a progressive JPEG whose last scan is there `count` times over."""
-    data = drawn.encoded(QUARTERS, progressive=True)
+    data = drawn.encode_photo(QUARTERS, progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * count + data[-2:]
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_exif_leaves_the_orientation_that_can_be_read():
-    data = drawn.rotated(6, QUARTERS)
+    data = drawn.encode_rotated(6, QUARTERS)
     assert abs(photo.prepare(data, 64).astype(int) - QUARTERS).mean() < 3
     sub_folder_nowhere = b"\x87\x69\x00\x04\x00\x00\x00\x01\xff\xff\xff\xff"
     exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x02\x01\x12\x00\x03\x00\x00\x00\x01\x00\x03"
     exif += bytes(2) + sub_folder_nowhere + bytes(4)
-    prepared = photo.prepare(drawn.encoded(QUARTERS[::-1, ::-1], exif=exif), 64).astype(int)
+    prepared = photo.prepare(drawn.encode_photo(QUARTERS[::-1, ::-1], exif=exif), 64).astype(int)
     assert abs(prepared - QUARTERS).mean() < 3
 
 
@@ -225,7 +227,7 @@ def bomb() -> bytes:
         pytest.param(b"", photo.EmptyPhoto, id="nothing"),
         pytest.param(b"Dear bird,", photo.NotAPhoto, id="text"),
         pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", photo.NotAPhoto, id="SVG"),
-        pytest.param(drawn.encoded(QUARTERS)[:500], photo.DamagedPhoto, id="truncated JPEG"),
+        pytest.param(drawn.encode_photo(QUARTERS)[:500], photo.DamagedPhoto, id="truncated JPEG"),
         pytest.param(png(QUARTERS)[:100], photo.DamagedPhoto, id="truncated PNG"),
         pytest.param(bomb(), photo.PhotoTooLarge, id="bomb"),
         pytest.param(png(Image.new("1", (8000, 7000))), photo.PhotoTooLarge, id="56 megapixels"),

@@ -27,7 +27,7 @@ def function(run, tmp_path_factory):
     port, folder = free_port(), tmp_path_factory.mktemp("served")
     url, log = f"http://127.0.0.1:{port}", folder / "log"
     for name in ("bird.jpg", "another.jpg"):
-        (folder / name).write_bytes(drawn.encoded(drawn.bird("Green_Inkling")))
+        (folder / name).write_bytes(drawn.encode_photo(drawn.draw_bird("Green_Inkling")))
     with served(
         ["uvicorn", "birds.api:app", f"--port={port}", "--no-access-log"],
         ROOT / "azure_function",

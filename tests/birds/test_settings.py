@@ -1,47 +1,63 @@
-"""What the owner of a function sets, and what its machine really has."""
+"""The function's settings, and the CPUs that its process may use."""
 
 import os
 
 import pytest
 
-from birds import cpus, settings
+from birds.http.settings import SettingsError, load_settings
+from birds.process import cpu_count
 
 
 def test_without_settings_there_is_no_key_and_no_other_origin():
-    chosen = settings.read({})
-    assert (chosen.key, chosen.origins) == ("", ())
-    assert chosen.at_once == cpus.count()
-    assert chosen.in_flight == 2 * cpus.count()
+    settings = load_settings({})
+    assert (settings.key, settings.origins) == ("", ())
+    assert settings.workers == cpu_count()
+    assert settings.max_in_flight == 2 * cpu_count()
 
 
-def test_a_key_may_end_in_a_newline_as_some_secret_stores_hand_it_out():
-    assert settings.read({"FIELDMARK_FUNCTION_KEY": "a-long-key\n"}).key == "a-long-key"
+def test_a_key_may_end_in_a_newline():
+    """Some secret stores add one."""
+    assert load_settings({"FIELDMARK_FUNCTION_KEY": "a-long-key\n"}).key == "a-long-key"
 
 
-def test_origins_are_written_as_browsers_send_them():
-    chosen = settings.read({"FIELDMARK_CORS": "https://a.example/ https://b.example"})
-    assert chosen.origins == ("https://a.example", "https://b.example")
+def test_origins_lose_their_final_slash():
+    settings = load_settings({"FIELDMARK_CORS": "https://a.example/ https://b.example"})
+    assert settings.origins == ("https://a.example", "https://b.example")
 
 
-def test_the_number_in_flight_also_bounds_those_worked_on():
-    assert settings.read({"FIELDMARK_IN_FLIGHT": "1"})[2:4] == (1, 1)
-    assert settings.read({"FIELDMARK_IN_FLIGHT": "99"})[2:4] == (cpus.count(), 99)
-
-
-def test_the_page_is_served_only_where_no_key_is_asked_for():
-    for word in ("0", "false", "No", "", " "):
-        assert not settings.read({"FIELDMARK_PAGE": word}).page
-    assert settings.read({"FIELDMARK_PAGE": "1"}).page
-    with pytest.raises(ValueError, match="FIELDMARK_PAGE is 'nay'"):
-        settings.read({"FIELDMARK_PAGE": "nay"})
-    with pytest.raises(ValueError, match="FIELDMARK_FUNCTION_KEY"):
-        settings.read({"FIELDMARK_PAGE": "1", "FIELDMARK_FUNCTION_KEY": "a"})
+@pytest.mark.parametrize(("limit", "workers"), [(1, 1), (99, cpu_count())])
+def test_the_limit_of_photos_in_flight_also_limits_the_workers(limit, workers):
+    settings = load_settings({"FIELDMARK_IN_FLIGHT": str(limit)})
+    assert (settings.workers, settings.max_in_flight) == (workers, limit)
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-1", "1.5"])
-def test_another_number_in_flight_is_told(value):
-    with pytest.raises(ValueError, match="FIELDMARK_IN_FLIGHT"):
-        settings.read({"FIELDMARK_IN_FLIGHT": value})
+def test_another_limit_is_refused(value):
+    with pytest.raises(SettingsError, match=f"FIELDMARK_IN_FLIGHT.*{value}"):
+        load_settings({"FIELDMARK_IN_FLIGHT": value})
+
+
+@pytest.fixture
+def page_file(tmp_path):
+    file = tmp_path / "page.html"
+    file.touch()
+    return file
+
+
+@pytest.mark.parametrize("word", ["0", "false", "No", "", " "])
+def test_the_page_is_off_unless_switched_on(word, page_file):
+    assert not load_settings({"FIELDMARK_PAGE": word}, page_file).page
+
+
+def test_the_page_needs_its_file_and_excludes_a_key(page_file, tmp_path):
+    switch = {"FIELDMARK_PAGE": "1"}
+    assert load_settings(switch, page_file).page
+    with pytest.raises(SettingsError, match="make page"):
+        load_settings(switch, tmp_path / "missing.html")
+    with pytest.raises(SettingsError, match="FIELDMARK_FUNCTION_KEY"):
+        load_settings(switch | {"FIELDMARK_FUNCTION_KEY": "a"}, page_file)
+    with pytest.raises(SettingsError, match="'nay'"):
+        load_settings({"FIELDMARK_PAGE": "nay"}, page_file)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +82,9 @@ def test_a_container_has_the_cpus_of_its_quota(tmp_path, monkeypatch, files, exp
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert cpus.count(tmp_path) == expected
+    assert cpu_count(tmp_path) == expected
 
 
 def test_a_process_bound_to_one_cpu_has_one(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
-    assert cpus.count(tmp_path) == 1
+    assert cpu_count(tmp_path) == 1

@@ -43,10 +43,12 @@ def test_a_cache_holds_each_photo_that_trains_whole_and_squeezed(table, folder, 
 
 
 def test_a_turned_photo_lies_upright_and_its_aspect_is_the_upright_one(tmp_path):
-    (tmp_path / "turned.jpg").write_bytes(drawn.rotated(6, drawn.bird("Green_Inkling", 0, 90, 60)))
+    (tmp_path / "turned.jpg").write_bytes(
+        drawn.encode_rotated(6, drawn.draw_bird("Green_Inkling", 0, 90, 60))
+    )
     made = Cache(tmp_path, 1, 64)
     made.fill([tmp_path / "turned.jpg"])
-    upright, _ = photo.decode((tmp_path / "turned.jpg").read_bytes(), 64)
+    upright, _ = photo.decode_photo((tmp_path / "turned.jpg").read_bytes(), 64)
     assert made.aspects[0] == pytest.approx(upright.width / upright.height)
     assert np.array_equal(made.pixels[0], np.asarray(upright.resize((64, 64))))
 
@@ -112,7 +114,7 @@ def test_ten_thousand_photos_interrupted_at_random_are_completed(tmp_path, share
     count, most, dice, kills = int(10_000 * share), max(2, int(20 * share)), random.Random(0), 0
     files = [tmp_path / f"{name}.jpg" for name in drawn.SPECIES]
     for file in files:
-        file.write_bytes(drawn.encoded(drawn.bird(file.stem, 0, 1000, 750)))
+        file.write_bytes(drawn.encode_photo(drawn.draw_bird(file.stem, 0, 1000, 750)))
     script = (
         "import sys; from pathlib import Path; from fieldmark.data.cache import Cache\n"
         f"files = [Path(f) for f in {[str(f) for f in files]!r}]\n"

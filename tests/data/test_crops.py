@@ -30,7 +30,7 @@ def red(data: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("box", [(80, 20, 60, 60), (90, 10, 20, 80), (0, 30, 70, 30)])
 def test_all_of_the_box_is_seen_and_little_else(box):
-    data = crop.cut(drawn.encoded(field(box), quality=95), box)
+    data = crop.cut(drawn.encode_photo(field(box), quality=95), box)
     with Image.open(io.BytesIO(data)) as image:
         assert image.size == (max(box[2:]),) * 2
     share = box[2] * box[3] / max(box[2:]) ** 2
@@ -38,7 +38,7 @@ def test_all_of_the_box_is_seen_and_little_else(box):
 
 
 def test_a_box_longer_than_the_photo_is_high_is_cut_to_the_photo():
-    data = crop.cut(drawn.encoded(field((20, 50, 160, 30))), (20, 50, 160, 30))
+    data = crop.cut(drawn.encode_photo(field((20, 50, 160, 30))), (20, 50, 160, 30))
     with Image.open(io.BytesIO(data)) as image:
         assert image.size == (160, 120)
 
@@ -47,7 +47,7 @@ def test_a_box_longer_than_the_photo_is_high_is_cut_to_the_photo():
 def test_the_crop_of_a_turned_photo_is_upright(orientation):
     """A box counts the pixels of the file, whatever EXIF then makes of them."""
     upright = field((120, 20, 40, 20))
-    data = drawn.rotated(orientation, upright)
+    data = drawn.encode_rotated(orientation, upright)
     with Image.open(io.BytesIO(data)) as image:
         stored = np.asarray(image).astype(int)
     down, across = np.nonzero(stored[..., 0] > stored[..., 1] + 100)

@@ -23,17 +23,17 @@ def surveyed(folder, files: dict) -> pd.DataFrame:
 
 
 def bird(species="Night_Inkling", seed=1, **options) -> bytes:
-    return drawn.encoded(drawn.bird(species, seed), **options)
+    return drawn.encode_photo(drawn.draw_bird(species, seed), **options)
 
 
 def altered(change) -> bytes:
     """Return a changed copy of the bird that `bird` draws."""
-    return drawn.encoded(change(Image.open(io.BytesIO(bird()))))
+    return drawn.encode_photo(change(Image.open(io.BytesIO(bird()))))
 
 
 def test_width_and_height_are_those_of_the_upright_photo(tmp_path):
-    pixels = drawn.bird("Night_Inkling", 1, 120, 80)
-    files = {"plain.jpg": drawn.encoded(pixels), "turned.jpg": drawn.rotated(6, pixels)}
+    pixels = drawn.draw_bird("Night_Inkling", 1, 120, 80)
+    files = {"plain.jpg": drawn.encode_photo(pixels), "turned.jpg": drawn.encode_rotated(6, pixels)}
     found = surveyed(tmp_path, files)
     assert found[["width", "height"]].to_numpy().tolist() == [[120, 80]] * 2
     assert duplicates.near(found)[["one", "other"]].to_numpy().tolist() == [list(files)]
@@ -56,7 +56,7 @@ def test_a_file_that_is_gone_is_a_problem_too(tmp_path):
 
 
 def test_every_awkward_photo_can_be_surveyed(tmp_path):
-    found = surveyed(tmp_path, drawn.awkward())
+    found = surveyed(tmp_path, drawn.awkward_photos())
     assert found["problem"].isna().all()
     assert found["hash"].notna().all()
 
@@ -83,7 +83,7 @@ def test_other_birds_of_a_species_are_other_photos(tmp_path):
 
 
 def test_plain_pictures_are_not_all_the_same(tmp_path):
-    shades = [drawn.encoded(np.full((64, 64, 3), shade, np.uint8)) for shade in (0, 128, 255)]
+    shades = [drawn.encode_photo(np.full((64, 64, 3), shade, np.uint8)) for shade in (0, 128, 255)]
     files = {f"{n}.jpg": data for n, data in enumerate([*shades, shades[0]])}
     found = duplicates.near(surveyed(tmp_path, files))
     assert found[["one", "other"]].to_numpy().tolist() == [["0.jpg", "3.jpg"]]

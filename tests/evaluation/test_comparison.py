@@ -379,7 +379,7 @@ def spoil_answers(folder):
     [
         (lambda folder: (folder / "card.json").unlink(), "no finished run: it has no card.json"),
         (shutil.rmtree, "no finished run: it has no card.json, answers.csv, birds.onnx"),
-        (lambda folder: (folder / "birds.onnx").write_bytes(b"?"), "damaged or no Fieldmark model"),
+        (lambda folder: (folder / "birds.onnx").write_bytes(b"?"), "not a Fieldmark model"),
         (lambda folder: (folder / "card.json").write_text("{"), "can't be read"),
         (spoil_metrics, "metrics.json tells of other answers than answers.csv"),
         (spoil_answers, "is of several runs: split.csv tells of other photos than answers.csv"),

@@ -7,7 +7,7 @@ import torch
 from scipy.special import softmax
 
 from birds.classifier import Classifier, Outputs
-from birds.shortlist import shortlist
+from birds.prediction_set import prediction_set
 from export import model_file
 from export.exporter import publish
 from export.graph import Graph
@@ -62,7 +62,7 @@ def test_a_quantile_of_the_future_takes_enough_of_the_past():
     assert conformal.quantile(np.arange(18.0), 0.95) is None
 
 
-@pytest.mark.parametrize("method", ["plain", "adaptive"])
+@pytest.mark.parametrize("method", ["lac", "raps"])
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_lists_hold_the_truth_as_often_as_they_promise(guesses, method, level):
     probability, truth = softmax(guesses[0], axis=1), guesses[1]
@@ -71,21 +71,21 @@ def test_lists_hold_the_truth_as_often_as_they_promise(guesses, method, level):
     assert level - 0.01 < held.mean()
 
 
-@pytest.mark.parametrize("method", ["plain", "adaptive"])
+@pytest.mark.parametrize("method", ["lac", "raps"])
 def test_lists_are_those_of_the_function(guesses, method):
     probability, truth = softmax(guesses[0][:300], axis=1), guesses[1][:300]
     rule = conformal.rule(probability, truth, 0.9, method)
     held, size = conformal.lists(probability, truth, rule)
-    served = [shortlist(row, rule) for row in probability]
+    served = [prediction_set(row, rule) for row in probability]
     assert size.tolist() == [len(each) for each in served]
     assert held.tolist() == [label in each for label, each in zip(truth, served, strict=True)]
 
 
 def test_the_shorter_lists_are_chosen():
-    compared = {"plain": {"size": 1.2}, "adaptive": {"size": 1.1}}
-    assert conformal.choose(compared) == "adaptive"
-    assert conformal.choose({"plain": {"size": 1.1}, "adaptive": {"size": 1.1}}) == "plain"
-    assert conformal.choose(None) == "plain"
+    compared = {"lac": {"size": 1.2}, "raps": {"size": 1.1}}
+    assert conformal.choose(compared) == "raps"
+    assert conformal.choose({"lac": {"size": 1.1}, "raps": {"size": 1.1}}) == "lac"
+    assert conformal.choose(None) == "lac"
 
 
 def outputs(probability, strangeness):

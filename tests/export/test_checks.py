@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from birds import drawn
 from birds.classifier import Classifier
-from birds.model_file import sealed
+from birds.model_file import add_checksum
 from export import checks, model_file
 from export.checks import ALIKE, FileFault, check
 from export.consistency import temperature
@@ -15,7 +15,7 @@ from export.graph import Graph
 from tests.conftest import SIZE
 from tests.surgery import operate, rewrite
 
-PHOTOS = drawn.awkward()
+PHOTOS = drawn.awkward_photos()
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_faultless_file_tells_how_little_company_changes(model):
 
 
 def test_a_sealed_file_is_checked_alike(model, file):
-    file.write_bytes(sealed(model.read_bytes()))
+    file.write_bytes(add_checksum(model.read_bytes()))
     assert check(file, PHOTOS) == check(model, PHOTOS)
 
 
@@ -53,7 +53,7 @@ def test_the_temperature_is_read_out_of_the_graph(new_learner):
 
 
 def damaged(model, file):
-    file.write_bytes(sealed(model.read_bytes())[:-1])
+    file.write_bytes(add_checksum(model.read_bytes())[:-1])
 
 
 def text(model, file):
@@ -167,7 +167,7 @@ def same_labels(card):
 
 
 FAULTS = {
-    "damaged or was cut short": damaged,
+    "damaged or incomplete": damaged,
     "damaged or no ONNX file": text,
     "weights in other files": weights_beside,
     "batches of any size: .* must be free, and the same": of_graph(two_axes),
@@ -182,8 +182,8 @@ FAULTS = {
     "unknown of black is not finite": of_graph(not_a_number),
     "metadata are card, notes": lambda model, file: operate(model, file, another_metadata),
     "labels in the card are the same": of_card(same_labels),
-    "card names other labels than its graph": of_card(lambda card: card["labels"].pop()),
-    "card in .* wants photos of 72 pixels": of_preparation(size=72),
+    "5 labels, its graph": of_card(lambda card: card["labels"].pop()),
+    "photos of 72 pixels": of_preparation(size=72),
     "mean of pixels in the card": of_preparation(mean=[0.5, 0.5, 0.5]),
     "std of pixels in the card": of_preparation(std=None),
     "temperature in the card": of_card(lambda card: card.update(temperature=1.5)),
@@ -191,14 +191,14 @@ FAULTS = {
     "size of the heat map": of_card(lambda card: card.update(heatmap={"height": 3, "width": 2})),
     "drawn photos grey are prepared otherwise": of_card(another_hash),
     "drawn photos .* prepared otherwise": of_preparation(sha256={}),
-    "another unknown for its drawn photo": of_card(another_answer),
+    "unknown for its drawn photo": of_card(another_answer),
 }
 
 
 @pytest.mark.parametrize(("sentence", "plant"), FAULTS.items())
 def test_a_fault_is_caught_and_told(sentence, plant, model, file):
     plant(model, file)
-    black = drawn.encoded(np.zeros((SIZE, SIZE, 3), np.uint8), "PNG")
+    black = drawn.encode_photo(np.zeros((SIZE, SIZE, 3), np.uint8), "PNG")
     with pytest.raises(FileFault, match=sentence) as caught:
         check(file, PHOTOS | {"black": black})
     assert str(caught.value).endswith(".")

@@ -106,7 +106,7 @@ def test_two_runs_become_one_file_through_the_gate(
     assert "passed the gate" in capsys.readouterr().out
     singles = [Classifier(run / "birds.onnx") for run in (one, two)]
     both = Classifier(tmp_path / "both" / "birds.onnx")
-    photos = np.stack([drawn.bird("Night_Inkling", seed, SIZE, SIZE) for seed in range(3)])
+    photos = np.stack([drawn.draw_bird("Night_Inkling", seed, SIZE, SIZE) for seed in range(3)])
     logs = [np.log(single.predict(photos).probability) for single in singles]
     sharpened = np.exp(np.mean(logs, 0) / both.card["temperature"])
     expected = sharpened / sharpened.sum(1, keepdims=True)
@@ -232,7 +232,7 @@ def test_snapshots_of_one_run_become_one_file(new_learner, published, tmp_path, 
     both = Classifier(tmp_path / "both" / "birds.onnx")
     of = both.card["averaged"]["of"]
     assert [each["file"] for each in of] == [path.name for path in snapshots]
-    photos = np.stack([drawn.bird("Night_Inkling", seed, SIZE, SIZE) for seed in range(3)])
+    photos = np.stack([drawn.draw_bird("Night_Inkling", seed, SIZE, SIZE) for seed in range(3)])
     single = Classifier(tmp_path / "restarted" / "birds.onnx").predict(photos).embedding
     assert both.predict(photos).embedding.shape[1] == 2 * single.shape[1]
 

@@ -64,7 +64,7 @@ def test_the_graph_answers_as_the_model_does(learn):
 def test_the_heat_map_is_grad_cam(learn, new_learner, arch):
     """Selvaraju et al. 2017, by autograd: the gradient of the first logit, averaged over places."""
     learn = learn if arch == ARCH else new_learner("random", arch)
-    pixels = torch.from_numpy(drawn.bird("Green_Inkling", 4, SIZE, SIZE))[None]
+    pixels = torch.from_numpy(drawn.draw_bird("Green_Inkling", 4, SIZE, SIZE))[None]
     graph = Graph(learn)
     normal = (pixels.permute(0, 3, 1, 2) / 255 - graph.pixel_mean) / graph.pixel_std
     features = learn.model[0](normal)
@@ -143,7 +143,7 @@ def test_the_gate_lets_an_equal_file_through(learn, model, table, folder):
 
 def test_the_gate_passes_where_the_function_asks_for_a_key(learn, model, monkeypatch):
     monkeypatch.setenv("FIELDMARK_FUNCTION_KEY", "a-key")
-    assert judged(learn, model, drawn.awkward())["passed"].all()
+    assert judged(learn, model, drawn.awkward_photos())["passed"].all()
 
 
 def a_weight(monkeypatch, learn):
@@ -164,8 +164,8 @@ def a_changed_mean(monkeypatch, learn):
 
 def another_filter(monkeypatch, learn):
     def bilinear(data, size, filter="bicubic"):
-        image, _ = photo.decode(data, size)
-        left, top, side = photo.square(*image.size)
+        image, _ = photo.decode_photo(data, size)
+        left, top, side = photo.centre_square(*image.size)
         image = image.crop((left, top, left + side, top + side))
         return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
 
@@ -187,7 +187,7 @@ def test_the_gate_catches(plant, learn, model, table, folder, monkeypatch):
 
 
 def test_the_gate_catches_a_photo_that_only_the_function_refuses(learn, model, monkeypatch):
-    read, pixels = photo.read, drawn.bird("Night_Inkling", 0, SIZE, SIZE)
+    read, pixels = photo.read, drawn.draw_bird("Night_Inkling", 0, SIZE, SIZE)
 
     def refuse(data, size, filter="bicubic"):
         if data == b"odd":
@@ -207,7 +207,7 @@ def test_a_file_that_cannot_be_served_does_not_pass(learn, model, tmp_path):
     damaged = tmp_path / "birds.onnx"
     damaged.write_bytes(model.read_bytes()[:-100])
     with pytest.raises(ModelError, match="damaged"):
-        gate(learn, damaged, {"one": drawn.awkward()["tiny"]})
+        gate(learn, damaged, {"one": drawn.awkward_photos()["tiny"]})
 
 
 def test_nothing_is_written_when_the_gate_says_no(learn, table, folder, tmp_path, monkeypatch):
@@ -242,7 +242,7 @@ def test_the_file_is_rebuilt_from_its_weights_without_training(copy, run):
     new, old = Classifier(copy / "birds.onnx"), Classifier(run / "birds.onnx")
     assert new.card["version"].split("-")[1] == old.card["version"].split("-")[1]
     assert new.card["accuracy_before_rounding"] == old.card["accuracy_before_rounding"]
-    photos = np.stack([photo.prepare(data, SIZE) for data in drawn.awkward().values()])
+    photos = np.stack([photo.prepare(data, SIZE) for data in drawn.awkward_photos().values()])
     for one, other in zip(new.predict(photos), old.predict(photos), strict=True):
         assert np.allclose(one, other, atol=1e-5)
 
@@ -288,9 +288,9 @@ def test_photos_are_resized_as_the_architecture_wants_from_training_to_service(
     learn = learner.learner(dls, ARCH, str(weights))
     publish.publish(learn, table, folder, SIZE, FACTS, tmp_path, "bilinear")
     classifier = Classifier(tmp_path / "birds.onnx")
-    file = drawn.awkward()["wide"]
+    file = drawn.awkward_photos()["wide"]
     expected = np.asarray(photo.prepare(file, SIZE, "bilinear"))
-    assert np.array_equal(classifier.read(file).pixels, expected)
+    assert np.array_equal(classifier.prepare_photo(file).pixels, expected)
     assert not np.array_equal(photo.prepare(file, SIZE), expected)
 
 

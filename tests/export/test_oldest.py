@@ -22,7 +22,8 @@ import numpy, onnxruntime
 from birds import drawn
 from birds.classifier import Classifier
 classifier = Classifier(sys.argv[1])
-photos = numpy.stack([classifier.read(data).pixels for data in drawn.awkward().values()])
+files = drawn.awkward_photos().values()
+photos = numpy.stack([classifier.prepare_photo(data).pixels for data in files])
 outputs = classifier.predict(photos)._asdict()
 found = {name: value.tolist() for name, value in outputs.items()}
 print(json.dumps(found | {name: sys.modules[name].__version__ for name in sys.argv[2:]}))
@@ -66,6 +67,8 @@ def test_the_shipped_model_loads_and_answers_alike_by_the_oldest_packages(oldest
     for name, version in floors().items():
         assert f"{found[name]}.".startswith(f"{version}.")
     classifier = Classifier(MODEL)
-    photos = np.stack([classifier.read(data).pixels for data in drawn.awkward().values()])
+    photos = np.stack(
+        [classifier.prepare_photo(data).pixels for data in drawn.awkward_photos().values()]
+    )
     for name, here in zip(OUTPUTS, classifier.predict(photos), strict=True):
         assert np.allclose(found[name], here, atol=1e-4), name

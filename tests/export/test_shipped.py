@@ -15,9 +15,9 @@ from fastai.vision.learner import TimmBody
 from safetensors.torch import load_file
 
 from birds import drawn
-from birds.answer import attempt
 from birds.classifier import Classifier
 from birds.photo import prepare
+from birds.prediction import classify_photo
 from export.card import fingerprints
 from export.exporter import digest
 from tests.conftest import ROOT
@@ -73,7 +73,7 @@ def test_the_file_answers_as_the_weights_beside_it_do(classifier):
     model = torch.nn.Sequential(TimmBody(body), head).eval()
     model.load_state_dict(load_file(MODEL / "birds.safetensors"))
     mean, std = (torch.tensor(card["preparation"][key]).view(3, 1, 1) for key in ("mean", "std"))
-    photos = np.stack([prepare(data, classifier.size) for data in drawn.awkward().values()])
+    photos = np.stack([prepare(data, classifier.size) for data in drawn.awkward_photos().values()])
     with torch.no_grad():
         pixels = torch.from_numpy(photos).permute(0, 3, 1, 2) / 255
         logits = model((pixels - mean) / std) / card["temperature"]
@@ -102,7 +102,7 @@ def test_it_names_the_photos_it_was_judged_by_as_often_as_its_card_says(classifi
 
 def answered(classifier, path):
     """Answer as the function does."""
-    return attempt(classifier, path.read_bytes(), 5, False, lambda: True)
+    return classify_photo(classifier, path.read_bytes(), 5, False, lambda: True)
 
 
 @pytest.mark.real_photos

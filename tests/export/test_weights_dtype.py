@@ -23,7 +23,7 @@ from fieldmark.data import loaders as data
 from fieldmark.training import learner
 from tests.conftest import ARCH, ROOT, SIZE
 
-PHOTOS = np.stack([drawn.bird(name, 7, SIZE, SIZE) for name in drawn.SPECIES])
+PHOTOS = np.stack([drawn.draw_bird(name, 7, SIZE, SIZE) for name in drawn.SPECIES])
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_int8_whose_ranges_are_too_narrow_is_refused(plain, pixels, graph, monke
 def answers(graph, model):
     """Return what the graph and a file say of drawn birds, and which they are."""
     names = list(drawn.SPECIES)
-    birds = [(n, drawn.bird(names[n], k, SIZE, SIZE)) for n in range(6) for k in range(40, 60)]
+    birds = [(n, drawn.draw_bird(names[n], k, SIZE, SIZE)) for n in range(6) for k in range(40, 60)]
     seen, order = np.stack([bird for _, bird in birds]), np.argsort(np.argsort(names))
     with torch.no_grad():
         expected = graph(torch.from_numpy(seen))[0].numpy()

@@ -43,7 +43,7 @@ BODIES = FAMILIES | {
 
 def birds(size: int) -> torch.Tensor:
     """Return a drawn bird of each species, [6, 3, size, size]."""
-    pixels = np.stack([drawn.bird(name, 1, size, size) for name in drawn.SPECIES])
+    pixels = np.stack([drawn.draw_bird(name, 1, size, size) for name in drawn.SPECIES])
     return (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.45) / 0.225
 
 
@@ -85,7 +85,7 @@ def test_a_family_is_frozen_trained_exported_and_let_through(
     filter = timm.get_pretrained_cfg(arch).interpolation
     card = publish(learn, table, folder, size, FACTS, tmp_path / "run", filter)
     assert card["gate"]["largest_difference"] < 1e-4
-    photos = np.stack([drawn.bird("Night_Inkling", seed, size, size) for seed in range(3)])
+    photos = np.stack([drawn.draw_bird("Night_Inkling", seed, size, size) for seed in range(3)])
     heatmap = Classifier(tmp_path / "run" / "birds.onnx").predict(photos).heatmap
     assert heatmap.shape == (3, side or 1, side or 1)
     assert heatmap.any() == bool(side)
@@ -153,7 +153,7 @@ def test_where_there_is_no_map_the_answer_says_null(model, tmp_path):
     card = Classifier(model).card
     model_file.write(proto, card | {"heatmap": None}, tmp_path / "birds.onnx")
     client = TestClient(api.create_app(tmp_path / "birds.onnx"))
-    data = drawn.encoded(drawn.bird("Night_Inkling"))
+    data = drawn.encode_photo(drawn.draw_bird("Night_Inkling"))
     assert client.post("/api/classify?heatmap=true", content=data).json()["heatmap"] is None
     assert client.get("/api/model").json()["heatmap"] is None
 

@@ -135,7 +135,7 @@ def test_the_head_is_affine(new_learner):
 
 def test_a_validation_photo_is_what_the_function_would_see(new_learner, settings):
     learn = new_learner()
-    files = drawn.awkward()
+    files = drawn.awkward_photos()
     loader = learn.dls.test_dl(list(files.values()), rm_type_tfms=1, num_workers=0)
     seen = torch.cat([batch[0] for batch in loader])
     mean, std = (torch.tensor(settings[key]).view(3, 1, 1) for key in ("mean", "std"))
@@ -160,7 +160,7 @@ PLAIN = {"flip": False, "rotate": 0.0, "light": 0.0, "farthest": 1.0, "warp": 0.
 
 def look(**options) -> torch.Tensor:
     """Return how much each of 32 equal photos [3, S, S] is changed at most by augmentation."""
-    photo = torch.from_numpy(drawn.bird("Green_Inkling", 3, SIZE, SIZE)).permute(2, 0, 1) / 255
+    photo = torch.from_numpy(drawn.draw_bird("Green_Inkling", 3, SIZE, SIZE)).permute(2, 0, 1) / 255
     batch = TensorImage(photo[None].repeat(32, 1, 1, 1))
     torch.manual_seed(0)
     with warnings.catch_warnings():
@@ -190,7 +190,7 @@ def test_each_augmentation_changes_some_photos_and_only_when_asked(options):
 
 @pytest.mark.parametrize("split_idx", [0, 1])
 def test_a_file_that_cannot_be_learned_from_is_named(tmp_path, split_idx):
-    (tmp_path / "bad.jpg").write_bytes(drawn.encoded(drawn.bird("Night_Inkling"))[:800])
+    (tmp_path / "bad.jpg").write_bytes(drawn.encode_photo(drawn.draw_bird("Night_Inkling"))[:800])
     file = data.PhotoFile.read(tmp_path / "bad.jpg")
     with pytest.raises(PhotosError, match=r"bad\.jpg"):
         data.Frame(SIZE, closest=0.3)(file, split_idx=split_idx)

@@ -7,13 +7,14 @@ import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 
-from birds import api, body, drawn, photo
-from birds.places import Places
-from birds.problems import Problem
+from birds import api, drawn, photo
+from birds.http import request_body
+from birds.http.load_shedding import Slots
+from birds.http.problems import Problem
 from tests.birds.test_api import problem
 from tests.birds.test_photo import QUARTERS, png
 
-BIRD = drawn.encoded(drawn.bird("Night_Inkling"))
+BIRD = drawn.encode_photo(drawn.draw_bird("Night_Inkling"))
 
 
 @pytest.fixture
@@ -98,8 +99,8 @@ def test_a_photo_of_5_mb_needs_no_temporary_folder(client, monkeypatch, as_form)
         "_mkstemp_inner",
     ):
         monkeypatch.setattr(tempfile, opener, refuse)
-    pixels = drawn.bird("Night_Inkling", 0, 1300, 1300)
-    data = drawn.encoded(pixels, "BMP")
+    pixels = drawn.draw_bird("Night_Inkling", 0, 1300, 1300)
+    data = drawn.encode_photo(pixels, "BMP")
     assert len(data) > 5e6
     sent = {"files": form(data)} if as_form else {"content": data}
     response = client.post("/api/classify", **sent)
@@ -126,38 +127,40 @@ def chunk(data: bytes, more: bool = True) -> dict:
 
 
 def test_bytes_are_counted_while_they_come_and_those_over_the_limit_dropped():
-    places = Places(1, 1)
+    slots = Slots(1, 1)
     held = []
 
     async def receive():
-        held.append(places.held)
+        held.append(slots.buffered_bytes)
         return chunk(bytes(2**20))
 
     request = request_of()
     request._receive = receive
     with pytest.raises(photo.PhotoTooLarge):
-        anyio.run(body.read, request, places)
+        anyio.run(request_body.read_photos, request, slots)
     assert max(held) == photo.MAX_BYTES  # and not a chunk more, though the sender went on
-    assert len(held) == body.LINGER // 2**20 + 1
-    assert places.held == 0
+    assert len(held) == request_body.MAX_DRAINED // 2**20 + 1
+    assert slots.buffered_bytes == 0
 
 
 def test_a_sender_who_is_too_slow_is_told_and_keeps_nothing(monkeypatch):
-    monkeypatch.setattr(body, "PATIENCE", 0.01)
-    places = Places(1, 1)
+    monkeypatch.setattr(request_body, "TIMEOUT", 0.01)
+    slots = Slots(1, 1)
     with pytest.raises(Problem) as caught:
-        anyio.run(body.read, request_of(chunk(b"a")), places)
+        anyio.run(request_body.read_photos, request_of(chunk(b"a")), slots)
     assert caught.value.status == 408
-    assert places.held == places.taken == 0
+    assert slots.buffered_bytes == slots.in_flight == 0
 
 
 def test_all_bodies_together_have_a_limit(monkeypatch):
-    monkeypatch.setattr("birds.places.HELD", 10)
-    places = Places(1, 1)
-    with places.bytes() as hold:
+    monkeypatch.setattr("birds.http.load_shedding.MAX_BUFFERED", 10)
+    slots = Slots(1, 1)
+    with slots.reserve_bytes() as hold:
         hold(6)
         with pytest.raises(Problem) as caught:
-            anyio.run(body.read, request_of(chunk(bytes(5), more=False)), places)
+            anyio.run(request_body.read_photos, request_of(chunk(bytes(5), more=False)), slots)
         assert caught.value.status == 503
-        assert anyio.run(body.read, request_of(chunk(bytes(4), more=False)), places).photos
-    assert places.held == 0
+        assert anyio.run(
+            request_body.read_photos, request_of(chunk(bytes(4), more=False)), slots
+        ).photos
+    assert slots.buffered_bytes == 0

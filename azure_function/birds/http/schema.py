@@ -1,4 +1,4 @@
-"""Describe the API's answers to the readers of its OpenAPI document; answers aren't built by it."""
+"""Describe requests and responses in the OpenAPI document; responses are not validated by it."""
 
 from typing import Any, Literal
 
@@ -29,12 +29,12 @@ DAMAGED = {
     "type": "urn:fieldmark:damaged-photo",
     "title": "Unprocessable Entity",
     "status": 422,
-    "detail": "This photo is damaged or was cut short on its way. Save or send it once more.",
+    "detail": "This photo is damaged or was cut short on its way. Save or send it again.",
 }
 
 
 class Prediction(BaseModel):
-    """A label and how probable it is."""
+    """A label and its probability."""
 
     label: str = Field(description="The photo folder's name, with spaces for underscores.")
     common_name: str
@@ -43,25 +43,27 @@ class Prediction(BaseModel):
 
 
 class Taxon(BaseModel):
-    """What all species of a shortlist are, where they agree."""
+    """The genus or family that all species of a shortlist belong to."""
 
     rank: Literal["genus", "family"]
     name: str
     text: str
 
 
-class Verdict(BaseModel):
-    """What to tell a person."""
+class Decision(BaseModel):
+    """What to show to a person."""
 
     kind: Literal["species", "shortlist", "unknown"]
-    labels: list[str] = Field(description="One, several, or none of the labels, by kind.")
+    labels: list[str] = Field(
+        description="One for species, several for shortlist, none for unknown."
+    )
     text: str
-    taxon: Taxon | None = Field(None, description="Of a shortlist that agrees on one.")
-    unknown_score: float = Field(description="The higher, the stranger the photo.")
+    taxon: Taxon | None = Field(None, description="Of a shortlist whose species share one.")
+    unknown_score: float = Field(description="Higher for less familiar photos.")
 
 
-class Place(BaseModel):
-    """The upright photo, and the square that the model saw: left, top, width, height in pixels."""
+class Photo(BaseModel):
+    """Size of the upright photo, and the crop: left, top, width and height in its pixels."""
 
     width: int
     height: int
@@ -69,7 +71,7 @@ class Place(BaseModel):
 
 
 class Heatmap(BaseModel):
-    """What spoke for the first prediction, laid over the crop: row by row, 0 to 1."""
+    """Evidence for the first prediction over the area of the crop: row by row, 0 to 1."""
 
     width: int
     height: int
@@ -77,14 +79,14 @@ class Heatmap(BaseModel):
 
 
 class Version(BaseModel):
-    """Which model answered."""
+    """Name and version of the model."""
 
     name: str
     version: str
 
 
 class Milliseconds(BaseModel):
-    """How long the stages took."""
+    """Duration of each step."""
 
     prepare: float
     model: float
@@ -92,22 +94,22 @@ class Milliseconds(BaseModel):
 
 
 class Answer(BaseModel):
-    """The answer for one photo."""
+    """The response for one photo."""
 
     model_config = {"json_schema_extra": {"examples": [BLUE_JAY]}}
 
     predictions: list[Prediction]
-    answer: Verdict
-    photo: Place
+    answer: Decision
+    photo: Photo
     heatmap: Heatmap | None = Field(
-        description="Null unless asked for, and where the model has no map that is exact."
+        description="Null unless requested, and for models without an exact heat map."
     )
     model: Version
     milliseconds: Milliseconds
 
 
 class ProblemDocument(BaseModel):
-    """An error as RFC 9457 writes it: a stable type, and a sentence to act on."""
+    """An RFC 9457 error: a stable type, and a sentence for the person who caused it."""
 
     model_config = {"json_schema_extra": {"examples": [DAMAGED]}}
 
@@ -118,7 +120,7 @@ class ProblemDocument(BaseModel):
 
 
 class Results(BaseModel):
-    """What a form is answered with: an answer or a problem for each photo, in their order."""
+    """The response to a form: an answer or a problem for each photo, in order."""
 
     model_config = {"json_schema_extra": {"examples": [{"results": [BLUE_JAY, DAMAGED]}]}}
 
@@ -126,30 +128,30 @@ class Results(BaseModel):
 
 
 class Health(BaseModel):
-    """The state of a function that is ready."""
+    """The state of a function that can classify photos."""
 
     status: Literal["ready"]
     model: Version
     uptime_seconds: float
-    resident_bytes: int | None = Field(description="Null where the system doesn't tell.")
-    in_flight: int = Field(description="Photos worked on or waiting now.")
+    resident_bytes: int | None = Field(description="Null where the system does not report it.")
+    in_flight: int = Field(description="Photos being processed or queued.")
 
 
 class Alive(BaseModel):
-    """The process answers, whether or not it has a model."""
+    """The process responds, with or without a model."""
 
     status: Literal["alive"]
     uptime_seconds: float
 
 
-def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the problem documents that a route may answer with."""
+def problem_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the problem documents that a route may respond with."""
     content = {"application/problem+json": {"schema": ProblemDocument.model_json_schema()}}
     return {code: {"description": "A problem document", "content": content} for code in codes}
 
 
 BINARY = {"type": "string", "format": "binary"}
-PHOTO = {  # FastAPI can't say: either the bytes, or a form
+REQUEST_BODY = {  # FastAPI cannot declare either a photo's bytes or a form
     "requestBody": {
         "required": True,
         "content": {

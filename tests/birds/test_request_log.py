@@ -8,8 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from birds import api, drawn, log
-from birds.settings import Settings
+from birds import api, drawn
+from birds.http import request_log
+from birds.http.settings import Settings
 from tests.birds.test_photo import QUARTERS, png
 
 KEY = "a-long-key"
@@ -72,7 +73,7 @@ def test_nothing_of_the_photo_its_exif_its_name_or_the_key_is_logged(client, cap
     caplog.set_level(logging.DEBUG, "fieldmark")
     exif = Image.Exif()
     exif[0x010E] = "my home at 47.1 N"
-    data = drawn.encoded(QUARTERS, exif=exif.tobytes())
+    data = drawn.encode_photo(QUARTERS, exif=exif.tobytes())
     assert b"my home" in data
     answers = [
         client.post("/api/classify", content=data),
@@ -98,31 +99,31 @@ def test_a_client_that_left_is_logged_and_gets_no_answer(client, lines):
     headers = [(b"x-functions-key", KEY.encode())]
     scope = {"type": "http", "method": "POST", "path": "/api/classify", "headers": headers}
     anyio.run(client.app, scope | {"query_string": b"", "scheme": "http"}, leave, send)
-    assert [line["status"] for line in lines()] == [log.GONE]
+    assert [line["status"] for line in lines()] == [request_log.CLIENT_CLOSED_REQUEST]
     assert sent == []
 
 
 def test_lines_are_shown_only_where_nobody_has_set_up_logging(monkeypatch, capsys):
     quiet, root = logging.Logger("quiet"), logging.Logger("root")
-    monkeypatch.setattr(log, "logger", quiet)
-    monkeypatch.setattr(log.logging, "getLogger", lambda *_: root)
+    monkeypatch.setattr(request_log, "logger", quiet)
+    monkeypatch.setattr(request_log.logging, "getLogger", lambda *_: root)
     root.addHandler(logging.NullHandler())
-    log.begin()
+    request_log.configure_logging()
     assert quiet.handlers == []
     root.handlers.clear()
-    log.begin()
-    log.begin()
+    request_log.configure_logging()
+    request_log.configure_logging()
     quiet.info("{}")
     assert capsys.readouterr().err == "{}\n"
 
 
 def test_pillow_does_not_tell_what_it_finds_in_exif(client, caplog, recwarn):
-    log.begin()
+    request_log.configure_logging()
     caplog.set_level(logging.DEBUG)
     exif = Image.Exif()
     exif[0x010E] = "my home at 47.1 N"
-    client.post("/api/classify", content=drawn.encoded(QUARTERS, exif=exif.tobytes()))
+    client.post("/api/classify", content=drawn.encode_photo(QUARTERS, exif=exif.tobytes()))
     cut = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x02\x01\x0e\x00\x02\xff\xff"
-    client.post("/api/classify", content=drawn.encoded(QUARTERS, exif=cut))
+    client.post("/api/classify", content=drawn.encode_photo(QUARTERS, exif=cut))
     assert "home" not in caplog.text
     assert [w for w in recwarn if "PIL" in w.filename] == []

@@ -1,0 +1,84 @@
+"""Classify many photo files, as `fieldmark predict` does; a broken photo is a row with an error."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+from . import photo
+from .classifier import Classifier
+from .errors import UserError
+from .photo import PhotoError
+from .prediction import encode_answer
+from .process import cpu_count
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic", ".heif"}
+COLUMNS = (  # of a row that are plain values, in the order of a table
+    *("path", "kind", "label", "common_name", "scientific_name", "probability"),
+    *("shortlist", "unknown_score", "text", "error"),
+)
+
+
+def find_photos(paths: Iterable[Path | str]) -> Iterator[Path]:
+    """Yield the given files, and the photos in the given folders at any depth, in sorted order.
+
+    Files are yielded whatever their names; in folders, those with a suffix of SUFFIXES. Raises
+    UserError for a path that does not exist.
+    """
+    for path in map(Path, paths):
+        if path.is_dir():
+            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+        elif path.exists():
+            yield path
+        else:
+            raise UserError(f"{path} does not exist. Give the path of a photo or a folder.")
+
+
+def classify_files(
+    classifier: Classifier, paths: Iterable[Path], top: int = 5, workers: int | None = None
+) -> Iterator[dict]:
+    """Yield a row for each photo file, in order.
+
+    Each of `workers` threads (default: the CPUs) reads, decodes and classifies one photo at a time,
+    so memory does not grow with the number of photos. A row has the keys COLUMNS and `predictions`
+    (the `top` predictions as in the HTTP API). A photo that cannot be read has `error`, its other
+    values are None.
+    """
+    workers, remaining = workers or cpu_count(), iter(paths)
+    executor, pending = ThreadPoolExecutor(workers, "photo"), deque()
+    try:
+        for path in islice(remaining, 2 * workers):
+            pending.append(executor.submit(classify_file, classifier, path, top))
+        while pending:
+            yield pending.popleft().result()
+            for path in islice(remaining, 1):
+                pending.append(executor.submit(classify_file, classifier, path, top))
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def classify_file(classifier: Classifier, path: Path, top: int) -> dict:
+    """Return the row of one photo file; see `classify_files`."""
+    row = dict.fromkeys((*COLUMNS, "predictions")) | {"path": str(path)}
+    try:
+        photo.check_bytes(path.stat().st_size)  # before the file is in memory
+        prepared = classifier.prepare_photo(path.read_bytes())
+    except PhotoError as error:
+        return row | {"error": str(error)}
+    except OSError as error:
+        return row | {"error": f"This file cannot be read: {error.strerror}."}
+    outputs = classifier.predict(prepared.pixels[None], single_thread=True)
+    encoded = encode_answer(classifier, prepared, outputs, top, heatmap=False)
+    answer, predictions = encoded["answer"], encoded["predictions"]
+    return (
+        row
+        | predictions[0]
+        | {
+            "kind": answer["kind"],
+            "shortlist": "; ".join(answer["labels"]),
+            "unknown_score": answer["unknown_score"],
+            "text": answer["text"],
+            "predictions": predictions,
+        }
+    )

@@ -1,0 +1,76 @@
+"""Decide the answer for one photo: a species, a shortlist of species, or an unknown bird."""
+
+import numpy as np
+
+from .prediction_set import prediction_set
+
+MAX_NAMED = 3  # species that the text of a shortlist names before it counts the rest
+
+
+def decide_answer(probability: np.ndarray, unknown: float, card: dict) -> dict:
+    """Return the API's `answer` for one photo: kind, labels, text, taxon and unknown_score.
+
+    `probability` [C] and the scalar `unknown` are the model's outputs, `card` its model card.
+    Without thresholds in the card the answer is always a species.
+    """
+    thresholds = card.get("thresholds") or {}
+    unknown_rule = thresholds.get("unknown")
+    indices = prediction_set(probability, thresholds.get("shortlist"))
+    labels, taxon = [card["labels"][index] for index in indices], None
+    if unknown_rule and unknown > unknown_rule["threshold"]:
+        kind, labels = "unknown", []
+        text = f"I don't know this bird: it is unlike the {len(probability)} that I learned."
+    elif len(labels) == 1:
+        kind = "species"
+        text = f"{labels[0]['common_name']}, {format_percent(probability[indices[0]])} sure."
+    else:
+        kind, taxon = "shortlist", shared_taxon(labels)
+        text = shortlist_text(labels, probability[indices], taxon)
+    return {
+        "kind": kind,
+        "labels": [label["label"] for label in labels],
+        "text": text,
+        "taxon": taxon,
+        "unknown_score": float(unknown),
+    }
+
+
+def shortlist_text(labels: list[dict], probability: np.ndarray, taxon: dict | None) -> str:
+    """Return a sentence with the first species of a shortlist and the taxon they share, if any."""
+    names = [
+        f"{label['common_name']} {format_percent(value)}"
+        for label, value in zip(labels, probability, strict=True)
+    ]
+    listed = ", ".join(names[:MAX_NAMED])
+    if len(names) > MAX_NAMED:
+        listed += f" or {len(names) - MAX_NAMED} more"
+    if not taxon:
+        return f"One of {len(labels)} species: {listed}."
+    return f"{taxon['text']}, species unsure: {listed}."
+
+
+def shared_taxon(labels: list[dict]) -> dict | None:
+    """Return the lowest taxon (genus, else family) that all labels share, None if there is none."""
+    for rank in ("genus", "family"):
+        names = {label.get(rank) for label in labels}
+        if len(names) == 1 and (name := names.pop()):
+            return {"rank": rank, "name": name, "text": taxon_text(labels, rank, name)}
+    return None
+
+
+def taxon_text(labels: list[dict], rank: str, name: str) -> str:
+    """Return "A gull" if all common names end in "Gull", else "Of the genus Larus"."""
+    last_words = {label["common_name"].split()[-1].lower() for label in labels}
+    if len(last_words) > 1:
+        return f"Of the {rank} {name}"
+    noun = last_words.pop()
+    return f"{'An' if noun[0] in 'aeiou' else 'A'} {noun}"
+
+
+def format_percent(probability: float) -> str:
+    """Format a probability in whole per cent; never as 0 % or 100 %."""
+    if probability >= 0.995:
+        return "over 99 %"
+    if probability < 0.01:
+        return "less than 1 %"
+    return f"{probability:.0%}".replace("%", " %")

@@ -1,0 +1,1 @@
+"""The FastAPI parts of the function: requests, responses, limits and logs."""

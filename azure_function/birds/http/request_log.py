@@ -1,0 +1,88 @@
+"""Log one line of JSON for each request, with nothing of the photo, its EXIF or the key."""
+
+import json
+import logging
+import sys
+import time
+import warnings
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before the response
+HEALTH_ROUTES = {"/api/health", "/api/health/alive"}
+logger = logging.getLogger("fieldmark.requests")
+
+
+class RequestLogMiddleware:
+    """ASGI middleware: log each request when it is finished.
+
+    The app adds its own facts to `scope["log"]`: bytes, kinds of answers, the problem's type,
+    milliseconds by stage. The route is logged as declared, so it contains nothing from the client.
+    """
+
+    def __init__(self, app: ASGIApp, version: dict | None, enabled: bool = True):
+        self.app, self.version, self.enabled = app, version, enabled
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, then log it."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started, facts = time.perf_counter(), scope.setdefault("log", {})
+        status = CLIENT_CLOSED_REQUEST
+
+        async def send_and_note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note_status)
+        except ClientDisconnect:
+            pass  # there is nobody to respond to
+        finally:
+            stages = facts.pop("milliseconds", {})
+            total = round(1000 * (time.perf_counter() - started), 3)
+            line = {
+                "method": scope["method"],
+                "route": getattr(scope.get("route"), "path", None),
+                "status": status,
+                "model": self.version,
+                "milliseconds": stages | {"total": total},
+            } | facts
+            if self.enabled:
+                logger.log(log_level(line), json.dumps(line))
+
+
+def log_level(line: dict) -> int:
+    """Return DEBUG, which is not shown, for a successful health check, else INFO."""
+    is_healthy = line["route"] in HEALTH_ROUTES and line["status"] == 200
+    return logging.DEBUG if is_healthy else logging.INFO
+
+
+def add_photo(facts: dict, kind: str, stages: dict[str, float], total: float) -> None:
+    """Add the kind of result of one photo to a request's facts, and its milliseconds by stage.
+
+    `total` beyond the total of its stages is time in the queue. A photo without an answer has no
+    stages.
+    """
+    sums = facts.setdefault("milliseconds", {})
+    stages = {"wait": total - stages.get("total", total)} | stages
+    for stage in ("wait", "prepare", "model"):
+        sums[stage] = round(sums.get(stage, 0) + stages.get(stage, 0), 3)
+    facts.setdefault("kinds", []).append(kind)
+
+
+def configure_logging() -> None:
+    """Print the lines unless logging is configured already, as Azure's worker does.
+
+    Pillow is silenced: its warnings and debug messages quote a photo's EXIF.
+    """
+    logging.getLogger("PIL").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="PIL")
+    logger.setLevel(logging.INFO)
+    if not logging.getLogger().handlers and not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)

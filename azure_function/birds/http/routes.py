@@ -1,0 +1,137 @@
+"""The routes of the API: parse the request, call the classifier, encode the response."""
+
+import hmac
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyHeader
+from starlette.requests import ClientDisconnect
+
+from .. import process
+from ..classifier import Classifier
+from ..photo import PhotoError
+from ..prediction import classify_photo
+from . import problems, schema
+from .request_body import read_photos
+from .request_log import add_photo
+
+PARAMETERS = ("top", "heatmap")
+AZURE_PARAMETERS = ("code", "clientId")  # a key and its name, which Azure has checked already
+KEY = APIKeyHeader(name="x-functions-key", description="If one is set.", auto_error=False)
+
+routes = APIRouter(prefix="/api")
+
+
+async def require_classifier(request: Request) -> Classifier:
+    """Return the classifier, or raise a Problem; only /api/health says the reason."""
+    if request.app.state.fault:
+        raise problems.not_ready("No bird can be named just now. Please try again later.")
+    return request.app.state.classifier
+
+
+async def require_key(request: Request, sent: Annotated[str | None, Depends(KEY)]) -> None:
+    """Raise a Problem unless the caller sent the function's key, where one is set."""
+    key = request.app.state.key
+    if key and not hmac.compare_digest(key.encode(), (sent or "").encode()):
+        raise problems.key_missing()
+
+
+async def reject_unknown_parameters(request: Request) -> None:
+    """Raise a Problem for a parameter that does not exist; a typo would be ignored otherwise."""
+    for name in request.query_params:
+        if name not in PARAMETERS + AZURE_PARAMETERS:
+            raise problems.unknown_parameter(name, PARAMETERS)
+
+
+LoadedClassifier = Annotated[Classifier, Depends(require_classifier)]
+
+
+@routes.post(
+    "/classify",
+    dependencies=[Depends(require_key), Depends(reject_unknown_parameters)],
+    response_model=schema.Answer | schema.Results,
+    responses=schema.problem_responses(400, 401, 408, 413, 415, 422, 500, 503),
+    openapi_extra=schema.REQUEST_BODY,
+)
+async def classify(
+    request: Request,
+    classifier: LoadedClassifier,
+    top: Annotated[int, Query(description="How many predictions to return.")] = 5,
+    heatmap: Annotated[bool, Query(description="Also return the heat map.")] = False,
+) -> JSONResponse:
+    """Classify the bird in a photo: the body is its bytes, with a type image/* or none.
+
+    Or a form with one or more files named photo: then `results` has an answer or a problem for each
+    of them, in order.
+    """
+    slots, facts = request.app.state.slots, request.scope["log"]
+    started = time.perf_counter()
+    upload = await read_photos(request, slots)
+    facts["milliseconds"] = {"read": milliseconds_since(started)}
+    results = []
+    with slots.acquire():
+        for data in upload.photos:
+            if results and await request.is_disconnected():
+                raise ClientDisconnect
+            queued = time.perf_counter()
+            result = await slots.run(
+                request, classify_photo, classifier, data, top, heatmap, slots.is_contended
+            )
+            stages = {} if isinstance(result, PhotoError) else result["milliseconds"]
+            add_photo(facts, result_kind(result), stages, milliseconds_since(queued))
+            results.append(result)
+    if upload.is_form:
+        return JSONResponse({"results": [encode_result(result) for result in results]})
+    if isinstance(results[0], PhotoError):
+        raise results[0]
+    return JSONResponse(results[0])
+
+
+def encode_result(result: dict | PhotoError) -> dict:
+    """Return an answer as it is, and a photo's error as a problem document."""
+    if isinstance(result, PhotoError):
+        return problems.problem_document(problems.find_problem(result))
+    return result
+
+
+def result_kind(result: dict | PhotoError) -> str:
+    """Return the kind of an answer, or the type of a photo's problem."""
+    if isinstance(result, PhotoError):
+        return problems.find_problem(result).kind
+    return result["answer"]["kind"]
+
+
+def milliseconds_since(started: float) -> float:
+    """Return the milliseconds since a reading of time.perf_counter."""
+    return round(1000 * (time.perf_counter() - started), 3)
+
+
+@routes.get("/model", responses=schema.problem_responses(500, 503))
+async def model_card(classifier: LoadedClassifier) -> dict:
+    """Return the model card, without the outputs that only the loader checks."""
+    return {key: value for key, value in classifier.card.items() if key != "drawn_photo"}
+
+
+@routes.get("/health", response_model=schema.Health, responses=schema.problem_responses(500, 503))
+async def health(request: Request) -> JSONResponse:
+    """Return 200 if photos are classified now, or 503 with the reason."""
+    state = request.app.state
+    if state.fault:
+        raise problems.not_ready(state.fault)
+    return JSONResponse(
+        {
+            "status": "ready",
+            "model": state.classifier.version,
+            "uptime_seconds": process.uptime(),
+            "resident_bytes": process.resident_bytes(),
+            "in_flight": state.slots.in_flight,
+        }
+    )
+
+
+@routes.get("/health/alive", response_model=schema.Alive, responses=schema.problem_responses(500))
+async def alive() -> JSONResponse:
+    """Return 200 while the process responds, even without a model."""
+    return JSONResponse({"status": "alive", "uptime_seconds": process.uptime()})
