@@ -6,6 +6,7 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
+from benchmarks import results
 from birds import api, drawn, photo
 from birds.classifier import Classifier
 from birds.http import request_body
@@ -15,10 +16,18 @@ from fieldmark import recipe, record
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+BENCHMARKS = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
 API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "CHANGELOG.md"]
+DOCUMENTS = [path.name for path in sorted(ROOT.glob("*.md"))]
+COMMANDS_IN = ["README.md", "CONTRIBUTING.md", "docs/benchmarks.md"]
+PYTHON_PATH = (".", "azure_function", "app")
 DOCUMENTS += sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
 SKIPPED = {".venv", "runs"}
+SHIPPED = {  # a key of the card's metrics -> its row in docs/results/model.json
+    "accuracy": "first prediction right (top-1)",
+    "top_5": "right species among the first five (top-5)",
+    "coverage": "prediction sets that contain the species",
+}
 CODE = ("*.py", "Makefile", "*.ipynb", "Procfile")
 
 
@@ -30,12 +39,57 @@ def test_every_setting_in_the_code_is_documented_and_the_reverse():
     assert used == set(pattern.findall(README))
 
 
-def test_every_make_command_in_the_readme_is_a_target():
+def commands_in(text: str, pattern: str) -> set[str]:
+    """Return what follows a command in the code of a Markdown document."""
+    code = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
+    return {name for snippet in code for name in re.findall(pattern, snippet)}
+
+
+@pytest.mark.parametrize("name", COMMANDS_IN)
+def test_every_command_in_a_document_exists(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    named = set(re.findall(r"\bmake ([a-z]+)\b(?=[ `]*(?:#|$|RE|RU|`|\n))", README))
-    assert named >= {"app", "test", "train", "export", "publish"}
-    assert named <= targets
+    assert commands_in(text, r"\bmake ([a-z]+)\b") <= targets
+    for module in commands_in(text, r"python -m ([a-z_]+(?:\.[a-z_]+)*)") - {"pip"}:
+        files = [ROOT / place / f"{module.replace('.', '/')}.py" for place in PYTHON_PATH]
+        assert any(file.is_file() for file in files), module
+
+
+def test_the_readme_is_short():
+    assert len(README.split("## Settings")[0].split()) <= 900
+
+
+def test_the_tables_of_the_benchmarks_are_the_committed_results():
+    assert results.fill_blocks(BENCHMARKS, results.load_results()) == BENCHMARKS
+    for name, result in results.load_results().items():
+        assert f"<!-- result {name} -->" in BENCHMARKS
+        assert {"command", "machine", "date", "columns", "rows"} == result.keys()
+
+
+def test_every_figure_of_the_readme_is_a_committed_result():
+    tables = [result["rows"] for result in results.load_results().values()]
+    cells = " ".join(cell for rows in tables for row in rows for cell in row)
+    measured = set(re.findall(r"\d[\d,.]*\d|\d", cells))
+    story = README.split("## Settings")[0]
+    figures = re.findall(r"(\d[\d,.]*) (?!% interval)(?:%|MB|ms|seconds|minutes)", story)
+    assert figures
+    assert set(figures) <= measured
+    lines = [line for line in story.splitlines() if re.search(r"\| \d.* \| \d+ \|$", line)]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert rows
+    assert all(any(row in table for table in tables) for row in rows)
+
+
+def test_the_published_figures_are_those_of_the_shipped_card():
+    path = ROOT / "azure_function/model/birds.onnx"
+    metrics = Classifier(path).card["metrics"]
+    rows = {row[0]: row[1] for row in results.load_results()["model"]["rows"]}
+    for key, name in SHIPPED.items():
+        values = (metrics[key]["value"], *metrics[key]["interval"])
+        value, low, high = (f"{number:.1%}".replace("%", " %") for number in values)
+        assert rows[name] == f"{value} ({low} to {high})"
+    assert rows["megabytes"] == f"{path.stat().st_size / 1e6:.1f}"
 
 
 def test_every_parameter_of_the_notebook_is_explained(monkeypatch):
@@ -89,11 +143,3 @@ def test_the_example_in_the_openapi_document_is_of_the_same_shape_as_that_in_the
     assert BLUE_JAY.keys() == example.keys()
     assert BLUE_JAY["predictions"] == example["predictions"]
     assert BLUE_JAY["answer"] == example["answer"]
-
-
-def test_the_figures_in_the_readme_are_those_of_the_shipped_card():
-    metrics = Classifier(ROOT / "azure_function/model/birds.onnx").card["metrics"]
-    for name in ("accuracy", "top_5"):
-        low, high = metrics[name]["interval"]
-        figure = f"{metrics[name]['value']:.1%} ({low:.1%} to {high:.1%})"
-        assert figure.replace("%", " %") in README
