@@ -1,6 +1,10 @@
-# The function anywhere else: the same app, not as root, and nothing to write to.
+# The function as a container: the same app, not as root, and it writes no file.
 #   docker build -t fieldmark .
 #   docker run --read-only --cap-drop ALL -p 7071:7071 -e FIELDMARK_FUNCTION_KEY=... fieldmark
+FROM python:3.11-slim AS page
+COPY app app
+RUN python app/bundle.py page.html
+
 FROM python:3.11-slim
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /srv
@@ -9,6 +13,7 @@ RUN pip install --no-cache-dir -r requirements.txt "uvicorn>=0.38,<1" "httptools
   && useradd bird
 COPY azure_function/birds birds
 COPY azure_function/model/birds.onnx azure_function/model/LICENSE.md model/
+COPY --from=page page.html birds/
 USER bird
 EXPOSE 7071
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \

@@ -10,7 +10,7 @@ SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
 
 .PHONY: app check test soak lint chromium train notebook board compare ensemble export publish page clean
 
-app: .venv/serving  ## serve the page and the function on this computer; installs no torch
+app: .venv/serving page  ## serve the page and the function on this computer; installs no torch
 	@$(BIN)/python -m commands.serve
 
 check: .venv/everything  ## ruff, pyright and the fast tests: under 2 minutes
@@ -52,7 +52,7 @@ export: .venv/everything  ## rebuild the model file of RUN from its weights, wit
 publish: .venv/everything  ## copy the model of RUN to where the function loads it
 	@$(BIN)/python -m export.publish $(RUN)
 
-page:  ## bundle the page for a static host: FUNCTION=<address of the function>
+page:  ## bundle the visitor page for the function; also for a static host with FUNCTION=<address>
 	@$(PYTHON) app/bundle.py azure_function/birds/page.html
 	@$(if $(FUNCTION),mkdir -p runs/page && $(PYTHON) app/bundle.py runs/page/index.html $(FUNCTION))
 

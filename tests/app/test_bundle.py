@@ -39,11 +39,6 @@ def test_the_page_allows_its_own_script_and_no_other():
     assert not re.search(r"(src|href)=\"(?!data:)", page)
 
 
-def test_the_function_s_page_is_the_one_that_these_scripts_make():
-    written = (ROOT / "azure_function/birds/page.html").read_text(encoding="utf-8")
-    assert written == bundle.page(), "run `make page`"
-
-
 def test_a_page_for_a_static_host_asks_one_function(tmp_path):
     file = tmp_path / "index.html"
     run([sys.executable, ROOT / "app/bundle.py", file, "https://birds.example/"], check=True)

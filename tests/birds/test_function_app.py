@@ -1,4 +1,4 @@
-"""What Azure gets: the content of azure_function/, alone."""
+"""What Azure gets: the content of azure_function/, copied elsewhere."""
 
 import json
 import os
@@ -6,68 +6,90 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 from birds import drawn
 from birds.http import pages, routes
 from tests.conftest import ROOT
 
-ALONE = """
+SCRIPT = """
 import asyncio, importlib.abc, json, sys
 
-class Nothing(importlib.abc.MetaPathFinder):
+class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "fastai", "timm", "training", "export", "app", "onnx"}:
-            raise ImportError(f"{name} is not there on Azure")
+        if name.split(".")[0] in {"torch", "fastai", "timm", "fieldmark", "export", "app", "onnx"}:
+            raise ImportError(f"{name} does not exist on Azure")
 
-sys.meta_path.insert(0, Nothing())
-sys.path[:] = [FOLDER] + [p for p in sys.path if not p.startswith(ROOT) or "site-packages" in p]
+folder, root = sys.argv[1:]
+sys.meta_path.insert(0, Blocker())
+sys.path[:] = [folder] + [p for p in sys.path if not p.startswith(root) or "site-packages" in p]
 import azure.functions as func, birds, function_app
+from birds import photo
 
 def send(method, path, body=b"", **headers):
-    url = "https://fieldmark.example/" + (path[1:] if path.startswith("/") else "api/" + path)
+    url = "https://fieldmark.example" + path
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     request = func.HttpRequest(method=method, url=url, headers=headers, body=body)
     return asyncio.run(function_app.handle(request, None))
 
-def ask(*request, **headers):
-    answer = send(*request, **headers)
-    return [answer.status_code, json.loads(answer.get_body())]
+def get(*request, **headers):
+    response = send(*request, **headers)
+    return [response.status_code, json.loads(response.get_body())]
 
-routes = {}
+registered = {}
 for function in function_app.app.get_functions():  # what Azure's Python worker does to index it
     trigger = function.get_trigger()
     (method,) = (each.value for each in trigger.methods)
-    routes[function.get_function_name()] = [method, trigger.route, trigger.auth_level.value]
+    registered[function.get_function_name()] = [method, trigger.route, trigger.auth_level.value]
 FORM = (b'--b\\r\\nContent-Disposition: form-data; name="photo"; filename="a"\\r\\n\\r\\n'
         b"Dear bird,\\r\\n--b--\\r\\n")
-photo_bytes = open(FOLDER + "/photo.jpg", "rb").read()
-from birds import photo
-def fail(*_):
-    raise RuntimeError("secret")
-prepare, photo.prepare_photo = photo.prepare_photo, fail
-fault = ask("POST", "classify", photo_bytes)
-photo.prepare_photo = prepare
-print(json.dumps({
-    "fault": fault,
-    "from": birds.__file__,
-    "routes": routes,
-    "classify": ask("POST", "classify?top=2", photo_bytes),
-    "text": ask("POST", "classify", b"Dear bird,"),
-    "health": ask("GET", "health"),
-    "alive": ask("GET", "health/alive"),
+photo_bytes = open(folder + "/photo.jpg", "rb").read()
+classify = "/api/classify"
+results = {
+    "module": birds.__file__,
+    "routes": registered,
+    "classify": get("POST", classify + "?top=2", photo_bytes),
+    "text": get("POST", classify, b"Dear bird,"),
+    "health": get("GET", "/api/health"),
+    "alive": get("GET", "/api/health/alive"),
     "page": send("GET", "/").get_body().decode()[:15],
-    "docs": len(send("GET", "docs/swagger-ui-bundle.js").get_body()),
-    "form": ask("POST", "classify", FORM, content_type="multipart/form-data; boundary=b"),
-    "preflight": send("OPTIONS", "classify", origin="https://birds.example",
+    "docs": len(send("GET", "/api/docs/swagger-ui-bundle.js").get_body()),
+    "form": get("POST", classify, FORM, content_type="multipart/form-data; boundary=b"),
+    "preflight": send("OPTIONS", classify, origin="https://birds.example",
                       access_control_request_method="POST").status_code,
-}))
+}
+photo.prepare_photo = None
+results["fault"] = get("POST", classify, photo_bytes)
+print(json.dumps(results))
 """
+API_ROUTES = {
+    "classify": ["POST", "api/classify", "function"],
+    "preflight": ["OPTIONS", "api/classify", "anonymous"],
+    "health": ["GET", "api/health", "anonymous"],
+    "alive": ["GET", "api/health/alive", "anonymous"],
+    "model": ["GET", "api/model", "anonymous"],
+    "docs": ["GET", "api/docs", "anonymous"],
+    "docs_files": ["GET", "api/docs/{name}", "anonymous"],
+    "openapi": ["GET", "api/openapi.json", "anonymous"],
+}
 
 
-def run_alone(folder, **settings) -> dict:
-    """Import a copy of azure_function/ in a process without the rest, and ask it things."""
-    script = ALONE.replace("FOLDER", repr(str(folder))).replace("ROOT", repr(str(ROOT)))
+@pytest.fixture(scope="module")
+def wwwroot(run, tmp_path_factory):
+    """Copy azure_function/ with a tiny model and without the page."""
+    folder = tmp_path_factory.mktemp("azure") / "wwwroot"
+    ignored = shutil.ignore_patterns("model", "page.html")
+    shutil.copytree(ROOT / "azure_function", folder, ignore=ignored)
+    (folder / "model").mkdir()
+    shutil.copy(run / "birds.onnx", folder / "model")
+    (folder / "photo.jpg").write_bytes(drawn.encode_photo(drawn.draw_bird("Night_Inkling")))
+    return folder
+
+
+def call_function(folder, **settings) -> dict:
+    """Import the copied folder in a process without the rest of the repository, and call it."""
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", SCRIPT, str(folder), str(ROOT)],
         cwd=folder,
         env=os.environ | {"FIELDMARK_CORS": "https://birds.example"} | settings,
         capture_output=True,
@@ -78,83 +100,54 @@ def run_alone(folder, **settings) -> dict:
     return json.loads(done.stdout)
 
 
-def test_the_folder_works_copied_elsewhere(tmp_path, model):
-    folder = tmp_path / "wwwroot"
-    shutil.copytree(ROOT / "azure_function", folder, ignore=shutil.ignore_patterns("model"))
-    (folder / "model").mkdir()
-    shutil.copy(model, folder / "model")
-    (folder / "photo.jpg").write_bytes(drawn.encode_photo(drawn.draw_bird("Night_Inkling")))
-    found = run_alone(folder)
-    assert found["from"].startswith(str(folder))
-    assert found["routes"] == {
-        "classify": ["POST", "api/classify", "function"],
-        "preflight": ["OPTIONS", "api/classify", "anonymous"],
-        "health": ["GET", "api/health", "anonymous"],
-        "alive": ["GET", "api/health/alive", "anonymous"],
-        "model": ["GET", "api/model", "anonymous"],
-        "docs": ["GET", "api/docs", "anonymous"],
-        "docs_files": ["GET", "api/docs/{name}", "anonymous"],
-        "openapi": ["GET", "api/openapi.json", "anonymous"],
-    }
-    status, body = found["classify"]
-    assert status == 200
-    assert len(body["predictions"]) == 2
-    assert found["text"][0] == 415
-    assert found["health"][1]["status"] == "ready"
-    assert found["alive"][1]["status"] == "alive"
-    assert found["docs"] > 1e6
-    assert found["form"][0] == 200
-    assert found["form"][1]["results"][0]["type"] == "urn:fieldmark:not-a-photo"
-    assert found["preflight"] == 200
-    status, body = found["fault"]
+def test_the_folder_works_when_copied_elsewhere(wwwroot):
+    results = call_function(wwwroot)
+    assert results["module"].startswith(str(wwwroot))
+    assert results["routes"] == API_ROUTES
+    status, body = results["classify"]
+    assert (status, len(body["predictions"])) == (200, 2)
+    assert results["text"][0] == 415
+    assert results["health"][1]["status"] == "ready"
+    assert results["alive"][1]["status"] == "alive"
+    assert results["docs"] > 1e6
+    status, body = results["form"]
+    assert (status, body["results"][0]["type"]) == (200, "urn:fieldmark:not-a-photo")
+    assert results["preflight"] == 200
+    assert results["page"].startswith("{")  # a problem document: there is no page
+    status, body = results["fault"]
     assert (status, body["type"]) == (500, "urn:fieldmark:internal-error")
-    assert "secret" not in str(body)
+    assert "NoneType" not in str(body)
 
 
-def test_without_a_model_the_routes_still_exist(tmp_path):
-    folder = tmp_path / "wwwroot"
-    shutil.copytree(ROOT / "azure_function", folder, ignore=shutil.ignore_patterns("model"))
-    (folder / "photo.jpg").write_bytes(b"")
-    found = run_alone(folder)
-    assert len(found["routes"]) == 8
-    status, body = found["health"]
+def test_without_a_model_all_routes_exist_and_health_says_why(wwwroot):
+    results = call_function(wwwroot, FIELDMARK_MODEL="missing.onnx")
+    assert results["routes"] == API_ROUTES
+    status, body = results["health"]
     assert status == 503
-    assert "birds.onnx" in body["detail"]
+    assert "missing.onnx" in body["detail"]
 
 
-def test_a_wrong_setting_is_told_by_the_routes_and_opens_none(tmp_path):
-    folder = tmp_path / "wwwroot"
-    shutil.copytree(ROOT / "azure_function", folder, ignore=shutil.ignore_patterns("model"))
-    (folder / "photo.jpg").write_bytes(drawn.encode_photo(drawn.draw_bird("Night_Inkling")))
-    found = run_alone(folder, FIELDMARK_PAGE="nay")
-    status, body = found["health"]
-    assert status == 503
-    assert "FIELDMARK_PAGE is 'nay'" in body["detail"]
-    assert found["classify"][0] == 503
-    assert found["routes"]["classify"] == ["POST", "api/classify", "function"]
+def test_the_page_is_open_without_a_key_once_it_is_built(wwwroot):
+    page_file = wwwroot / "birds/page.html"
+    fault = call_function(wwwroot, FIELDMARK_PAGE="1")
+    assert fault["routes"] == API_ROUTES  # a wrong setting opens nothing
+    assert fault["classify"][0] == 503
+    assert "make page" in fault["health"][1]["detail"]
+    subprocess.run([sys.executable, ROOT / "app/bundle.py", page_file], check=True)
+    try:
+        results = call_function(wwwroot, FIELDMARK_PAGE="1")
+    finally:
+        page_file.unlink()
+    assert results["page"] == "<!doctype html>"
+    assert results["routes"]["page"] == ["GET", "{*path}", "anonymous"]
+    assert results["routes"]["classify"] == ["POST", "api/classify", "anonymous"]
+    assert results["classify"][0] == 200
 
 
-def test_every_route_of_the_api_is_open_on_azure():
-    """A route added to the API and forgotten here would only be missed by its callers."""
-    opened = (ROOT / "azure_function/function_app.py").read_text(encoding="utf-8")
-    paths = {route.path for route in [*routes.routes.routes, *pages.docs_routes.routes]}
-    assert {"/api/classify", "/api/model", "/api/health/alive", "/api/docs/{name}"} < paths
-    assert all(f'"{path[1:]}"' in opened for path in paths)
-
-
-def test_the_page_is_served_and_no_key_asked_for_where_its_owner_allows_that(tmp_path, model):
-    folder = tmp_path / "wwwroot"
-    shutil.copytree(ROOT / "azure_function", folder, ignore=shutil.ignore_patterns("model"))
-    (folder / "model").mkdir()
-    shutil.copy(model, folder / "model")
-    (folder / "photo.jpg").write_bytes(drawn.encode_photo(drawn.draw_bird("Night_Inkling")))
-    closed, opened = run_alone(folder), run_alone(folder, FIELDMARK_PAGE="1")
-    assert closed["page"].startswith("{")  # a problem: there is no such route
-    assert "page" not in closed["routes"]
-    assert opened["page"] == "<!doctype html>"
-    assert opened["routes"]["page"] == ["GET", "{*path}", "anonymous"]
-    assert opened["routes"]["classify"] == ["POST", "api/classify", "anonymous"]
-    assert opened["classify"][0] == 200
+def test_every_route_of_the_api_is_registered_with_azure():
+    """One that is missing there would only be noticed by callers."""
+    paths = {route.path[1:] for route in [*routes.routes.routes, *pages.docs_routes.routes]}
+    assert paths <= {path for _, path, _ in API_ROUTES.values()}
 
 
 def test_the_host_file_is_of_the_second_programming_model():
