@@ -11,7 +11,7 @@ SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
 .PHONY: app check test soak lint chromium train notebook board compare ensemble export publish page clean
 
 app: .venv/serving page  ## serve the page and the function on this computer; installs no torch
-	@$(BIN)/python -m commands.serve
+	@$(BIN)/fieldmark serve
 
 check: .venv/everything  ## ruff, pyright and the fast tests: under 2 minutes
 	$(BIN)/ruff check .
@@ -32,7 +32,7 @@ lint: .venv/everything  ## style, types, and no outputs in notebooks
 	$(BIN)/pyright
 
 train: .venv/everything  ## run train.ipynb with RECIPE; writes runs/<name>/
-	@$(BIN)/python -m fieldmark.recipe $(RECIPE)
+	@$(BIN)/fieldmark train $(RECIPE)
 
 notebook: .venv/everything  ## open train.ipynb in JupyterLab
 	@$(BIN)/jupyter lab train.ipynb
@@ -41,16 +41,16 @@ board: .venv/everything  ## show the runs that track with TensorBoard
 	@$(BIN)/tensorboard --logdir runs
 
 compare: .venv/everything  ## compare RUNS="runs/a runs/b", or all finished runs
-	@$(BIN)/python -m fieldmark.evaluation.comparison.report $(RUNS)
+	@$(BIN)/fieldmark compare $(RUNS)
 
 ensemble: .venv/everything  ## write one run at OUT from RUNS="runs/a runs/b"
-	@$(BIN)/python -m export.ensemble $(RUNS) --out $(OUT)
+	@$(BIN)/fieldmark ensemble $(RUNS) --out $(OUT)
 
 export: .venv/everything  ## rebuild the model file of RUN from its weights, without training
-	@$(BIN)/python -m export.rebuild $(RUN)
+	@$(BIN)/fieldmark export $(RUN)
 
 publish: .venv/everything  ## copy the model of RUN to where the function loads it
-	@$(BIN)/python -m export.publish $(RUN)
+	@$(BIN)/fieldmark publish $(RUN)
 
 page:  ## bundle the visitor page for the function; also for a static host with FUNCTION=<address>
 	@$(PYTHON) app/bundle.py azure_function/birds/page.html

@@ -1,7 +1,5 @@
 """Make one birds.onnx of several runs, or of the snapshots of one, through the same gate."""
 
-import argparse
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +9,9 @@ from fastai.vision.all import Learner
 from safetensors.torch import load_file
 from torch import nn
 
-from birds.classifier import ModelError
 from export.exporter import publish
-from export.gate import GateError
-from export.graph import ExportError, normalisation
+from export.graph import normalisation
 from fieldmark import record
-from fieldmark.data.locations import PhotosError
 from fieldmark.data.ood_photos import promises
 from fieldmark.evaluation import metrics as judge
 from fieldmark.finished import facts
@@ -25,7 +20,6 @@ from fieldmark.network.ensemble import averaged, join
 from fieldmark.network.restore import restored
 from fieldmark.training.snapshots import FOLDER
 
-AVERAGES = ("answers", "weights")
 TOLD = ("name", "version", "weights", "teacher")  # of each network, in the card of the whole
 
 
@@ -80,7 +74,7 @@ def run_of(path: Path) -> Path:
     return path.parent.parent if path.parent.name == FOLDER else path
 
 
-def together(found: list[Member], average: str) -> tuple[nn.Sequential, dict]:
+def together(found: list[Member], method: str) -> tuple[nn.Sequential, dict]:
     """Return one network of several, and the facts on it for its card.
 
     Raises EnsembleError for weights that have no average.
@@ -88,7 +82,7 @@ def together(found: list[Member], average: str) -> tuple[nn.Sequential, dict]:
     models = [member.learn.model.cpu().eval() for member in found]
     cards = [member.card for member in found]
     kinds = [card["architecture"] for card in cards]
-    if average == "weights":
+    if method == "weights":
         if any(alike(card) != alike(cards[0]) for card in cards):
             raise EnsembleError(
                 "Only weights of one architecture have an average, made with the same options, for "
@@ -111,7 +105,7 @@ def alike(card: dict) -> dict:
     return body_of(card) | {key: card["preparation"][key] for key in ("mean", "std")}
 
 
-def ensemble(paths: list[Path], out: Path, average: str = "answers") -> dict:
+def ensemble(paths: list[Path], out: Path, method: str = "logits") -> dict:
     """Publish several runs as one into `out`, judged as a run is; return the card.
 
     Raises EnsembleError for networks that don't go together, and whatever `publish` does.
@@ -120,7 +114,7 @@ def ensemble(paths: list[Path], out: Path, average: str = "answers") -> dict:
         raise EnsembleError(f"{out} is one of the runs, and would be lost. Name another OUT.")
     found = members(paths)
     learn, photos, folder, card = found[0]
-    learn.model, made = together(found, average)
+    learn.model, made = together(found, method)
     cards = [member.card for member in found]
     for key in ("trained_on", "licence"):
         made[key] = "; ".join(dict.fromkeys(each[key] for each in cards))
@@ -128,7 +122,7 @@ def ensemble(paths: list[Path], out: Path, average: str = "answers") -> dict:
     made["name"] = out.name
     made["recipe"] = card["recipe"] | {"name": out.name, "rehearsal": ""}
     made["averaged"] = {
-        "what": average,
+        "what": method,
         "of": [
             {key: each.get(key) for key in TOLD} | {"file": path.name}
             for path, each in zip(paths, cards, strict=True)
@@ -155,24 +149,3 @@ def cost(runs: set[Path]) -> dict:
     return seconds | {
         "joules": {kind: None if None in each else sum(each) for kind, each in joules.items()}
     }
-
-
-def main() -> int:
-    """Make an ensemble; 2 means that something has to be mended first, 1 that the gate said no."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", help="runs, or snapshots in a run's folder")
-    parser.add_argument("--out", type=Path, default=Path("runs/ensemble"))
-    parser.add_argument("--average", choices=AVERAGES, default="answers")
-    asked = parser.parse_args()
-    try:
-        card = ensemble(asked.runs, asked.out, asked.average)
-    except (PhotosError, EnsembleError, ExportError, GateError, ModelError) as error:
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, PhotosError | EnsembleError) else 1
-    right = card["metrics"]["accuracy"]
-    print(f"{asked.out} passed the gate and names {right['value']:.1%} of {right['n']} photos.")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

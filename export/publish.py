@@ -1,8 +1,6 @@
 """Put a run's model file where the function finds it; the run has passed the gate already."""
 
-import argparse
 import shutil
-import sys
 from pathlib import Path
 
 import yaml
@@ -35,19 +33,3 @@ def ship(run: Path, to: Path = SHIPPED) -> str:
         shutil.copyfile(run / name, partial)
         partial.replace(to / name)
     return f"{card['name']} {card['version']}"
-
-
-def main() -> int:
-    """Ship one run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
-    try:
-        print(f"{ship(parser.parse_args().run)} is in {SHIPPED}; `make app` serves it.")
-    except (ModelError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,20 +1,13 @@
 """Make birds.onnx again from the weights and split beside it, without training."""
 
-import argparse
-import json
-import sys
 from pathlib import Path
 
-from birds.classifier import ModelError
 from export.exporter import publish
-from export.gate import GateError
-from export.graph import ExportError
-from export.weights_dtype import PRECISIONS
 from fieldmark.data.locations import PhotosError
 from fieldmark.data.ood_photos import KEYS as PROMISED
 from fieldmark.data.ood_photos import promises, rehearsal
 from fieldmark.network.restore import restored
-from fieldmark.recipe import RecipeError, defaults, read
+from fieldmark.recipe import defaults
 
 KEPT = (
     "name",
@@ -68,25 +61,3 @@ def repromised(old: dict, new: dict) -> dict:
             f"only {', '.join(PROMISED)}."
         )
     return {"recipe": new, "rehearsal": rehearsal(new["rehearsal"])}
-
-
-def main() -> int:
-    """Rebuild; 2 means that something has to be put in place first, 1 that the gate said no."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--prepare-anew", action="store_true")
-    parser.add_argument("--recipe", type=Path, help="promise as this one does")
-    parser.add_argument("--precision", choices=PRECISIONS, help="of the file, unless the recipe's")
-    asked = parser.parse_args()
-    try:
-        recipe = asked.recipe and read(asked.recipe)
-        card = rebuild(asked.out, asked.prepare_anew, recipe, asked.precision)
-    except (PhotosError, RecipeError, ExportError, GateError, ModelError) as error:
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, PhotosError | RecipeError) else 1
-    print(f"{card['name']} {card['version']} passed the gate: {json.dumps(card['gate'])}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

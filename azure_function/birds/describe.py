@@ -1,14 +1,9 @@
-"""Describe a model file in text: `python -m birds.describe MODEL`."""
+"""Describe a model file in text."""
 
-import argparse
 import re
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-
-from .classifier import Classifier
-from .errors import UserError
 
 WIDTH = 88  # columns
 FIRST_KEYS = (
@@ -94,20 +89,3 @@ def format_metric(metric: dict, is_proportion: bool) -> str:
     for key in [k for k in metric if k not in ("value", "interval", "n")]:
         text += f", {key.replace('_', ' ')}: {format_value(metric[key])}"
     return text
-
-
-def main() -> int:
-    """Describe one model file; return 2 if it cannot be served."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="a birds.onnx")
-    file = parser.parse_args().model
-    try:
-        print(describe(Classifier(file).card, file))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return error.exit_status
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -61,5 +61,5 @@ def check_preparation(recorded: dict) -> None:
         raise PhotosError(
             f"Photos ({', '.join(changed)}) are prepared otherwise than when this model was made, "
             f"with Pillow {recorded['pillow']}. Undo that, train again, or, if meant, measure it "
-            "and write the model anew: python -m export.rebuild --prepare-anew RUN"
+            "and write the model anew: fieldmark export --new-preparation RUN"
         )

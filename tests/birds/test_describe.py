@@ -10,7 +10,7 @@ from tests.conftest import FACTS
 
 
 def described(file) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "birds.describe", str(file)]
+    command = [sys.executable, "-m", "commands", "describe", str(file)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 def start(function_port: int, page_port: int) -> subprocess.Popen:
     ports = {"FIELDMARK_FUNCTION_PORT": str(function_port), "FIELDMARK_PAGE_PORT": str(page_port)}
     return subprocess.Popen(
-        [sys.executable, "serve.py"],
+        [sys.executable, "-m", "commands", "serve"],
         cwd=ROOT,
         env=os.environ | ports,
         stdout=subprocess.PIPE,

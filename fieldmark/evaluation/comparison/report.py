@@ -1,8 +1,6 @@
 """Put finished runs side by side, from the files that they left."""
 
-import argparse
 import platform
-import sys
 from datetime import date
 from itertools import combinations
 from pathlib import Path
@@ -25,7 +23,7 @@ from fieldmark.evaluation.comparison.tables import (
     table,
 )
 from fieldmark.evaluation.latency import timed
-from fieldmark.finished import ComparisonError, Finished, find, read
+from fieldmark.finished import ComparisonError, Finished
 from fieldmark.record import processor
 
 RUNS = Path("runs")
@@ -145,27 +143,3 @@ def third_part(classes: pd.DataFrame, first: Finished, second: Finished) -> list
         lines += [markdown(rows), ""]
     lines.append(f"{len(differ)} of {len(classes)} species differ; classes.csv has all of them.")
     return [*lines, "With few photos a species this says where to look, not what is so.", ""]
-
-
-def main() -> int:
-    """Compare; 2 means that its owner has something to mend."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="*", help="folders; all finished runs unless told")
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--rounds", type=int, default=100, help="of times, each of every file")
-    parser.add_argument("--no-speed", action="store_true", help="measure no times")
-    asked = parser.parse_args()
-    if asked.rounds < 1:
-        parser.error("--rounds must be at least 1; --no-speed measures no times.")
-    try:
-        runs = read(asked.runs or find(RUNS))
-        print(compare(runs, asked.out, 0 if asked.no_speed else asked.rounds))
-    except ComparisonError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"All of it is in {asked.out}.")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

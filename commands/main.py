@@ -1,0 +1,57 @@
+"""The `fieldmark` program: its commands, and the one place that reports errors to a person."""
+
+import typer
+from typer.core import TyperGroup
+
+from birds.errors import UserError
+from commands.compare import compare
+from commands.describe import describe
+from commands.ensemble import ensemble
+from commands.export import export
+from commands.migrate import migrate
+from commands.predict import predict
+from commands.publish import publish
+from commands.serve import serve
+from commands.train import train
+
+COMMANDS = (train, predict, compare, ensemble, export, publish, describe, serve, migrate)
+OURS = {"birds", "commands", "export", "fieldmark"}
+
+
+class CommandGroup(TyperGroup):
+    """Commands whose UserErrors end the program with a message and no traceback."""
+
+    def invoke(self, ctx):
+        """Run a command; print a UserError on standard error and exit with its status."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(error.exit_status) from error
+        except ModuleNotFoundError as error:
+            package = (error.name or "").split(".")[0]
+            if package in OURS:
+                raise
+            typer.echo(
+                f"This command needs the package {package}, which is not installed. Install "
+                "everything that training needs: make .venv/everything",
+                err=True,
+            )
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=CommandGroup,
+    help="Turn a folder of labelled bird photos into a web page that names birds.",
+    epilog="`fieldmark COMMAND --help` describes a command and gives an example.",
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="fieldmark")
