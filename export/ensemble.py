@@ -13,6 +13,7 @@ from export.exporter import publish
 from export.graph import normalisation
 from fieldmark import record
 from fieldmark.data.ood_photos import promises
+from fieldmark.errors import UserError
 from fieldmark.evaluation import metrics as judge
 from fieldmark.finished import facts
 from fieldmark.network.backbone import sized
@@ -23,7 +24,7 @@ from fieldmark.training.snapshots import FOLDER
 TOLD = ("name", "version", "weights", "teacher")  # of each network, in the card of the whole
 
 
-class EnsembleError(ValueError):
+class EnsembleError(UserError):
     """Networks that can't be made one; the text says which and why."""
 
 

@@ -12,6 +12,7 @@ from birds.api import create_app
 from birds.classifier import Classifier, ModelError
 from birds.http.settings import Settings
 from export.look import look
+from fieldmark.errors import UserError
 from fieldmark.evaluation.measure import asked
 from fieldmark.evaluation.ood import Probability, Score
 
@@ -19,8 +20,10 @@ TIE = 1e-4
 TOLERANCE = 1e-3
 
 
-class GateError(RuntimeError):
+class GateError(UserError):
     """A model file that answers otherwise than its Learner; `report` shows the worst photos."""
+
+    exit_status = 1
 
     def __init__(self, report: pd.DataFrame):
         self.report = report

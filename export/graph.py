@@ -5,10 +5,11 @@ from fastai.vision.all import Learner, Normalize
 from torch import nn
 from torch.nn import functional
 
+from fieldmark.errors import UserError
 from fieldmark.evaluation.ood import Probability, Score
 
 
-class ExportError(ValueError):
+class ExportError(UserError):
     """A Learner that can't become a model file; the text says what it lacks."""
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 from safetensors import safe_open
 
+from fieldmark.errors import UserError
+
 NEEDED = ("card.json", "answers.csv", "birds.onnx", "metrics.json", "split.csv")
 OF_TESTS = "test-*"  # the runs that tests leave
 TAUGHT = ("train", "valid")  # what chose the settings counts as taught
@@ -16,7 +18,7 @@ JUDGES = "calibration"
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-class ComparisonError(ValueError):
+class ComparisonError(UserError):
     """Runs that can't be compared; the text says which, and what to do."""
 
 

@@ -16,6 +16,7 @@ from export.weights_dtype import PRECISIONS as STORED
 from fieldmark import record
 from fieldmark.data.locations import PhotosError, folder
 from fieldmark.data.ood_photos import promises, rehearsal
+from fieldmark.errors import UserError
 from fieldmark.evaluation.ood import SCORES
 from fieldmark.evaluation.uncertainty import AUTO
 from fieldmark.network.backbone import sized
@@ -58,7 +59,7 @@ HINTS = {
 }
 
 
-class RecipeError(ValueError):
+class RecipeError(UserError):
     """A recipe that can't be run; the text says which key to mend."""
 
 

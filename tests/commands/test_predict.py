@@ -1,0 +1,85 @@
+"""Photos are classified from the command line, and a broken one is a row with its error."""
+
+import csv
+import json
+
+import pytest
+
+from birds import drawn
+from tests.command_line import run_command
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Write three drawn birds and a broken photo into a folder."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for number, name in enumerate(list(drawn.SPECIES)[:3]):
+        place = folder / "more" if number == 2 else folder
+        (place / f"{number}.jpg").write_bytes(drawn.encoded(drawn.bird(name, number)))
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    (folder / "notes.txt").write_text("not listed")
+    return folder
+
+
+def test_a_folder_becomes_a_table_with_a_row_for_each_photo(photos, model):
+    result = run_command("predict", photos, "--model", model)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert [line.split()[0].rsplit("/", 1)[-1] for line in lines[1:]] == [
+        *("0.jpg", "1.jpg", "broken.jpg", "2.jpg"),
+    ]
+    assert "not a photo" in lines[3]
+    assert "1 of 4" in result.stderr
+
+
+def test_csv_and_json_hold_the_same_results(photos, model, tmp_path):
+    files = tmp_path / "out/birds.csv", tmp_path / "birds.json"
+    result = run_command(
+        "predict",
+        photos,
+        "--model",
+        model.parent,
+        "--csv",
+        files[0],
+        "--json",
+        files[1],
+        "--top",
+        2,
+    )
+    assert (result.exit_code, result.stdout) == (0, "")
+    with files[0].open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    results = json.loads(files[1].read_text(encoding="utf-8"))
+    assert [row["path"] for row in rows] == [each["path"] for each in results]
+    for row, found in zip(rows, results, strict=True):
+        assert row["error"] == found.get("error", "")
+        if not row["error"]:
+            assert len(found["predictions"]) == 2
+            assert row["label"] == found["predictions"][0]["label"]
+            assert float(row["probability"]) == pytest.approx(
+                found["predictions"][0]["probability"], abs=1e-6
+            )
+            assert row["kind"] == found["answer"]["kind"]
+
+
+def test_the_exit_status_is_1_if_no_photo_could_be_read(photos, model):
+    result = run_command("predict", photos / "broken.jpg", "--model", model, "--csv", "-")
+    assert result.exit_code == 1
+    assert result.stdout.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.jpg"], "none.jpg"),
+        (["."], "no photos"),
+        ([".", "--csv", "-", "--json", "-"], "--csv"),
+    ],
+    ids=["missing", "empty folder", "two on standard output"],
+)
+def test_a_wrong_call_exits_with_status_2(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run_command("predict", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
