@@ -1,22 +1,15 @@
 """A person reads from a terminal what a model file is, whatever its card has learned to say."""
 
-import subprocess
-import sys
-
 import pytest
 
 from birds.describe import WIDTH, describe, entry_lines
+from tests.command_line import run_command
 from tests.conftest import FACTS
 
 
-def described(file) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "commands", "describe", str(file)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
-
-
 def test_a_model_file_is_described_by_one_command(model):
-    done = described(model)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run_command("describe", model)
+    assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("tiny 20")
     for fact in FACTS["trained_on"], FACTS["licence"], FACTS["architecture"], "Night Inkling":
         assert fact in done.stdout
@@ -25,8 +18,8 @@ def test_a_model_file_is_described_by_one_command(model):
 
 
 def test_a_file_that_cannot_be_served_is_told_in_one_sentence(tmp_path):
-    done = described(tmp_path / "birds.onnx")
-    assert (done.returncode, done.stdout) == (2, "")
+    done = run_command("describe", tmp_path / "birds.onnx")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert "birds.onnx" in done.stderr
 
