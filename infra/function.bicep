@@ -1,5 +1,5 @@
-// The function on a Flex Consumption plan. It reaches its storage and Application Insights by its
-// own identity; there is no connection string and no shared key.
+// The function on a Flex Consumption plan. It accesses its storage and Application Insights with its
+// own identity; there is no shared key.
 
 param environmentName string
 param location string
@@ -13,18 +13,18 @@ param instanceMemory int = 2048
 
 @minValue(1)
 @maxValue(1000)
-@description('Photos in flight in one instance; Azure starts another before it sends more.')
+@description('Photos in flight per instance; beyond that Azure starts another instance.')
 param photosInFlight int = 4
 
 @minValue(1)
 @maxValue(1000)
-@description('The bill has a limit: no more instances than this.')
+@description('Largest number of instances, which limits the cost.')
 param maximumInstances int = 10
 
-@description('Pages of other sites that may ask, separated by spaces; see FIELDMARK_CORS.')
+@description('Origins whose pages may call the function, separated by spaces; see FIELDMARK_CORS.')
 param origins string
 
-@description('1 serves a page at / and asks for no key; see FIELDMARK_PAGE.')
+@description('1 serves a page at / and requires no key; see FIELDMARK_PAGE.')
 param page string
 
 var suffix = uniqueString(resourceGroup().id, environmentName)
@@ -130,11 +130,11 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       FIELDMARK_PAGE: page
       FIELDMARK_IN_FLIGHT: string(photosInFlight)
     }
-    dependsOn: [mayStore, mayReport]
+    dependsOn: [storageRole, metricsRole]
   }
 }
 
-resource mayStore 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+resource storageRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(storage.id, app.id, blobOwner)
   scope: storage
   properties: {
@@ -144,7 +144,7 @@ resource mayStore 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-resource mayReport 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+resource metricsRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(insights.id, app.id, metricsPublisher)
   scope: insights
   properties: {

@@ -1,18 +1,18 @@
-// What `azd up` makes: a resource group with the function in it. See docs/deploy.md.
+// What `azd up` creates: a resource group that contains the function. See docs/deploy.md.
 targetScope = 'subscription'
 
 @minLength(1)
 @maxLength(32)
-@description('The name of the azd environment; every resource is tagged with it.')
+@description('Name of the azd environment; all resources are tagged with it.')
 param environmentName string
 
 @description('An Azure region that has Flex Consumption plans.')
 param location string
 
-@description('Pages of other sites that may ask: `azd env set FIELDMARK_CORS https://...`')
+@description('Origins that may call the function: `azd env set FIELDMARK_CORS https://...`')
 param origins string
 
-@description('1 for a page at /, without a key: `azd env set FIELDMARK_PAGE 1`')
+@description('1 serves a page at /, without a key: `azd env set FIELDMARK_PAGE 1`')
 param page string
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
