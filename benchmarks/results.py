@@ -1,4 +1,4 @@
-"""Keep what benchmarks measured in docs/results, and write it into docs/benchmarks.md.
+"""Print what a benchmark measured, keep it in docs/results, and write it into docs/benchmarks.md.
 
     python -m benchmarks.results
 
@@ -10,24 +10,45 @@ docs/results/NAME.json. A test fails while the two differ.
 import json
 import platform
 import re
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from tabulate import tabulate
 
-from birds import cpus
+from birds.process import cpu_count
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"(<!-- result ([a-z-]+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+FIGURE = ("", "value (95 % interval)", "n")  # the columns of a table of figures
+Save = Annotated[bool, typer.Option("--save", help="Write the result files in docs/results.")]
 
 
-def save_result(path: Path, command: str, columns: list[str], rows: list[list[str]]) -> dict:
-    """Write a table of formatted cells as a result file, and return it."""
-    machine = f"{cpus.count()} CPUs, {platform.machine()} {platform.system()}"
+def report(
+    name: str, command: str, columns: Sequence[str], rows: list[list[str]], save: bool
+) -> None:
+    """Print a table of formatted cells as Markdown; with `save`, write docs/results/NAME.json."""
+    machine = f"{cpu_count()} CPUs, {platform.machine()} {platform.system()}"
     result = {"command": command, "machine": machine, "date": str(date.today())}
     result |= {"columns": columns, "rows": rows}
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return result
+    typer.echo(f"{to_markdown(result)}")
+    if save:
+        text = json.dumps(result, indent=1, ensure_ascii=False)
+        (DOCS / f"results/{name}.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def percent(figure: dict) -> str:
+    """Format a proportion and its interval, as fieldmark.statistics returns them."""
+    value, low, high = (f"{100 * end:.1f} %" for end in (figure["value"], *figure["interval"]))
+    return f"{value} ({low} to {high})"
+
+
+def number(figure: dict, digits: int = 3) -> str:
+    """Format a figure and its interval."""
+    value, low, high = (f"{end:.{digits}f}" for end in (figure["value"], *figure["interval"]))
+    return f"{value} ({low} to {high})"
 
 
 def load_results() -> dict[str, dict]:
@@ -40,7 +61,7 @@ def to_markdown(result: dict) -> str:
     """Return a result as a Markdown table below its command, machine and date."""
     source = f"`{result['command']}`; {result['machine']}; {result['date']}\n\n"
     table = tabulate(result["rows"], result["columns"], "pipe", disable_numparse=True)
-    return source + table + "\n"
+    return f"{source}{table}\n"
 
 
 def fill_blocks(text: str, results: dict[str, dict]) -> str:
