@@ -69,7 +69,7 @@ class Classifier:
     def predict(self, pixels: np.ndarray, single_thread: bool = False) -> Outputs:
         """Compute the outputs for prepared photos, uint8 [N, size, size, 3]."""
         session = self.single_thread_session if single_thread else self.session
-        return Outputs(*session.run(OUTPUTS, {"photo": pixels}))
+        return Outputs(*map(np.asarray, session.run(OUTPUTS, {"photo": pixels})))
 
     def check_outputs(self, recorded: dict) -> None:
         """Raise ModelError unless both sessions give the outputs recorded for the drawn photo."""
@@ -86,8 +86,8 @@ class Classifier:
             )
         tolerance = self.card.get("tolerance") or {}  # int8 files have their own
         for name in OUTPUTS:
-            computed, expected = getattr(outputs, name)[0], recorded.get(name)
-            if np.shape(computed) != np.shape(expected) or not np.allclose(
+            computed, expected = getattr(outputs, name)[0], np.asarray(recorded.get(name))
+            if computed.shape != expected.shape or not np.allclose(
                 computed, expected, atol=tolerance.get(name, TOLERANCE)
             ):
                 raise ModelError(

@@ -22,7 +22,7 @@ def decide_answer(probability: np.ndarray, unknown: float, card: dict) -> dict:
         text = f"I don't know this bird: it is unlike the {len(probability)} that I learned."
     elif len(labels) == 1:
         kind = "species"
-        text = f"{labels[0]['common_name']}, {format_percent(probability[indices[0]])} sure."
+        text = f"{labels[0]['common_name']}, {format_percent(float(probability[indices[0]]))} sure."
     else:
         kind, taxon = "shortlist", shared_taxon(labels)
         text = shortlist_text(labels, probability[indices], taxon)

@@ -5,7 +5,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .errors import UserError
 
@@ -137,7 +137,7 @@ def apply_orientation(image: Image.Image) -> Image.Image:
     hostile file can make slow.
     """
     try:
-        transposition = TRANSPOSITIONS.get(image.getexif().get(0x0112))
+        transposition = TRANSPOSITIONS.get(image.getexif().get(0x0112, 1))
     except Exception:  # the EXIF parser raises many kinds; the pixels are intact
         return image
     return image if transposition is None else image.transpose(transposition)
@@ -176,7 +176,7 @@ def too_many_pixels() -> PhotoTooLarge:
     return PhotoTooLarge(f"This photo has over {limit} megapixels. Send a smaller copy.")
 
 
-def check_decoding_cost(image: Image.Image, data: bytes) -> None:
+def check_decoding_cost(image: ImageFile.ImageFile, data: bytes) -> None:
     """Raise DamagedPhoto for hostile files that would take minutes to decode; no camera writes one.
 
     These are JPEGs with thousands of scans, and run-length BMPs, which Pillow decodes in Python.

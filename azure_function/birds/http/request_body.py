@@ -84,8 +84,9 @@ async def parse_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> l
         files = form.getlist("photo")
         if not files:
             raise problems.bad_form("It has no part named photo.")
-        if not all(isinstance(file, UploadFile) for file in files):
+        photos = [await file.read() for file in files if isinstance(file, UploadFile)]
+        if len(photos) < len(files):
             raise problems.bad_form("A part named photo has no filename.")
-        return [await file.read() for file in files]
+        return photos
     finally:
         await form.close()

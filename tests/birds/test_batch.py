@@ -1,0 +1,63 @@
+"""Many photo files in one call: rows in order, errors as rows, bounded memory."""
+
+import pytest
+
+from birds import drawn
+from birds.batch import COLUMNS, classify_files, find_photos
+from birds.classifier import Classifier
+from birds.errors import UserError
+from birds.photo import MAX_BYTES
+
+BIRD = drawn.encode_photo(drawn.draw_bird("Green_Inkling"))
+
+
+@pytest.fixture(scope="module")
+def classifier(run):
+    return Classifier(run / "birds.onnx", 1)
+
+
+def test_a_broken_photo_is_a_row_with_its_error_and_the_others_are_classified(classifier, tmp_path):
+    (tmp_path / "bird.jpg").write_bytes(BIRD)
+    (tmp_path / "letter.jpg").write_bytes(b"Dear bird,")
+    with (tmp_path / "large.jpg").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    names = ["bird.jpg", "letter.jpg", "missing.jpg", "large.jpg", "bird.jpg"]
+    rows = list(classify_files(classifier, [tmp_path / name for name in names], top=3))
+    assert [row["path"] for row in rows] == [str(tmp_path / name) for name in names]
+    assert all(set(row) == {*COLUMNS, "predictions"} for row in rows)
+    first, letter, missing, large, last = rows
+    assert first == last
+    assert first["error"] is None
+    assert len(first["predictions"]) == 3
+    assert first["label"] == first["predictions"][0]["label"]
+    assert first["probability"] == first["predictions"][0]["probability"]
+    assert first["label"] in first["shortlist"].split("; ")
+    for row in (letter, missing, large):
+        assert row["error"]
+        assert row["label"] is row["predictions"] is None
+    assert "MiB" in large["error"]
+
+
+def test_photos_are_read_as_rows_are_taken(classifier, tmp_path):
+    (tmp_path / "bird.jpg").write_bytes(BIRD)
+    requested = []
+
+    def paths():
+        for number in range(1000):
+            requested.append(number)
+            yield tmp_path / "bird.jpg"
+
+    rows = classify_files(classifier, paths(), workers=2)
+    next(rows)
+    rows.close()
+    assert len(requested) < 10
+
+
+def test_folders_are_searched_at_any_depth_and_files_taken_as_they_are(tmp_path):
+    for name in ("b.JPG", "a/c.heic", "a/notes.txt", "photo"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    photos = find_photos([tmp_path / "photo", tmp_path])
+    assert [path.name for path in photos] == ["photo", "c.heic", "b.JPG"]
+    with pytest.raises(UserError, match="missing"):
+        list(find_photos([tmp_path / "missing"]))
