@@ -1,72 +1,75 @@
-"""Ask the Fieldmark function, over HTTP, which bird is in a photo."""
+"""HTTP client of the Fieldmark function."""
 
+import json
 import os
 import time
+from pathlib import Path
 
 import requests
 
-TIMEOUT = (10, 60)  # seconds: to connect, to wait for an answer
-TRIES = 4  # of a photo that comes when too many others are in hand
-LONGEST = 5  # seconds to wait before one of them
-
-UNREACHABLE = "The model cannot be reached just now. Please try again in a minute."
-SLOW = "The model took too long to answer. Please try again: the second try is often faster."
-REFUSED = "This page is not allowed to ask the model. Its owner has to check the function's key."
-UNREADABLE = "The model sent an answer that this page cannot read. Please try again later."
+# Shared with the page without a kernel, whose browser sends the requests itself.
+SETTINGS = json.loads((Path(__file__).parent / "browser/requests.json").read_text(encoding="utf-8"))
+MESSAGES = SETTINGS["messages"]
+TIMEOUT = (10, SETTINGS["timeout_seconds"])  # seconds to connect, to respond
 
 
-class NoAnswer(Exception):
-    """Say in a sentence a visitor can act on why there is no answer."""
+class FunctionError(Exception):
+    """The function gave no usable response; the message is a sentence for the visitor."""
 
 
 def classify(photo: bytes, top: int = 5) -> dict:
-    """Return the function's answer for one photo, with the `top` likeliest labels and a heat map.
+    """Return the function's response for one photo, with `top` predictions and a heat map.
 
-    Raises `NoAnswer`.
+    Raises `FunctionError`.
     """
-    asked = {"top": top, "heatmap": "true"}
-    return _ask("POST", "classify", {"predictions", "answer"}, params=asked, data=photo)
+    params = {"top": top, "heatmap": "true"}
+    return _request("POST", "classify", {"predictions", "answer"}, params=params, data=photo)
 
 
-def model() -> dict:
-    """Return what the model says of itself: labels, training data, licence.
-
-    Raises `NoAnswer`.
-    """
-    return _ask("GET", "model", {"labels", "trained_on", "licence"})
+def describe_model() -> dict:
+    """Return the model card: labels, training data, licence. Raises `FunctionError`."""
+    return _request("GET", "model", {"labels", "trained_on", "licence"})
 
 
-def _ask(method: str, path: str, expected: set, **request) -> dict:
+def _request(method: str, path: str, expected_keys: set, **options) -> dict:
+    try:
+        response = _send_until_not_busy(method, path, **options)
+        if response.status_code in (401, 403):
+            raise FunctionError(MESSAGES["unauthorized"])
+        body = response.json()
+    except requests.Timeout as error:
+        raise FunctionError(MESSAGES["timeout"]) from error
+    except requests.JSONDecodeError as error:
+        reason = "unreadable" if response.ok else "unreachable"
+        raise FunctionError(MESSAGES[reason]) from error
+    except requests.RequestException as error:
+        raise FunctionError(MESSAGES["unreachable"]) from error
+    if response.ok and isinstance(body, dict) and expected_keys <= body.keys():
+        return body
+    detail = body.get("detail") if isinstance(body, dict) else None
+    raise FunctionError(detail if isinstance(detail, str) else MESSAGES["unreadable"])
+
+
+def _send_until_not_busy(method: str, path: str, **options) -> requests.Response:
     url = os.environ.get("FIELDMARK_FUNCTION_URL", "http://127.0.0.1:7071").rstrip("/")
     key = os.environ.get("FIELDMARK_FUNCTION_KEY", "").strip()
-    try:
-        for tries in range(1, TRIES + 1):
-            response = requests.request(
-                method,
-                f"{url}/api/{path}",
-                headers={"x-functions-key": key} if key else {},
-                timeout=TIMEOUT,
-                allow_redirects=False,  # requests would carry the key along to another host
-                **request,
-            )
-            if not busy(response) or tries == TRIES:
-                break
-            time.sleep(min(LONGEST, int(response.headers.get("retry-after", "1"))))
-        if response.status_code in (401, 403):
-            raise NoAnswer(REFUSED)
-        answer = response.json()
-    except requests.Timeout as error:
-        raise NoAnswer(SLOW) from error
-    except requests.JSONDecodeError as error:
-        raise NoAnswer(UNREADABLE if response.ok else UNREACHABLE) from error
-    except requests.RequestException as error:
-        raise NoAnswer(UNREACHABLE) from error
-    if response.ok and isinstance(answer, dict) and expected <= answer.keys():
-        return answer
-    problem = answer.get("detail") if isinstance(answer, dict) else None
-    raise NoAnswer(problem if isinstance(problem, str) else UNREADABLE)
+    attempt = 1
+    while True:
+        response = requests.request(
+            method,
+            f"{url}/api/{path}",
+            headers={"x-functions-key": key} if key else {},
+            timeout=TIMEOUT,
+            allow_redirects=False,  # requests would send the key to another host
+            **options,
+        )
+        if attempt == SETTINGS["busy_attempts"] or not is_busy(response):
+            return response
+        seconds = int(response.headers.get("retry-after", "1"))
+        time.sleep(min(SETTINGS["busy_max_wait_seconds"], seconds))
+        attempt += 1
 
 
-def busy(response: requests.Response) -> bool:
-    """Tell whether the function has only too much to do just now."""
+def is_busy(response: requests.Response) -> bool:
+    """Tell whether the function rejected a photo only because it is overloaded."""
     return response.status_code == 503 and b"urn:fieldmark:busy" in response.content

@@ -1,11 +1,11 @@
-"""Measure what a visitor waits for: the page, and the answer to a photo of 12 megapixels.
+"""Measure how long a visitor waits for the page, and for the result of a photo of 12 megapixels.
 
     pip install -e ".[serve,test]"
     python -m benchmarks.page [--visits 10]
 
-Page, function and browser share the computer. A visit begins when a kernel is ready, as one is
-while there are places. The page counts as there once its button can be pressed, and the answer once
-its bars are shown.
+Page, function and browser share the computer. A visit begins when a spare kernel is ready, as it is
+while there is capacity. The page counts as loaded once its button is shown, and the result once its
+reliability is shown.
 """
 
 import argparse
@@ -20,50 +20,51 @@ import numpy as np
 import psutil
 
 from benchmarks.serve import drawn_photos
-from benchmarks.visitors import asleep, kernels
-from tests.browser import Visit, chromium, eventually, served_function, served_page
+from benchmarks.visitors import is_idle, kernels
+from tests.browser import Visit, run_browser, run_function, run_page, wait_until
 
 
 def main() -> None:
     """Print medians and ranges, in seconds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--visits", type=int, default=10)
-    asked = parser.parse_args()
+    visits = parser.parse_args().visits
     photo = drawn_photos()["12 megapixels"]
-    found = {"the page": [], "the answer": []}
+    seconds = {"the page": [], "the result": []}
     with (
-        tempfile.TemporaryDirectory() as name,
-        served_function(Path(name) / "function.txt") as function,
-        served_page(function, Path(name) / "page.txt") as url,
-        chromium() as browser,
+        tempfile.TemporaryDirectory() as folder,
+        run_function(Path(folder) / "function.txt") as function,
+        run_page(function.url, Path(folder) / "page.txt") as page,
+        run_browser() as browser,
     ):
-        voila = next(p for p in psutil.Process().children() if "front" in p.cmdline())
-        for _ in range(1 + asked.visits):  # the first one warms all
-            eventually(lambda: ready(voila))
-            begun = time.perf_counter()
-            visit = Visit(browser, url)
-            found["the page"].append(time.perf_counter() - begun)
-            visit.page.locator(".hint", has_text="It knows").wait_for()
-            begun = time.perf_counter()
+        voila = psutil.Process(page.process.pid)
+        for _ in range(1 + visits):  # the first one is a warm-up
+            wait_until(lambda: is_ready(voila))
+            start = time.perf_counter()
+            visit = Visit(browser, page.url)
+            seconds["the page"].append(time.perf_counter() - start)
+            visit.page.get_by_text("The model knows").wait_for()
+            start = time.perf_counter()
             visit.pick("bird.jpg", photo)
-            visit.page.locator(".bars").wait_for()
-            found["the answer"].append(time.perf_counter() - begun)
+            visit.wait_for_result()
+            seconds["the result"].append(time.perf_counter() - start)
             visit.leave()
             visit.page.context.close()
-    print(
-        f"{os.cpu_count()} CPUs, {platform.machine()} {platform.system()}, {date.today()}, ", end=""
-    )
-    print(f"n = {asked.visits} visits; seconds\n\n| | median | least to most |\n|---|---|---|")
-    for name, times in found.items():
-        times = times[1:]
-        print(f"| {name} | {np.median(times):.2f} | {min(times):.2f} to {max(times):.2f} |")
+    machine = f"{os.cpu_count()} CPUs, {platform.machine()} {platform.system()}"
+    print(f"{machine}, {date.today()}, n = {visits} visits; seconds\n")
+    print("| | median | range |\n|---|---|---|")
+    for name, values in seconds.items():
+        measured = values[1:]
+        print(
+            f"| {name} | {np.median(measured):.2f} | {min(measured):.2f} to {max(measured):.2f} |"
+        )
 
 
-def ready(voila: psutil.Process) -> bool:
-    """Tell whether a kernel waits, and nothing computes."""
+def is_ready(voila: psutil.Process) -> bool:
+    """Tell whether a spare kernel is ready and nothing computes."""
     try:
-        return bool(kernels(voila)) and asleep(voila)
-    except psutil.NoSuchProcess:  # the last visitor's ended just now
+        return bool(kernels(voila)) and is_idle(voila)
+    except psutil.NoSuchProcess:  # the last visitor's kernel ended just now
         return False
 
 

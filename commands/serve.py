@@ -91,7 +91,7 @@ def start_function(port: int) -> subprocess.Popen:
 def start_page(port: int, function: str) -> subprocess.Popen:
     """Start the page with Voila, as the Procfile does."""
     return subprocess.Popen(
-        [sys.executable, "-m", "front", "app.ipynb", f"--port={port}"],
+        [sys.executable, "-m", "page_server", "app.ipynb", f"--port={port}"],
         cwd=ROOT / "app",
         env={"FIELDMARK_FUNCTION_URL": function} | os.environ | {"JUPYTER_PATH": "."},
         start_new_session=True,

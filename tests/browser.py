@@ -1,4 +1,4 @@
-"""Serve the page and visit it in headless Chromium, keeping all that the browser saw."""
+"""Serve the page and the function, and visit the page in headless Chromium."""
 
 import os
 import shutil
@@ -9,27 +9,36 @@ import time
 from base64 import b64encode
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import requests
 
 ROOT = Path(__file__).parent.parent
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-QUIET += ["--disable-background-networking", "--disable-component-update"]
-QUIET += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]  # nothing is loaded from afar
-PATIENCE = 90  # seconds; two busy cores start a kernel slowly
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+FLAGS += ["--disable-background-networking", "--disable-component-update"]
+FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]  # nothing from elsewhere
+TIMEOUT = 90  # seconds; two busy cores start a kernel slowly
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on just now."""
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
+class Server(NamedTuple):
+    """A running server."""
+
+    url: str
+    process: subprocess.Popen
+    log: Path
+
+
 @contextmanager
-def served(command: list, folder: Path, url: str, log: Path, **environment):
-    """Run a module in `folder` until the block ends; start the block once `url` answers."""
+def run_server(command: list, folder: Path, url: str, log: Path, **environment):
+    """Run a Python module in `folder` until the block ends; wait until `url` responds."""
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
@@ -39,139 +48,143 @@ def served(command: list, folder: Path, url: str, log: Path, **environment):
             stderr=subprocess.STDOUT,
         )
     try:
-        eventually(lambda: process.poll() is not None or answers(url))
+        wait_until(lambda: process.poll() is not None or responds(url))
         assert process.poll() is None, log.read_text()
-        yield
+        yield Server(url, process, log)
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
 
 
-def eventually(holds):
-    """Wait until `holds()`, as long as patience lasts."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to be"
+def wait_until(condition):
+    """Wait until `condition()` holds; fail after the timeout."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.2)
 
 
-def answers(url: str) -> bool:
-    """Tell whether something answers at `url`."""
+def responds(url: str) -> bool:
+    """Tell whether `url` responds with success."""
     try:
-        return requests.get(url, timeout=PATIENCE).ok
+        return requests.get(url, timeout=TIMEOUT).ok
     except requests.ConnectionError:
         return False
 
 
 @contextmanager
-def served_page(function_url: str, log: Path, key: str = "", **environment):
-    """Serve the page as the Procfile does, and yield its address."""
+def run_page(function_url: str, log: Path, key: str = "", options=(), **environment):
+    """Serve the page as the Procfile does; yield its `Server`."""
     port = free_port()
+    command = ["page_server", "app.ipynb", f"--port={port}", "--Voila.ip=127.0.0.1", *options]
+    environment = {"JUPYTER_PATH": "."} | environment
+    environment |= {"FIELDMARK_FUNCTION_URL": function_url, "FIELDMARK_FUNCTION_KEY": key}
     url = f"http://127.0.0.1:{port}/"
-    command = ["front", "app.ipynb", f"--port={port}", "--Voila.ip=127.0.0.1"]
-    with served(
-        command,
-        ROOT / "app",
-        f"{url}voila/static/voila.js",
-        log,
-        FIELDMARK_FUNCTION_URL=function_url,
-        FIELDMARK_FUNCTION_KEY=key,
-        **({"JUPYTER_PATH": "."} | environment),
-    ):
-        yield url
+    with run_server(
+        command, ROOT / "app", f"{url}voila/static/voila.js", log, **environment
+    ) as server:
+        yield server._replace(url=url)
 
 
 @contextmanager
-def served_function(log: Path, key: str = "", **environment):
-    """Serve the real function with the shipped model, and yield its address."""
+def run_function(log: Path, key: str = "", **environment):
+    """Serve the function with the model file of the repository; yield its `Server`."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = ["uvicorn", "birds.api:app", f"--port={port}"]
-    folder = ROOT / "azure_function"
     environment |= {"FIELDMARK_FUNCTION_KEY": key}
-    with served(command, folder, f"{url}/api/health", log, **environment):
-        yield url
+    folder = ROOT / "azure_function"
+    with run_server(command, folder, f"{url}/api/health", log, **environment) as server:
+        yield server._replace(url=url)
 
 
 @contextmanager
-def chromium():
-    """Yield a headless Chromium; skip the test where there is none."""
+def run_browser():
+    """Yield a headless Chromium; skip the test if there is none."""
     playwright = pytest.importorskip("playwright.sync_api")
-    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
-    path = os.environ.get("FIELDMARK_CHROMIUM") or next(filter(None, found), None)
+    installed = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    path = os.environ.get("FIELDMARK_CHROMIUM") or next(filter(None, installed), None)
     with playwright.sync_playwright() as tools:
         try:
-            browser = tools.chromium.launch(executable_path=path, args=QUIET)
+            browser = tools.chromium.launch(executable_path=path, args=FLAGS)
         except playwright.Error as error:
-            pytest.skip(f"no Chromium to visit the page with: {str(error).splitlines()[0]}")
+            pytest.skip(f"Chromium does not start: {str(error).splitlines()[0]}")
         yield browser
         browser.close()
 
 
 class Visit:
-    """One visitor's look at the page: what is on show, and everything the browser received."""
+    """A visit to the page in a browser context of its own, which records all that is received."""
 
     def __init__(self, browser, url: str, **context):
         self.page = browser.new_context(**context).new_page()
-        self.page.set_default_timeout(PATIENCE * 1000)
+        self.page.set_default_timeout(TIMEOUT * 1000)
         self.requested, self.received, self.errors = [], [], []
         self.page.on("request", lambda request: self.requested.append(request.url))
-        self.page.on("response", lambda response: self.received.append(response))
-        self.page.on("websocket", self._keep_frames)
+        self.page.on("response", self._record_response)
+        self.page.on("websocket", self._record_frames)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        # from now on, for whoever begins to expect it with the click may come too late
+        # Without a listener from the start, a chooser opened by an early click would be missed.
         self.page.on("filechooser", lambda chooser: None)
         self.page.goto(url)
         self.button = self.page.locator(".picker:not(.camera)")
         self.button.wait_for()
 
-    def _keep_frames(self, websocket):
+    def _record_response(self, response):
+        if response.url.startswith("http"):  # not a photo's blob: URL
+            self.received.append(response)
+
+    def _record_frames(self, websocket):
         websocket.on("framereceived", lambda frame: self.received.append(frame))
 
     def everything_received(self) -> bytes:
-        """Return the bodies and the websocket frames that reached the browser."""
+        """Return the bodies and websocket frames that the browser received."""
         parts = (part if isinstance(part, str | bytes) else part.body() for part in self.received)
         return b"\n".join(part.encode() if isinstance(part, str) else part for part in parts)
 
     def leave(self):
-        """Go elsewhere, which lets Voila end the kernel of this visit."""
+        """Leave the page, so that Voila shuts the kernel down."""
         self.page.goto("about:blank")
 
     def pick(self, name: str, photo: bytes, mime: str = "image/jpeg"):
-        """Pick a photo as a visitor does: press the button, choose a file."""
+        """Pick a photo with the button and the file chooser."""
         self.pick_several({name: photo}, mime)
 
     def pick_several(self, photos: dict[str, bytes], mime: str = "image/jpeg"):
-        """Pick photos, given by their names."""
+        """Pick several photos, given by their file names."""
         with self.page.expect_file_chooser() as chooser:
             self.button.click()
         chooser.value.set_files(
             [{"name": name, "mimeType": mime, "buffer": data} for name, data in photos.items()]
         )
 
-    def hand(self, event: str, name: str, photo: bytes, mime: str = "image/jpeg"):
-        """Drop a photo on the page or paste it, as the browser would tell the page of it."""
+    def wait_for_result(self):
+        """Wait until the result for the selected photo is shown."""
+        self.page.locator(".answer .reliability").wait_for()
+
+    def transfer(self, event: str, name: str, photo: bytes, mime: str = "image/jpeg"):
+        """Drop or paste a photo, by the event that a browser would send."""
         self.page.evaluate(
             """([event, name, mime, data]) => {
               const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-              const handed = new DataTransfer();
-              handed.items.add(new File([bytes], name, { type: mime }));
-              const rest = { bubbles: true, cancelable: true };
+              const transfer = new DataTransfer();
+              transfer.items.add(new File([bytes], name, { type: mime }));
+              const options = { bubbles: true, cancelable: true };
               document.body.dispatchEvent(
                 event === "paste"
-                  ? new ClipboardEvent("paste", { clipboardData: handed, ...rest })
-                  : new DragEvent("drop", { dataTransfer: handed, ...rest }),
+                  ? new ClipboardEvent("paste", { clipboardData: transfer, ...options })
+                  : new DragEvent("drop", { dataTransfer: transfer, ...options }),
               );
             }""",
             [event, name, mime, b64encode(photo).decode()],
         )
 
     def scrolls_sideways(self) -> bool:
-        """Tell whether something on the page is wider than the window."""
+        """Tell whether the page is wider than the window."""
         root = "document.scrollingElement"
         return self.page.evaluate(f"{root}.scrollWidth > {root}.clientWidth")
 
-    def shoot(self, name: str):
-        """Save a picture of the page where `FIELDMARK_SHOTS` says, if it says so."""
+    def save_screenshot(self, name: str):
+        """Save a picture of the whole page into the folder `FIELDMARK_SHOTS`, if that is set."""
         if folder := os.environ.get("FIELDMARK_SHOTS"):
             self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

@@ -1,75 +1,67 @@
-// What the model knows, how good it is, and what becomes of a photo.
+// About the model: what it was trained on, how accurate it is, and what happens to a photo.
 
-import { named } from "./answer.js";
-import { element, percent } from "./dom.js";
+import { createElement } from "./dom.js";
+import { formatPercent } from "./format.js";
+import { speciesName } from "./result.js";
 
-// Return the section; `model` is what the model says of itself, `problem` why that isn't known.
-export function aboutView(model, problem) {
-  const said = model
-    ? [
-        element("p", {}, `It learned from ${model.trained_on}. ${judged(model)}`),
-        element("p", {}, limits(model)),
-        element("p", {}, `Licence: ${model.licence}`),
-      ]
-    : [problem && element("p", {}, `What the model knows cannot be shown yet. ${problem}`)];
-  return element(
+const PRIVACY =
+  "Your browser crops and shrinks the square before it sends it, without the place and time that a " +
+  "camera stores in a photo. The model uses it once, and it is not stored. A file that your browser " +
+  "can't open is sent unchanged.";
+
+// Return the section; `model` is the model card, `error` a sentence that says why there is none.
+export function aboutView(model, error) {
+  const facts = model
+    ? [`It was trained on ${model.trained_on}. ${accuracyText(model)}`, limitsText(model), `Licence: ${model.licence}`]
+    : [error && `Information about the model is not available. ${error}`];
+  return createElement(
     "section",
     { class: "about", "aria-label": "About the model" },
-    element("h2", {}, "About the model"),
-    said,
-    element(
-      "p",
-      {},
-      "Your browser cuts out and shrinks the square before it sends it, without the place and time " +
-        "that a camera writes into a photo. It goes to the model for this one answer and is not kept. " +
-        "A file that your browser can't open is sent as it is.",
-    ),
-    model && species(model),
+    createElement("h2", {}, "About the model"),
+    [...facts, PRIVACY].filter(Boolean).map((text) => createElement("p", {}, text)),
+    model && speciesList(model),
   );
 }
 
-function judged({ metrics }) {
+// Return a sentence with the measured accuracy, or nothing where it was not measured.
+export function accuracyText({ metrics }) {
   const accuracy = metrics?.accuracy;
   if (!accuracy) return "";
-  const between = (accuracy.interval || []).map(percent).join(" to ");
-  const interval = between && ` (true value likely ${between})`;
-  return `Of ${accuracy.n} such photos that it had never seen, it named ${percent(accuracy.value)} right${interval}.`;
+  const bounds = (accuracy.interval || []).map(formatPercent).join(" to ");
+  const interval = bounds && ` (95\u00a0% interval ${bounds})`;
+  return `Of ${accuracy.n} similar photos that were not used for training, it identified ${formatPercent(accuracy.value)} correctly${interval}.`;
 }
 
-function limits({ thresholds }) {
+function limitsText({ thresholds }) {
   const unknown = thresholds?.unknown
-    ? "Of a photo that is unlike all of them it says that it doesn't know; it may be wrong in that too."
-    : "It calls every bird one of the species it knows.";
-  return `${unknown} A bird that is far away or half hidden it names worse than these figures say.`;
+    ? "It can reject a bird that is unlike all of these, but not reliably."
+    : "It assigns every bird to one of these species, even a bird of another species.";
+  return `${unknown} Expect lower accuracy for birds that are far away or half hidden.`;
 }
 
-function species(model) {
+function speciesList(model) {
   const labels = [...model.labels].sort((a, b) => a.label.localeCompare(b.label));
-  const items = labels.map((each) => element("li", {}, named(each)));
-  const count = element("p", { class: "quiet", role: "status" });
-  const list = element("ul", {}, items);
-  const search = element("input", {
+  const items = labels.map((species) => createElement("li", {}, speciesName(species)));
+  const count = createElement("p", { class: "quiet", role: "status" });
+  const search = createElement("input", {
     type: "search",
     class: "search",
-    "aria-label": "Search the species it knows",
+    "aria-label": "Search the species that the model knows",
     placeholder: "Search",
     oninput: () => {
       const wanted = search.value.trim().toLowerCase();
-      let left = 0;
-      for (const item of items) {
-        item.hidden = !item.textContent.toLowerCase().includes(wanted);
-        left += !item.hidden;
-      }
-      count.textContent = wanted ? `${left} of ${items.length} species` : "";
+      for (const item of items) item.hidden = !item.textContent.toLowerCase().includes(wanted);
+      const visible = items.filter((item) => !item.hidden).length;
+      count.textContent = wanted ? `${visible} of ${items.length} species` : "";
     },
   });
-  return element(
+  return createElement(
     "details",
     {},
-    element("summary", {}, `The ${items.length} species it knows`),
+    createElement("summary", {}, `The ${items.length} species that it knows`),
     search,
     count,
-    list,
-    element("p", { class: "quiet" }, `${model.name}, version ${model.version}`),
+    createElement("ul", {}, items),
+    createElement("p", { class: "quiet" }, `${model.name}, version ${model.version}`),
   );
 }

@@ -1,29 +1,21 @@
-// Build elements, of text alone: nothing that a photo, a file name or an answer says is markup.
+// Create elements from text only: nothing in a photo's name or a response is parsed as markup.
 
-const SVG = "http://www.w3.org/2000/svg";
+const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 
-export function element(name, properties = {}, ...children) {
-  return furnish(document.createElement(name), properties, children);
+export function createElement(name, attributes = {}, ...children) {
+  return initialize(document.createElement(name), attributes, children);
 }
 
-export function drawing(name, properties = {}, ...children) {
-  return furnish(document.createElementNS(SVG, name), properties, children);
+export function createSvgElement(name, attributes = {}, ...children) {
+  return initialize(document.createElementNS(SVG_NAMESPACE, name), attributes, children);
 }
 
-function furnish(node, properties, children) {
-  for (const [key, value] of Object.entries(properties)) {
+function initialize(node, attributes, children) {
+  for (const [key, value] of Object.entries(attributes)) {
     if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
     else if (value === true) node.setAttribute(key, "");
     else if (value !== false && value != null) node.setAttribute(key, value);
   }
   node.append(...children.flat().filter((child) => child != null && child !== false));
   return node;
-}
-
-// Numbers and their unit stay on one line.
-export const unbroken = (text) => text.replaceAll(" %", "\u00a0%");
-
-export function percent(share) {
-  if (share < 0.01) return "< 1\u00a0%";
-  return `${share >= 0.995 ? "> 99" : Math.round(100 * share)}\u00a0%`;
 }

@@ -1,12 +1,12 @@
-// Open a photo in the browser, and cut out of it the square that leaves the phone.
+// Decode a photo in the browser, and crop the square that is sent.
 
-export const SIDE = 1024; // pixels, of what is sent and of what is shown
-const QUALITY = 0.9;
-const LIMIT = 20 * 2 ** 20; // bytes, as the function has it
-const PERHAPS = /\.(heic|heif|avif|jpe?g|png|webp|gif|bmp)$/i;
+const MAX_SIDE = 1024; // pixels, of what is sent and of what is shown
+const JPEG_QUALITY = 0.9;
+const MAX_BYTES = 20 * 2 ** 20; // the function's limit
+const PHOTO_NAME = /\.(heic|heif|avif|jpe?g|png|webp|gif|bmp)$/i;
 
-// Return the decoded photo, upright; null where this browser can't read the file.
-export async function open(file) {
+// Return the decoded photo, upright; null if this browser can't decode the file.
+export async function decodePhoto(file) {
   const image = new Image();
   image.src = URL.createObjectURL(file);
   try {
@@ -18,48 +18,45 @@ export async function open(file) {
   }
 }
 
-// The largest square in the middle: left, top and side in pixels of the upright photo.
-export function middle(image) {
-  const { naturalWidth: width, naturalHeight: height } = image;
-  const side = Math.min(width, height);
-  return { left: Math.round((width - side) / 2), top: Math.round((height - side) / 2), side };
+// Return the size of a region shrunk to MAX_SIDE at most.
+export function shrunkSize(width, height) {
+  const scale = Math.min(1, MAX_SIDE / Math.max(width, height));
+  return [width, height].map((extent) => Math.max(1, Math.round(extent * scale)));
 }
 
-// Draw a part of a photo, shrunk to SIDE at most; what a camera wrote into the file stays behind.
-function drawn(image, left, top, width, height) {
-  const scale = Math.min(1, SIDE / Math.max(width, height));
+// Draw a region of a photo on a canvas, which drops the metadata that the camera wrote.
+function drawRegion(image, left, top, width, height) {
   const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(width * scale));
-  canvas.height = Math.max(1, Math.round(height * scale));
-  const pen = canvas.getContext("2d", { alpha: false });
-  pen.fillStyle = "#fff"; // under what is transparent, as the function has it
-  pen.fillRect(0, 0, canvas.width, canvas.height);
-  pen.imageSmoothingQuality = "high";
-  pen.drawImage(image, left, top, width, height, 0, 0, canvas.width, canvas.height);
+  [canvas.width, canvas.height] = shrunkSize(width, height);
+  const context = canvas.getContext("2d", { alpha: false });
+  context.fillStyle = "#fff"; // under transparent pixels, as in the function
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(image, left, top, width, height, 0, 0, canvas.width, canvas.height);
   return canvas;
 }
 
-export const whole = (image) => drawn(image, 0, 0, image.naturalWidth, image.naturalHeight);
+export const drawPhoto = (image) => drawRegion(image, 0, 0, image.naturalWidth, image.naturalHeight);
 
-// Return the bytes of a crop, as a JPEG.
-export function cut(image, { left, top, side }) {
-  const canvas = drawn(image, left, top, side, side);
+// Return a crop as a JPEG.
+export function cropToBlob(image, { left, top, side }) {
+  const canvas = drawRegion(image, left, top, side, side);
   return new Promise((resolve, reject) =>
     canvas.toBlob(
-      (blob) => (blob ? resolve(blob) : reject(new Error("no memory for the photo"))),
+      (blob) => (blob ? resolve(blob) : reject(new Error("the browser could not encode the crop"))),
       "image/jpeg",
-      QUALITY,
+      JPEG_QUALITY,
     ),
   );
 }
 
-// Say what to do about a file that this browser can't read; null if the function may know better.
-export function refusal(file) {
+// Say what to do about a file that this browser can't decode; null if the function may be able to.
+export function rejectionText(file) {
   const name = file.name || "This file";
   if (!file.size) return `${name} is empty. Pick another photo.`;
-  if (!file.type.startsWith("image/") && !PERHAPS.test(file.name))
-    return `${name} is no photo. Pick a JPEG, PNG, WebP or HEIC.`;
-  if (file.size > LIMIT)
-    return `Your browser can't open ${name}, and it is over 20 MiB. Save it as a JPEG first.`;
+  if (!file.type.startsWith("image/") && !PHOTO_NAME.test(file.name))
+    return `${name} is not a photo. Pick a JPEG, PNG, WebP or HEIC file.`;
+  if (file.size > MAX_BYTES)
+    return `Your browser can't open ${name}, and it is larger than 20 MiB. Save it as a JPEG first.`;
   return null;
 }

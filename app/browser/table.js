@@ -1,59 +1,77 @@
-// Several photos: a row each, and all of them as a CSV file.
+// Several photos: a row for each, and a CSV file of all.
 
-import { nameOf } from "./answer.js";
-import { element, percent, unbroken } from "./dom.js";
+import { createElement } from "./dom.js";
+import { displayName, formatPercent } from "./format.js";
 
-const COLUMNS = ["file", "kind", "label", "scientific_name", "probability", "text"];
+const CSV_COLUMNS = ["file", "kind", "label", "scientific_name", "probability", "most_similar", "text"];
 
-// Return the rows of a CSV file as RFC 4180 has it; no cell is taken for a formula.
-export function csv(entries) {
-  const cell = (value) => {
-    const text = String(value ?? "").replace(/^(?=[=+\-@\t\r])/, "'");
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
-  const rows = entries.map(({ name, found, problem }) => {
-    if (!found) return [name, "problem", "", "", "", problem || "no answer yet"];
-    const { label, scientific_name, probability } = found.predictions[0];
-    return [name, found.answer.kind, label, scientific_name, probability.toFixed(4), found.answer.text];
+// Return a CSV file after RFC 4180, with a row for each photo; no cell can be read as a formula.
+// An unknown bird has no label and no probability, only the known species most similar to it.
+export function toCsv(entries) {
+  const rows = entries.map(({ name, result, error }) => {
+    if (!result) return [name, "problem", "", "", "", "", error || "no result yet"];
+    const { kind, text } = result.answer;
+    const { label, scientific_name, probability } = result.predictions[0];
+    return kind === "unknown"
+      ? [name, kind, "", "", "", label, text]
+      : [name, kind, label, scientific_name, probability.toFixed(4), "", text];
   });
-  return [COLUMNS, ...rows].map((row) => row.map(cell).join(",") + "\r\n").join("");
+  return [CSV_COLUMNS, ...rows].map((row) => row.map(csvCell).join(",") + "\r\n").join("");
 }
 
-// Return the table; `show(entry)` is called for the photo that a visitor wants to see.
-export function tableView(entries, shown, show) {
-  const done = entries.filter((entry) => entry.found || entry.problem).length;
-  const rows = entries.map((entry) => {
-    const name = element("button", { type: "button", class: "plain", onclick: () => show(entry) }, entry.name);
-    const first = entry.found?.predictions[0];
-    const known = entry.found && entry.found.answer.kind !== "unknown";
-    const said = known ? nameOf(first) : entry.found ? "I don't know" : entry.problem || "…";
-    return element(
-      "tr",
-      { "aria-current": entry === shown && "true" },
-      element("th", { scope: "row" }, name),
-      element("td", { class: entry.problem && "problem" }, said),
-      element("td", { class: "percent" }, known ? percent(first.probability) : ""),
-    );
-  });
-  const save = element("button", { type: "button", class: "second", disabled: done < entries.length, onclick: () => download(csv(entries)) }, "Download as CSV");
+function csvCell(value) {
+  const text = String(value ?? "").replace(/^(?=[=+\-@\t\r])/, "'");
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+// Return the elements of the table; `onSelect(entry)` is called when a photo is chosen.
+export function tableView(entries, selected, onSelect) {
+  const done = entries.filter((entry) => entry.result || entry.error).length;
+  const complete = done === entries.length;
+  const title = complete ? `${done} photos` : `${done} of ${entries.length} photos`;
+  const headers = ["Photo", "Bird", "Probability"].map((text) => createElement("th", { scope: "col" }, text));
+  const rows = entries.map((entry) => tableRow(entry, entry === selected, onSelect));
   return [
-    element("h2", {}, unbroken(done < entries.length ? `${done} of ${entries.length} photos` : `${entries.length} photos`)),
-    element(
+    createElement("h2", {}, title),
+    createElement(
       "div",
       { class: "scrolls" },
-      element(
+      createElement(
         "table",
         {},
-        element("thead", {}, element("tr", {}, ["Photo", "Bird", "How sure"].map((title) => element("th", { scope: "col" }, title)))),
-        element("tbody", {}, rows),
+        createElement("thead", {}, createElement("tr", {}, headers)),
+        createElement("tbody", {}, rows),
       ),
     ),
-    save,
+    createElement(
+      "button",
+      { type: "button", class: "second", disabled: !complete, onclick: () => download(toCsv(entries)) },
+      "Download as CSV",
+    ),
   ];
+}
+
+function tableRow(entry, selected, onSelect) {
+  const [bird, probability] = birdAndProbability(entry);
+  const button = { type: "button", class: "plain", onclick: () => onSelect(entry) };
+  return createElement(
+    "tr",
+    { "aria-current": selected && "true" },
+    createElement("th", { scope: "row" }, createElement("button", button, entry.name)),
+    createElement("td", { class: entry.error && "problem" }, bird),
+    createElement("td", { class: "percent" }, probability),
+  );
+}
+
+// Return what a row says of a photo: its likeliest species with the probability, or why not.
+export function birdAndProbability({ result, error }) {
+  if (!result) return [error || "…", ""];
+  if (result.answer.kind === "unknown") return ["Unknown", ""];
+  return [displayName(result.predictions[0]), formatPercent(result.predictions[0].probability)];
 }
 
 function download(text) {
   const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-  element("a", { href: url, download: "birds.csv" }).click();
+  createElement("a", { href: url, download: "birds.csv" }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }

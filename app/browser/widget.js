@@ -1,35 +1,36 @@
-// Carry photos to the notebook's kernel and answers back: anywidget's way to show the page.
+// The page as an anywidget: its requests go through the notebook's kernel.
 
-import { page } from "./page.js";
+import { createPage } from "./page.js";
 
-const PATIENCE = 90000; // milliseconds
-const LOST = "The page has lost its connection. Please load it anew.";
+const RESPONSE_TIMEOUT = 90000; // milliseconds; the kernel itself gives up earlier
+const DISCONNECTED = "The page has lost its connection. Please reload it.";
 
 function render({ model: widget, el }) {
-  const open = new Map();
-  let next = 0;
+  const pending = new Map();
+  let lastId = 0;
 
-  const send = (content, buffers) =>
+  const request = (content, buffers) =>
     new Promise((resolve, reject) => {
-      if (document.body.dataset.lost) return reject(LOST);
-      const id = next++;
-      const lost = setTimeout(() => settle(id, () => reject(LOST)), PATIENCE);
-      open.set(id, { resolve, reject, lost });
+      if (document.body.dataset.disconnected) return reject(DISCONNECTED);
+      const id = (lastId += 1);
+      const timer = setTimeout(() => settle({ id, error: DISCONNECTED }), RESPONSE_TIMEOUT);
+      pending.set(id, { resolve, reject, timer });
       widget.send({ ...content, id }, undefined, buffers);
     });
-  const settle = (id, how) => {
-    clearTimeout(open.get(id)?.lost);
-    how(open.get(id));
-    open.delete(id);
-  };
 
-  widget.on("msg:custom", ({ id, answer, problem }) => {
-    if (!open.has(id)) return;
-    settle(id, ({ resolve, reject }) => (problem ? reject(problem) : resolve(answer)));
-  });
-  return page(el, {
-    ask: async (photo) => send({ ask: "classify" }, [await photo.arrayBuffer()]),
-    describe: () => send({ ask: "model" }),
+  function settle({ id, result, error }) {
+    if (!pending.has(id)) return;
+    const { resolve, reject, timer } = pending.get(id);
+    clearTimeout(timer);
+    pending.delete(id);
+    if (error) reject(error);
+    else resolve(result);
+  }
+
+  widget.on("msg:custom", settle);
+  return createPage(el, {
+    classify: async (photo) => request({ request: "classify" }, [await photo.arrayBuffer()]),
+    describeModel: () => request({ request: "model" }),
   });
 }
 

@@ -1,55 +1,55 @@
-"""The widget answers what the browser asks, and keeps no more photos than it may."""
+"""The widget: a response for each request of the browser, and a bound on pending photos."""
 
 import threading
 
 import pytest
 
-from tests.browser import eventually
+from tests.browser import wait_until
 from tests.conftest import ROOT
 
 
 @pytest.fixture
 def widget(monkeypatch):
-    """Return the page's widget and what it sent, its function replaced by `classify`."""
+    """Return the page's widget, the messages it sent, and its client with a fake `classify`."""
     monkeypatch.syspath_prepend(str(ROOT / "app"))
     import client
-    import page
+    from widget import PageWidget
 
-    made, sent = page.Page(), []
-    monkeypatch.setattr(made, "send", sent.append)
-    monkeypatch.setattr(client, "classify", lambda photo: {"named": photo})
-    monkeypatch.setattr(client, "model", lambda: {"labels": []})
-    return made, sent, client
+    page_widget, sent = PageWidget(), []
+    monkeypatch.setattr(page_widget, "send", sent.append)
+    monkeypatch.setattr(client, "classify", lambda photo: {"photo": photo})
+    monkeypatch.setattr(client, "describe_model", lambda: {"labels": []})
+    return page_widget, sent, client
 
 
-def test_each_message_gets_its_own_answer(widget):
-    made, sent, _ = widget
-    made.take(made, {"id": 1, "ask": "classify"}, [memoryview(b"photo")])
-    made.take(made, {"id": 2, "ask": "model"}, [])
-    eventually(lambda: len(sent) == 2)
-    assert sorted(sent, key=lambda told: told["id"]) == [
-        {"id": 1, "answer": {"named": b"photo"}},
-        {"id": 2, "answer": {"labels": []}},
+def test_each_request_gets_its_own_response(widget):
+    page_widget, sent, _ = widget
+    page_widget.handle_message(None, {"id": 1, "request": "classify"}, [memoryview(b"photo")])
+    page_widget.handle_message(None, {"id": 2, "request": "model"}, [])
+    wait_until(lambda: len(sent) == 2)
+    assert sorted(sent, key=lambda response: response["id"]) == [
+        {"id": 1, "result": {"photo": b"photo"}},
+        {"id": 2, "result": {"labels": []}},
     ]
 
 
-def test_what_nobody_foresaw_leaves_no_visitor_waiting(widget):
-    made, sent, client = widget
-    made.take(made, {"id": 3, "ask": "classify"}, [])  # without a photo
-    eventually(lambda: sent)
-    assert sent == [{"id": 3, "problem": client.UNREADABLE}]
+def test_an_unexpected_error_gets_a_response_too(widget):
+    page_widget, sent, client = widget
+    page_widget.handle_message(None, {"id": 3, "request": "classify"}, [])  # without a photo
+    wait_until(lambda: sent)
+    assert sent == [{"id": 3, "error": client.MESSAGES["unreadable"]}]
 
 
-def test_photos_beyond_what_memory_holds_are_refused_at_once(widget, monkeypatch):
-    made, sent, client = widget
+def test_photos_beyond_the_bound_are_rejected_at_once(widget, monkeypatch):
+    page_widget, sent, client = widget
     gate = threading.Event()
     monkeypatch.setattr(client, "classify", lambda photo: gate.wait(60) and {})
     for number in range(10):
-        made.take(made, {"id": number, "ask": "classify"}, [b"photo"])
-    assert [told["id"] for told in sent] == [8, 9]
-    assert all("Too many photos" in told["problem"] for told in sent)
+        page_widget.handle_message(None, {"id": number, "request": "classify"}, [b"photo"])
+    assert [response["id"] for response in sent] == [8, 9]
+    assert all("error" in response for response in sent)
     gate.set()
-    eventually(lambda: len(sent) == 10)
-    made.take(made, {"id": 11, "ask": "classify"}, [b"photo"])
-    eventually(lambda: len(sent) == 11)
-    assert sent[-1] == {"id": 11, "answer": {}}
+    wait_until(lambda: len(sent) == 10)
+    page_widget.handle_message(None, {"id": 11, "request": "classify"}, [b"photo"])
+    wait_until(lambda: len(sent) == 11)
+    assert sent[-1] == {"id": 11, "result": {}}

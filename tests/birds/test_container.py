@@ -11,7 +11,7 @@ import sys
 import pytest
 import requests
 
-from tests.browser import answers, eventually, free_port
+from tests.browser import free_port, responds, wait_until
 from tests.conftest import ROOT
 
 LINES = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
@@ -80,7 +80,7 @@ def test_the_container_serves_is_healthy_and_writes_no_file(image, tmp_path):
     ):
         try:
             url = f"http://127.0.0.1:{port}"
-            eventually(lambda: server.poll() is not None or answers(f"{url}/api/health"))
+            wait_until(lambda: server.poll() is not None or responds(f"{url}/api/health"))
             assert subprocess.run(check).returncode == 0
             form = {"photo": ("a.jpg", bytes(5_000_000))}  # many servers write this to a disk
             response = requests.post(f"{url}/api/classify?code=secret", files=form, timeout=60)

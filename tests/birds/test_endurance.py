@@ -11,7 +11,7 @@ from benchmarks import client
 from birds import drawn
 from birds.process import cpu_count
 from tests.birds.test_photo import heic
-from tests.browser import free_port, served
+from tests.browser import free_port, run_server
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.soak
@@ -23,7 +23,7 @@ def function(tmp_path):
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     command = ["uvicorn", "birds.api:app", f"--port={port}", "--no-access-log"]
-    with served(command, ROOT / "azure_function", f"{url}/health", tmp_path / "log"):
+    with run_server(command, ROOT / "azure_function", f"{url}/health", tmp_path / "log"):
         yield url
 
 
@@ -139,7 +139,7 @@ def test_no_mutated_photo_is_a_crash_a_hang_or_a_fault_of_ours(model, tmp_path, 
     url, count = f"http://127.0.0.1:{port}/api", int(10_000 * share)
     photos, found, slowest = originals(), {}, 0.0
     with (
-        served(
+        run_server(
             ["uvicorn", "birds.api:app", f"--port={port}", "--no-access-log"],
             ROOT / "azure_function",
             f"{url}/health",

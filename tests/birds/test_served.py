@@ -14,7 +14,7 @@ import requests
 
 from birds import drawn
 from tests.birds.test_photo import QUARTERS, png
-from tests.browser import eventually, free_port, served
+from tests.browser import free_port, run_server, wait_until
 from tests.conftest import ROOT
 
 API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ def function(run, tmp_path_factory):
     url, log = f"http://127.0.0.1:{port}", folder / "log"
     for name in ("bird.jpg", "another.jpg"):
         (folder / name).write_bytes(drawn.encode_photo(drawn.draw_bird("Green_Inkling")))
-    with served(
+    with run_server(
         ["uvicorn", "birds.api:app", f"--port={port}", "--no-access-log"],
         ROOT / "azure_function",
         f"{url}/api/health",
@@ -94,7 +94,7 @@ def test_fifty_slow_clients_are_in_nobodys_way(function):
     assert requests.get(f"{function.url}/api/health", timeout=60).json()["in_flight"] == 0
     for line in slow:
         line.close()
-    eventually(lambda: function.log.read_text().count('"status": 499') >= 50)
+    wait_until(lambda: function.log.read_text().count('"status": 499') >= 50)
     assert "Traceback" not in function.log.read_text()
     answer = requests.post(f"{function.url}/api/classify", png(QUARTERS), timeout=60)
     assert answer.status_code == 200

@@ -10,7 +10,7 @@ import sys
 import pytest
 import requests
 
-from tests.browser import answers, eventually, free_port
+from tests.browser import free_port, responds, wait_until
 from tests.conftest import ROOT
 
 
@@ -42,7 +42,7 @@ def test_both_servers_respond_until(end):
         assert "Fieldmark" in requests.get(page, timeout=60).text
         server.send_signal(end)
         assert server.wait(60) == 0
-    eventually(lambda: not answers(f"{function}/api/health") and not answers(page))
+    wait_until(lambda: not responds(f"{function}/api/health") and not responds(page))
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["function", "page"])
@@ -56,4 +56,4 @@ def test_a_used_port_is_reported_and_nothing_starts(place):
             told = server.communicate(timeout=60)[1]
         assert server.returncode == 2
         assert f"Port {ports[place]} " in told
-        assert not answers(f"http://127.0.0.1:{ports[1 - place]}")
+        assert not responds(f"http://127.0.0.1:{ports[1 - place]}")

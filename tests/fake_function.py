@@ -1,4 +1,4 @@
-"""Stand in for the function: give the answer a test lays down, and keep what was asked."""
+"""A fake function over HTTP: returns the responses a test sets, and records the requests."""
 
 import json
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 
 MODEL = {
-    "name": "stand-in",
+    "name": "fake",
     "version": "1",
     "labels": [
         {"label": "Reed <b>Bird</b>", "scientific_name": "Avis arundinis"},
@@ -16,28 +16,28 @@ MODEL = {
     "licence": "Drawn birds are free.",
     "metrics": {"accuracy": {"value": 0.75, "interval": [0.53, 0.89], "n": 20}},
 }
-ANSWER = {
+RESULT = {
     "predictions": [
         {"label": "Reed <b>Bird</b>", "scientific_name": "Avis arundinis", "probability": 0.8},
         {"label": "Ash Bird", "scientific_name": None, "probability": 0.002},
     ],
     "answer": {"kind": "species", "labels": ["Reed Bird"], "text": "<b>Reed</b> Bird, 80 % sure."},
+    "heatmap": {"width": 3, "height": 3, "values": [0, 0.1, 0, 0.1, 1, 0.2, 0, 0.4, 0]},
 }
+UNKNOWN = RESULT | {"answer": {"kind": "unknown", "labels": [], "text": "I don't know this bird."}}
+BUSY = {"type": "urn:fieldmark:busy", "detail": "Too many photos at once."}
 
 
-BUSY = {"type": "urn:fieldmark:busy", "detail": "Too many photos at once just now."}
-
-
-def reply(body, status=200, **headers):
-    """Return an answer to be given: JSON, or bytes as they are."""
+def response(body, status=200, **headers):
+    """Return a response as the fake function sends it; `body` is JSON, or raw bytes."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return status, {name.replace("_", "-"): value for name, value in headers.items()}, content
 
 
-class StandIn(ThreadingHTTPServer):
-    """Answer `POST` with `reply` once `gate` is open, and `GET` with the model's facts.
+class FakeFunction(ThreadingHTTPServer):
+    """Respond to `POST` once `gate` is open, and to `GET` with the model card once `awake` is set.
 
-    Of `first`, answers to be given before that, each is given once. `GET` waits for `awake`.
+    Each of `first_responses` is sent once, before the response of `respond_with`.
     """
 
     daemon_threads = True
@@ -46,37 +46,43 @@ class StandIn(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.gate, self.awake = Event(), Event()
+        self.requests = []  # path, headers and body
+        self.reset()
+
+    def reset(self):
+        """Forget the requests, and respond as at the start."""
+        self.requests.clear()
         self.gate.set()
         self.awake.set()
-        self.first = []
-        self.facts = None  # in the place of MODEL
-        self.asked = []
-        self.answers(ANSWER)
+        self.first_responses = []
+        self.model_card = json.dumps(MODEL).encode()
+        self.respond_with(RESULT)
 
-    def answers(self, body, status=200, **headers):
-        """Lay down the next answers: JSON, or bytes as they are."""
-        self.reply = reply(body, status, **headers)
+    def respond_with(self, body, status=200, **headers):
+        """Set the response to photos: JSON, or raw bytes."""
+        self.response = response(body, status, **headers)
 
     @property
     def photos(self) -> list[bytes]:
-        """The photos that were sent, in their order."""
-        return [photo for _, _, photo in self.asked if photo]
+        """The photos received, in order."""
+        return [body for _, _, body in self.requests if body]
 
     def handle_error(self, request, client_address):
-        """Stay quiet about callers that did not wait for their answer."""
+        """Ignore clients that disconnected before their response."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
-        photo = self.rfile.read(int(self.headers["content-length"]))
-        self.server.asked.append((self.path, dict(self.headers), photo))
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.requests.append((self.path, dict(self.headers), body))
         self.server.gate.wait(60)
-        self._send(*(self.server.first.pop(0) if self.server.first else self.server.reply))
+        first = self.server.first_responses
+        self._send(*(first.pop(0) if first else self.server.response))
 
     def do_GET(self):
-        self.server.asked.append((self.path, dict(self.headers), b""))
+        self.server.requests.append((self.path, dict(self.headers), b""))
         self.server.awake.wait(60)
-        self._send(200, {}, self.server.facts or json.dumps(MODEL).encode())
+        self._send(200, {}, self.server.model_card)
 
     def _send(self, status, headers, content):
         self.send_response(status)
@@ -86,13 +92,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *args):
-        """Stay quiet."""
+        """Log nothing."""
 
 
 @contextmanager
-def stand_in():
-    """Run a stand-in for as long as the block lasts."""
-    with StandIn() as server:
+def run_fake_function():
+    """Run a fake function until the block ends."""
+    with FakeFunction() as server:
         Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         yield server
         server.gate.set()

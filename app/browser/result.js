@@ -1,0 +1,53 @@
+// Show the result for a photo: the answer, its reliability, and the likeliest species.
+
+import { createElement } from "./dom.js";
+import { displayName, formatPercent, joinUnits, reliabilityText } from "./format.js";
+
+const SIMILAR_SPECIES = 3; // named for a bird that the model doesn't know
+
+// Return the common and the scientific name as nodes.
+export function speciesName(species) {
+  const scientific = species.scientific_name;
+  return [displayName(species), scientific && " ", scientific && createElement("i", { lang: "la" }, scientific)];
+}
+
+// Return the elements of a result; `model` is the model card, or null.
+export function resultView(result, model) {
+  const { answer, predictions } = result;
+  const unknown = answer.kind === "unknown";
+  return [
+    createElement("h2", {}, joinUnits(answer.text)),
+    createElement("p", { class: "quiet reliability" }, joinUnits(reliabilityText(result, model))),
+    unknown ? similarSpecies(predictions) : probabilityBars(predictions),
+    !unknown && wikipediaLink(predictions[0]),
+  ];
+}
+
+// Without probabilities: they are shares among the species that the model knows.
+function similarSpecies(predictions) {
+  const items = predictions.slice(0, SIMILAR_SPECIES).map((species) => createElement("li", {}, speciesName(species)));
+  return createElement("ul", { class: "similar" }, items);
+}
+
+function probabilityBars(predictions) {
+  return createElement("ol", { class: "bars", role: "list" }, predictions.map(probabilityBar));
+}
+
+function probabilityBar(prediction) {
+  const filled = createElement("span");
+  filled.style.width = `${(100 * prediction.probability).toFixed(1)}%`;
+  return createElement(
+    "li",
+    {},
+    createElement("span", {}, speciesName(prediction)),
+    createElement("span", { class: "percent" }, formatPercent(prediction.probability)),
+    createElement("span", { class: "bar", "aria-hidden": "true" }, filled),
+  );
+}
+
+function wikipediaLink(species) {
+  if (!species.scientific_name) return null;
+  const title = encodeURIComponent(species.scientific_name.replaceAll(" ", "_"));
+  const link = { href: `https://en.wikipedia.org/wiki/${title}`, target: "_blank", rel: "noopener noreferrer" };
+  return createElement("p", { class: "more" }, createElement("a", link, `Read about ${displayName(species)}`));
+}

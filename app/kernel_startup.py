@@ -1,0 +1,43 @@
+"""Start a kernel and run the notebook in it, before a visitor needs it."""
+
+import os
+
+from voila.notebook_renderer import NotebookRenderer
+from voila.utils import get_page_config
+
+
+async def start_kernel(kernel_manager) -> tuple[str, str]:
+    """Return the id of a new kernel and the HTML page that its notebook rendered.
+
+    Shuts the kernel down again and raises if anything fails.
+    """
+    kernel_id = kernel_manager.new_kernel_id()
+    renderer = create_renderer(kernel_manager.parent)
+    await renderer.initialize()
+    kernel_name = renderer.notebook.metadata.kernelspec.name
+    try:
+        await kernel_manager.start_kernel(kernel_id=kernel_id, kernel_name=kernel_name, path="")
+        kernel = kernel_manager.get_kernel(kernel_id)
+        page = await renderer.generate_content_str(kernel_id, kernel)
+        if not await kernel.is_alive():  # Voila renders a page for a dead kernel too
+            raise RuntimeError(f"Kernel {kernel_id} died while it ran the notebook")
+    except BaseException:
+        if kernel_id in kernel_manager:
+            await kernel_manager.shutdown_kernel(kernel_id, now=True)
+        raise
+    return kernel_id, page
+
+
+def create_renderer(voila) -> NotebookRenderer:
+    """Create the renderer for the notebook of a running Voila application."""
+    shared = {"base_url": voila.base_url, "voila_configuration": voila.voila_configuration}
+    return NotebookRenderer(
+        **shared,
+        traitlet_config=voila.config,
+        notebook_path=os.path.relpath(voila.notebook_path, voila.root_dir),
+        template_paths=voila.template_paths,
+        config_manager=voila.config_manager,
+        contents_manager=voila.contents_manager,
+        kernel_spec_manager=voila.kernel_spec_manager,
+        page_config=get_page_config(**shared, settings=voila.app.settings, log=voila.log),
+    )
