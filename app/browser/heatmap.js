@@ -13,7 +13,6 @@ export function heatmapView(heatmap) {
   return createSvgElement(
     "svg",
     { ...attributes, "aria-hidden": "true" },
-    createSvgElement("path", { class: "veil", "fill-rule": "evenodd", d: `M0 0H${width}V${height}H0Z${path}` }),
     createSvgElement("path", { class: "casing", d: path }),
     createSvgElement("path", { class: "line", d: path }),
   );

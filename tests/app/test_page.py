@@ -9,9 +9,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image, ImageOps
 
+from app import bundle
 from birds import drawn
 from tests.birds.test_photo import heic
 from tests.browser import responds, run_function, run_page, wait_until
+from tests.conftest import ROOT
 from tests.fake_function import BUSY, MODEL, RESULT, UNKNOWN, response, run_fake_function
 
 pytestmark = pytest.mark.browser
@@ -60,7 +62,9 @@ def page_url(browser, fake_function, logs):
 
 @pytest.fixture(scope="module")
 def static_page_url(browser, logs):
-    """Serve the page without a kernel from the real function."""
+    """Build the page without a kernel, and serve it from the real function."""
+    page = ROOT / "azure_function/birds/page.html"
+    page.write_text(bundle.render_page(), encoding="utf-8")
     with run_function(logs / "function.txt", FIELDMARK_PAGE="1") as function:
         yield function.url + "/"
 
