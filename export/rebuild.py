@@ -22,7 +22,8 @@ KEPT = (
     "rehearsal",
     "accuracy_before_rounding",
     "members",
-    "averaged",
+    "ensemble",
+    "training",
 )
 
 

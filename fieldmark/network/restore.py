@@ -11,10 +11,8 @@ from fieldmark.data.datasets import source
 from fieldmark.data.loaders import dataloaders
 from fieldmark.data.locations import PhotosError
 from fieldmark.network.ensemble import blank
-from fieldmark.network.weights import card_in
+from fieldmark.run import Run
 from fieldmark.training.learner import learner
-
-WEIGHTS = "birds.safetensors"
 
 
 def restored(out: Path, prepare_anew: bool = False) -> tuple[Learner, pd.DataFrame, Path, dict]:
@@ -24,11 +22,12 @@ def restored(out: Path, prepare_anew: bool = False) -> tuple[Learner, pd.DataFra
     place, or where photos are prepared otherwise than when the model was trained, unless that is
     wanted: `prepare_anew`.
     """
-    card = card_of(out)
+    run = Run(out)
+    card = run.card
     made = {key: card["preparation"][key] for key in ("size", "mean", "std", "filter")}
     if not prepare_anew:
         check_preparation(card["preparation"])
-    photos = pd.read_csv(out / "split.csv", dtype=str)
+    photos = pd.read_csv(run.split_file, dtype=str)
     folder, _ = source(card["recipe"])
     missing = [path for path in photos["path"] if not (folder / path).is_file()]
     if missing:
@@ -42,15 +41,8 @@ def restored(out: Path, prepare_anew: bool = False) -> tuple[Learner, pd.DataFra
     learn = learner(dls, arch, "random", **card["recipe"].get("arch_options", {}))
     if members:
         learn.model = blank(members, made["size"], dls.c)
-    learn.model.load_state_dict(load_file(out / WEIGHTS))
+    learn.model.load_state_dict(load_file(run.weights_file))
     return learn, photos, folder, card
-
-
-def card_of(out: Path) -> dict:
-    """Return the card that lies with a run's weights; raises PhotosError where there are none."""
-    if not (out / WEIGHTS).is_file():
-        raise PhotosError(f"There is no {out / WEIGHTS}. `make train` writes it into its run.")
-    return card_in(out / WEIGHTS)
 
 
 def check_preparation(recorded: dict) -> None:

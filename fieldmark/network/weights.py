@@ -1,15 +1,14 @@
 """Go on from a model that an earlier run left: from its body, and its head for the same labels."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from fieldmark.errors import UserError
+from fieldmark.run import read_weights_card
 
 BODY, HEAD = "0.model.", "1."  # how a run's weights are named, in a fastai model
 
@@ -18,21 +17,12 @@ class WeightsError(UserError):
     """Pretrained weights that can't be had; the text says where to put them."""
 
 
-def card_in(file: Path) -> dict | None:
-    """Return the card that a run's weights carry; None for any other file of weights."""
-    try:
-        with safe_open(file, "pt") as weights:
-            return json.loads((weights.metadata() or {}).get("card", "null"))
-    except SafetensorError:  # as torch saves them, or no weights at all
-        return None
-
-
 def body(model: nn.Module, arch: str, file: Path) -> nn.Module:
     """Load the body that a run left into a timm network of the same architecture.
 
     Raises WeightsError for another one, an ensemble among them.
     """
-    card = card_in(file)
+    card = read_weights_card(file)
     if card["architecture"] != arch:
         raise WeightsError(f"{file} holds the weights of {card['architecture']}, not of {arch}.")
     model.load_state_dict(part(file, BODY))
@@ -44,7 +34,7 @@ def head(model: nn.Module, file: Path | None, labels: list[str]) -> None:
 
     Raises WeightsError where `file` is no run's, or was taught other labels.
     """
-    card = card_in(file) if file else None
+    card = read_weights_card(file) if file else None
     if not card:
         raise WeightsError("`head_from: weights` needs `weights` that a run left.")
     if [each["label"] for each in card["labels"]] != list(labels):
@@ -69,7 +59,7 @@ def parts(file: Path | None) -> pd.Series | None:
 
     None where they are no run's. Raises WeightsError where its split.csv isn't beside them.
     """
-    if not file or not card_in(file):
+    if not file or not read_weights_card(file):
         return None
     split = file.parent / "split.csv"
     if not split.is_file():

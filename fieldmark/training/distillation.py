@@ -12,8 +12,9 @@ from fieldmark.data.locations import PhotosError
 from fieldmark.evaluation import calibration
 from fieldmark.network.backbone import between, sized
 from fieldmark.network.probe import probe
-from fieldmark.network.restore import card_of, restored
+from fieldmark.network.restore import restored
 from fieldmark.network.weights import WeightsError
+from fieldmark.run import Run
 from fieldmark.statistics import wilson_interval
 from fieldmark.training.learner import features, pretrained, wanted, weights_facts, weights_file
 from fieldmark.training.mixed_precision import autocast
@@ -187,7 +188,7 @@ def check_teacher(run: str = "", **teacher) -> None:
     """Raise WeightsError unless the weights and the run of a recipe's teacher are in place."""
     weights_file(wanted_teacher(**teacher), SETTING)
     if run:
-        card_of_run(run)
+        _ = Run(run).card
 
 
 def wanted_teacher(weights: str = "pretrained", **_) -> str:
@@ -199,16 +200,6 @@ def teacher_facts(arch: str, weights: str = "pretrained", run: str = "", **_) ->
     """Tell what taught: architecture, the file of the weights with its SHA-256, and the run."""
     facts = {"architecture": arch} | weights_facts(wanted_teacher(weights))
     if run:
-        card = card_of_run(run)
+        card = Run(run).card
         facts["run"] = {key: card[key] for key in ("name", "version", "architecture")}
     return facts
-
-
-def card_of_run(run: str) -> dict:
-    """Return the card of a run that teaches; raises WeightsError where there is none."""
-    try:
-        return card_of(Path(run))
-    except PhotosError as error:
-        raise WeightsError(
-            f"There is no teacher in {run}. Make that run first, or leave `run` out of `teacher`."
-        ) from error

@@ -31,6 +31,7 @@ from fieldmark.evaluation import calibration
 from fieldmark.network import weights as earlier
 from fieldmark.network.backbone import Body, BodyError, sized
 from fieldmark.network.weights import WeightsError
+from fieldmark.run import read_weights_card
 from fieldmark.training import memory
 from fieldmark.training.callbacks import KeepStatistics
 from fieldmark.training.fit import OPTIMIZERS
@@ -154,7 +155,7 @@ def pretrained(
     Raises WeightsError, which names the `setting` to change, where the weights can't be had.
     """
     file = weights_file(weights, setting)
-    if file and not classes and earlier.card_in(file):
+    if file and not classes and read_weights_card(file):
         return earlier.body(make(num_classes=0), arch, file)
     overlay = {"file": str(file)} if file else {}
     overlay |= {"num_classes": classes} if classes else {}
@@ -202,7 +203,7 @@ def weights_facts(weights: str) -> dict:
     if not file:
         return {"start": weights, "sha256": None}
     facts = {"start": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-    if card := earlier.card_in(file):
+    if card := read_weights_card(file):
         facts["run"] = {key: card[key] for key in RUN if key in card}
     return facts
 

@@ -8,6 +8,7 @@ from fieldmark.data import loaders as data
 from fieldmark.data.splits import split
 from fieldmark.network import weights as earlier
 from fieldmark.network.restore import restored
+from fieldmark.run import read_weights_card
 from fieldmark.training.learner import WeightsError, learner, weights_facts, weights_file
 from tests.conftest import ARCH
 
@@ -115,5 +116,5 @@ def test_the_head_of_other_labels_or_of_no_run_is_told(dls, run, weights):
 def test_other_files_have_no_card(weights, tmp_path):
     saved = tmp_path / "weights.pth"
     torch.save({"a": torch.zeros(1)}, saved)
-    assert earlier.card_in(weights) is None
-    assert earlier.card_in(saved) is None
+    assert read_weights_card(weights) is None
+    assert read_weights_card(saved) is None
