@@ -222,8 +222,7 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     clock.lap("decode")
     learn = learner(dls, recipe["arch"], wanted(recipe["weights"]), **recipe["arch_options"])
     judges = dls.test_dl(listed[listed["split"] == "calibration"], with_labels=True)
-    run = Run(out)
-    run.begin(recipe, listed)
+    run = Run(out).begin(recipe, listed)
     made = features(learn, learn.model[0].eval(), recipe["precision"])
     if recipe["head_from"] == "probe":
         baseline.probe(*(part.numpy() for part in made[0])).begin(learn.model[1])

@@ -163,11 +163,11 @@ class Run:
 
     # What training writes
 
-    def begin(self, training_keys: Mapping, split: pd.DataFrame) -> None:
+    def begin(self, training_keys: Mapping, split: pd.DataFrame) -> "Run":
         """Start training, or resume it if an interrupted run had the same keys and split.
 
         Otherwise, and after a finished run, the checkpoints and snapshots in the folder are
-        removed. `split` has columns path, label and split.
+        removed. `split` has columns path, label and split. Returns this Run.
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         facts = json.dumps(dict(training_keys), sort_keys=True)
@@ -184,6 +184,7 @@ class Run:
             for file in (*files, *self.snapshots.glob("*.safetensors"), self.history_file):
                 file.unlink(missing_ok=True)
         write_json(self.state_file, state)
+        return self
 
     def finish(self) -> None:
         """Record that the run is finished, so that the next one starts from the beginning."""

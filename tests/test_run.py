@@ -18,9 +18,7 @@ SPLIT = pd.DataFrame({"path": ["a.jpg", "b.jpg"], "label": ["jay", "crow"], "spl
 
 
 def begin(folder, split=SPLIT, **training_keys) -> Run:
-    run = Run(folder)
-    run.begin(training_keys, split)
-    return run
+    return Run(folder).begin(training_keys, split)
 
 
 def write_checkpoint(run: Run, seconds: float = 2.0) -> dict:

@@ -21,7 +21,7 @@ from fieldmark.training.snapshots import FOLDER
 from tests.command_line import run_command
 from tests.conftest import ARCH, FACTS, SIZE
 from tests.network.test_backbone import birds
-from tests.training.test_fit import PowerCut, begin_run
+from tests.training.test_fit import PowerCut
 
 
 def taught(new_learner, arch=ARCH, epochs=1, **options) -> Learner:
@@ -168,7 +168,7 @@ def test_what_does_not_go_together_is_told(new_learner, published, table, folder
 
 def test_warm_restarts_leave_a_snapshot_wherever_the_rate_came_down(new_learner, table, tmp_path):
     learn = new_learner()
-    run = begin_run(tmp_path, {}, table)
+    run = Run(tmp_path).begin({}, table)
     with learn.no_bar(), learn.no_logging():
         found = fit(learn, run, "fine", 3, 0.01, schedule="warm restarts", restarts=2)
     assert sorted(path.name for path in run.snapshots.iterdir()) == [
@@ -189,7 +189,7 @@ def test_a_stopped_run_leaves_the_same_snapshots_and_another_recipe_takes_them_a
     def fitted(out, **options):
         learn = new_learner()
         with learn.no_bar(), learn.no_logging():
-            run = begin_run(out, {}, table)
+            run = Run(out).begin({}, table)
             fit(learn, run, "fine", 4, 0.01, schedule="warm restarts", restarts=2, **options)
 
     fitted(tmp_path / "whole")
@@ -199,13 +199,13 @@ def test_a_stopped_run_leaves_the_same_snapshots_and_another_recipe_takes_them_a
     for name in ("1.safetensors", "2.safetensors"):
         one, other = (load_file(tmp_path / run / FOLDER / name) for run in ("whole", "stopped"))
         assert all(torch.equal(value, other[key]) for key, value in one.items())
-    run = begin_run(tmp_path / "stopped", {"seed": 2}, table)
+    run = Run(tmp_path / "stopped").begin({"seed": 2}, table)
     assert not list(run.snapshots.iterdir())
 
 
 def test_snapshots_of_one_run_become_one_file(new_learner, published, tmp_path, table):
     learn = new_learner()
-    run = begin_run(tmp_path / "restarted", {}, table)
+    run = Run(tmp_path / "restarted").begin({}, table)
     with learn.no_bar(), learn.no_logging():
         fit(learn, run, "fine", 3, 0.005, schedule="warm restarts", restarts=2)
     published(learn, "restarted")

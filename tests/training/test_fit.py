@@ -44,19 +44,12 @@ class PowerCut(Callback):
             raise KeyboardInterrupt
 
 
-def begin_run(folder, training_keys, table) -> Run:
-    """Return a run that has begun."""
-    run = Run(folder)
-    run.begin(training_keys, table)
-    return run
-
-
 @pytest.fixture
 def quiet_fit(tmp_path, table):
     """Return a function that fits as the notebook does, without its progress bars."""
 
     def run_fit(learn, epochs=2, rate=0.01, folder="run", **options):
-        run = begin_run(tmp_path / folder, {"seed": 1}, table)
+        run = Run(tmp_path / folder).begin({"seed": 1}, table)
         with learn.no_bar(), learn.no_logging():
             return fit(learn, run, "fine", epochs, rate, **options)
 
