@@ -24,12 +24,13 @@ from scipy.special import softmax
 
 from birds import photo
 from birds.classifier import Classifier
+from birds.errors import UserError
 from birds.process import cpu_count
 from export import drop, model_file, tolerance
 from export import weights_dtype as precision
 from export.graph import ExportError, Graph
 from export.look import look
-from export.rebuild import restored
+from export.rebuild import restore_learner
 from fieldmark.data.locations import PhotosError
 from fieldmark.evaluation import latency as speed
 from fieldmark.evaluation import measure
@@ -53,8 +54,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=100, help="of times, each of every file")
     asked = parser.parse_args()
     try:
-        learn, photos, folder, card = restored(asked.run)
-    except PhotosError as error:
+        learn, photos, folder, card = restore_learner(asked.run)
+    except (PhotosError, UserError) as error:
         print(error, file=sys.stderr)
         return 2
     print(f"{card['name']} {card['version']}, {date.today()}, {cpu_count()} CPUs,")
@@ -85,7 +86,7 @@ def made(learn, card: dict, pixels: np.ndarray, to: Path) -> dict[str, Path]:
     learn.model.cpu().float().eval()
     learn.dls.cpu()
     size = card["preparation"]["size"]
-    plain = model_file.to_onnx(Graph(learn, card["temperature"]).eval(), size)
+    plain = model_file.to_onnx(Graph(learn.network, card["temperature"]).eval(), size)
     files = {}
     for kind in precision.PRECISIONS:
         try:

@@ -11,9 +11,12 @@ from sklearn.model_selection import StratifiedKFold
 
 from fieldmark.data import loaders as data
 from fieldmark.data.datasets import source
-from fieldmark.network.probe import probe
+from fieldmark.network.network import Network
+from fieldmark.network.preparation import Preparation
+from fieldmark.network.probe import fit_probe
+from fieldmark.network.weights import resolve_weights
 from fieldmark.statistics import wilson_interval
-from fieldmark.training.learner import features, learner, wanted
+from fieldmark.training.learner import features, make_learner
 
 
 def main() -> None:
@@ -30,13 +33,16 @@ def main() -> None:
     # every photo goes through the validation path; one must train, or there is no DataLoader
     photos = photos.assign(split=["train", *["valid"] * (len(photos) - 1)])
     dls = data.dataloaders(photos, folder, **data.settings(asked.arch), batch_size=64)
-    learn = learner(dls, asked.arch, wanted(asked.weights))
+    preparation = Preparation.for_arch(asked.arch)
+    weights = resolve_weights(asked.weights)
+    network = Network.create(asked.arch, list(dls.vocab), preparation, weights)
+    learn = make_learner(network, dls)
     parts = features(learn, learn.model[0].eval())
     seen, labels = (np.concatenate([part[i].numpy() for part in parts]) for i in (0, 1))
     folds = StratifiedKFold(asked.folds, shuffle=True, random_state=asked.seed)
     right = 0
     for taught, judged in folds.split(seen, labels):
-        fitted = probe(seen[taught], labels[taught])
+        fitted = fit_probe(seen[taught], labels[taught])
         right += round(fitted.accuracy(seen[judged], labels[judged])["value"] * len(judged))
     found = wilson_interval(right, len(labels))
     low, high = found["interval"]

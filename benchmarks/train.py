@@ -43,15 +43,23 @@ from fieldmark.data.datasets import source
 from fieldmark.data.quality import checked
 from fieldmark.data.splits import split
 from fieldmark.data.survey import survey
-from fieldmark.environment import cpu_name
-from fieldmark.network import probe as baseline
+from fieldmark.network.network import Network
+from fieldmark.network.preparation import Preparation
+from fieldmark.network.probe import fit_probe
+from fieldmark.network.weights import resolve_weights
 from fieldmark.recipe import read
-from fieldmark.run import Run
+from fieldmark.record import processor
 from fieldmark.statistics import wilson_interval
 from fieldmark.training.callbacks import Teacher
+from fieldmark.training.checkpoint import Run
 from fieldmark.training.distillation import SETTING, make_teacher
 from fieldmark.training.fit import fit
-from fieldmark.training.learner import features, head_learner, learner, rates, wanted
+from fieldmark.training.learner import (
+    features,
+    head_learner,
+    layer_learning_rates,
+    make_learner,
+)
 from fieldmark.training.mixed_precision import mixed_precision
 
 RECIPES = {
@@ -192,7 +200,7 @@ def documented(recipe: dict, clock: Clock, frozen: bool) -> None:
         bs=recipe["batch_size"],
     )
     options = {"train_bn": False, "cbs": BnFreeze()} if frozen else {}
-    file = wanted(recipe["weights"])
+    file = resolve_weights(recipe["weights"])
     overlay = {} if file == "pretrained" else {"pretrained_cfg_overlay": {"file": file}}
     learn = vision_learner(dls, recipe["arch"], metrics=accuracy, **overlay, **options)
     learn.add_cbs([clock, Judge(clock, dls.valid)])
@@ -204,9 +212,11 @@ def linear_probe(recipe: dict, clock: Clock) -> None:
     """Fit a logistic regression to what the frozen body makes of each photo."""
     folder, _, listed = photos(recipe)
     dls = data.dataloaders(listed, folder, **data.settings(recipe["arch"]), validate="calibration")
-    learn = learner(dls, recipe["arch"], wanted(recipe["weights"]))
+    preparation = Preparation.for_arch(recipe["arch"])
+    weights = resolve_weights(recipe["weights"])
+    learn = make_learner(Network.create(recipe["arch"], list(dls.vocab), preparation, weights), dls)
     (taught, labels), (asked, truth) = features(learn, learn.model[0].eval())
-    found = baseline.probe(taught.numpy(), labels.numpy())
+    found = fit_probe(taught.numpy(), labels.numpy())
     right = found.accuracy(asked.numpy(), truth.numpy())["value"]
     clock.points.append((clock.seconds(), right))
 
@@ -220,12 +230,16 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     looks = {key: recipe[key] for key in LOOKS}
     dls = data.dataloaders(listed, folder, **settings, cache=cache, **looks)
     clock.lap("decode")
-    learn = learner(dls, recipe["arch"], wanted(recipe["weights"]), **recipe["arch_options"])
+    options = recipe["arch_options"]
+    preparation = Preparation.for_arch(recipe["arch"], recipe["size"], **options)
+    weights = resolve_weights(recipe["weights"])
+    network = Network.create(recipe["arch"], list(dls.vocab), preparation, weights, **options)
+    learn = make_learner(network, dls)
     judges = dls.test_dl(listed[listed["split"] == "calibration"], with_labels=True)
-    run = Run(out).begin(recipe, listed)
+    run = Run(out, recipe, listed)
     made = features(learn, learn.model[0].eval(), recipe["precision"])
     if recipe["head_from"] == "probe":
-        baseline.probe(*(part.numpy() for part in made[0])).begin(learn.model[1])
+        fit_probe(*(part.numpy() for part in made[0])).initialize_head(network.head)
     head = head_learner(learn, made)
     with head.no_bar(), head.no_logging():
         fit(head, run, "frozen", recipe["frozen_epochs"], recipe["frozen_rate"])
@@ -237,7 +251,7 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
         along.append(Teacher(teacher, recipe["teacher_share"], recipe["teacher_own"]))
         clock.lap("teacher")
     learn.freeze_to(recipe["frozen_stages"])
-    each = rates(learn, recipe["rate"], recipe["decay"])
+    each = layer_learning_rates(learn, recipe["rate"], recipe["decay"])
     with learn.no_bar(), learn.no_logging():
         fit(learn, run, "fine-tuning", epochs, each, schedule=recipe["schedule"], cbs=along)
     clock.lap("fine-tuning")
@@ -320,7 +334,7 @@ def place(way: str) -> dict:
 
 def tell(results: dict, judged: int) -> None:
     """Print the tables, in the form of the documents."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
     print(f"\n{device}, {torch.get_num_threads()} threads, {platform.system()}, {date.today()}, ")
     print(f"n = {judged} photos judge\n")
     heads = [f"to {share:.0%}" for share in REACHED]

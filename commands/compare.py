@@ -35,8 +35,7 @@ def compare(
     """
     from fieldmark.evaluation.comparison.report import RUNS
     from fieldmark.evaluation.comparison.report import compare as compare_runs
-    from fieldmark.run import Run
+    from fieldmark.finished import find, read
 
-    folders = runs or [run.folder for run in Run.find_all(RUNS)]
-    typer.echo(compare_runs(Run.open_all(folders), out, rounds if speed else 0))
+    typer.echo(compare_runs(read(runs or find(RUNS)), out, rounds if speed else 0))
     typer.echo(f"The page, tables and figures are in {out}.")

@@ -4,20 +4,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-import torch
 from fastai.vision.all import Learner
-from safetensors.torch import load_file
-from torch import nn
 
 from export.exporter import publish
-from export.graph import normalisation
+from export.rebuild import restore_learner
+from fieldmark import record
 from fieldmark.data.ood_photos import promises
 from fieldmark.errors import UserError
 from fieldmark.evaluation import metrics as judge
-from fieldmark.network.backbone import sized
-from fieldmark.network.ensemble import averaged, join
-from fieldmark.network.restore import restored
-from fieldmark.run import Run
+from fieldmark.finished import facts
+from fieldmark.network.ensemble import average_weights, describe_member, join_networks
+from fieldmark.network.network import Network
+from fieldmark.training.learner import make_learner
 from fieldmark.training.snapshots import FOLDER
 
 TOLD = ("name", "version", "weights", "teacher")  # of each network, in the card of the whole
@@ -47,9 +45,11 @@ def members(paths: list[Path]) -> list[Member]:
     found = []
     for path in paths:
         run = run_of(path)
-        member = Member(*restored(run))
+        member = Member(*restore_learner(run))
         if run != path:
-            member.learn.model.load_state_dict(load_file(path))
+            member = member._replace(
+                learn=make_learner(Network.load(run, snapshot=path), member.learn.dls)
+            )
         found.append(member)
         if "members" in member.card:
             raise EnsembleError(f"{path} is several networks already; name the runs it is made of.")
@@ -74,35 +74,28 @@ def run_of(path: Path) -> Path:
     return path.parent.parent if path.parent.name == FOLDER else path
 
 
-def together(found: list[Member], method: str) -> tuple[nn.Sequential, dict]:
+def together(found: list[Member], method: str) -> tuple[Network, dict]:
     """Return one network of several, and the facts on it for its card.
 
     Raises EnsembleError for weights that have no average.
     """
-    models = [member.learn.model.cpu().eval() for member in found]
-    cards = [member.card for member in found]
-    kinds = [card["architecture"] for card in cards]
+    networks = [member.learn.network for member in found]
+    for network in networks:
+        network.model.cpu().eval()
     if method == "weights":
-        if any(alike(card) != alike(cards[0]) for card in cards):
+        if any(alike(network) != alike(networks[0]) for network in networks):
             raise EnsembleError(
                 "Only weights of one architecture have an average, made with the same options, for "
                 "photos of one mean and std."
             )
-        return averaged(models), {"architecture": kinds[0]}
-    statistics = [torch.stack(normalisation(member.learn)).flatten(1) for member in found]
-    network = join(models, torch.stack(statistics), [card["temperature"] for card in cards])
-    return network, {"architecture": " + ".join(kinds), "members": [body_of(c) for c in cards]}
+        return average_weights(networks), {"architecture": networks[0].arch}
+    network = join_networks(networks, [member.card["temperature"] for member in found])
+    return network, {"architecture": network.arch, "members": network.members}
 
 
-def body_of(card: dict) -> dict:
-    """Return what timm must be told to make the body of a card's model again."""
-    arch, options = card["architecture"], card["recipe"].get("arch_options", {})
-    return {"model_name": arch} | sized(arch, card["preparation"]["size"], **options)
-
-
-def alike(card: dict) -> dict:
-    """Return what models must have in common for their weights to mean the same."""
-    return body_of(card) | {key: card["preparation"][key] for key in ("mean", "std")}
+def alike(network: Network) -> tuple:
+    """Return what networks must have in common for their weights to mean the same."""
+    return describe_member(network), network.preparation.mean, network.preparation.std
 
 
 def ensemble(paths: list[Path], out: Path, method: str = "logits") -> dict:
@@ -114,41 +107,39 @@ def ensemble(paths: list[Path], out: Path, method: str = "logits") -> dict:
         raise EnsembleError(f"{out} is one of the runs, and would be lost. Name another OUT.")
     found = members(paths)
     learn, photos, folder, card = found[0]
-    learn.model, made = together(found, method)
+    network, made = together(found, method)
+    learn.model, learn.network = network.model, network
     cards = [member.card for member in found]
     for key in ("trained_on", "licence"):
         made[key] = "; ".join(dict.fromkeys(each[key] for each in cards))
     made["weights"] = card["weights"]
     made["name"] = out.name
     made["recipe"] = card["recipe"] | {"name": out.name, "rehearsal": ""}
-    made["ensemble"] = {
-        "method": method,
-        "members": [
+    made["averaged"] = {
+        "what": method,
+        "of": [
             {key: each.get(key) for key in TOLD} | {"file": path.name}
             for path, each in zip(paths, cards, strict=True)
         ],
     }
-    made["training"] = sum_training({run_of(path) for path in paths})
     answers = judge.answers(learn, photos, "calibration")
     classes = judge.per_class(answers, photos["label"][photos["split"] == "train"].value_counts())
     size, filter = (card["preparation"][key] for key in ("size", "filter"))
     promised = promises(made["recipe"])
     card = publish(learn, photos, folder, size, made, out, filter, promised)
-    no_epochs = pd.DataFrame(columns=["stage", "epoch", "seconds"])
-    Run(out).write_results(no_epochs, answers.table, classes, judge.metrics(answers))
+    learned = pd.DataFrame(columns=["stage", "epoch", "seconds"])  # nothing, but its members did
+    record.write(out, learned, answers, judge.metrics(answers), classes)
+    record.write_facts(out, card=card, cost=cost({run_of(path) for path in paths}))
     return card
 
 
-def sum_training(runs: set[Path]) -> dict:
-    """Return the card's `training` of an ensemble: the seconds and epochs of all its runs.
-
-    `seconds` is None if one of the runs did not record them.
-    """
-    each_training = [Run(run).card.get("training", {}) for run in runs]
-    seconds = [training.get("seconds") for training in each_training]
-    return {
-        "seconds": None if None in seconds else round(sum(seconds), 1),
-        "epochs": sum(training.get("epochs") or 0 for training in each_training),
-        "kept_epoch": None,
-        "selection": "each network kept its own epoch",
+def cost(runs: set[Path]) -> dict:
+    """Add up what runs cost to train; nothing where one of them doesn't say."""
+    kept = [facts(run / "cost.json") for run in runs]
+    if not all(kept):
+        return {}
+    seconds = {key: sum(each[key] for each in kept) for key in ("seconds", "earlier_epochs")}
+    joules = {kind: [each["joules"][kind] for each in kept] for kind in kept[0]["joules"]}
+    return seconds | {
+        "joules": {kind: None if None in each else sum(each) for kind, each in joules.items()}
     }

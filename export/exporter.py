@@ -1,7 +1,6 @@
 """Turn a trained Learner into birds.onnx, and what it takes to make the file again."""
 
 import hashlib
-import json
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -11,7 +10,6 @@ import pandas as pd
 import torch
 import yaml
 from fastai.vision.all import Learner
-from safetensors.torch import save
 from scipy.special import softmax
 
 from birds import drawn, photo
@@ -26,11 +24,10 @@ from export.look import look
 from fieldmark.evaluation import measure
 from fieldmark.evaluation import uncertainty as promises
 from fieldmark.evaluation.uncertainty import Promises
-from fieldmark.run import Run
 from fieldmark.statistics import wilson_interval
 
-FILES = tuple(file.name for file in Run("").model_files)
-REPORT = Run("").gate_report_file.name
+FILES = ("birds.onnx", "birds.safetensors", "split.csv", "recipe.yaml")
+REPORT = "gate.csv"
 DEFAULTS = Promises()
 TRIED = 50  # photos that tell how far apart two processors are
 
@@ -62,15 +59,15 @@ def publish(
     before = look(learn, part.paths).logits
     right = (before.argmax(1) == part.truth)[judged["split"] == "calibration"]
     if promised.stored != "fp32":
-        model_file.round_to_half(learn.model)
+        learn.network.round_to_half()
     fitted = promises.fit(learn, photos, folder, promised)
-    graph = Graph(learn, fitted.temperature, fitted.score).eval()
+    graph = Graph(learn.network, fitted.temperature, fitted.score).eval()
     pixels = None
     if promised.stored == "int8":
         teaching = [(folder / path).read_bytes() for path in precision.calibration(photos)]
         pixels = np.stack([photo.prepare(data, size, filter) for data in teaching])
     model = precision.stored(model_file.to_onnx(graph, size), promised.stored, pixels)
-    weights = state(learn.model, promised.stored)
+    weights = learn.network.stored_weights(promised.stored)
     card = (
         {"accuracy_before_rounding": wilson_interval(int(right.sum()), len(right))}
         | facts
@@ -120,7 +117,7 @@ def publish(
             "accuracy_drop": lost["accuracy_drop"],
         }
         model_file.write(model, card, file)
-        (scratch / "birds.safetensors").write_bytes(save(weights, {"card": json.dumps(card)}))
+        learn.network.save(scratch / "birds.safetensors", card, promised.stored)
         photos.to_csv(scratch / "split.csv", index=False)
         recipe = yaml.safe_dump(card["recipe"], sort_keys=False, allow_unicode=True)
         (scratch / "recipe.yaml").write_text(recipe, encoding="utf-8")
@@ -145,19 +142,6 @@ def passed(learn: Learner, file: Path, photos: dict, fitted: promises.Fitted, st
     if stored != "int8":
         return gate(learn, file, photos, fitted.temperature, fitted.score)
     return let_through(file, photos, list(learn.dls.vocab), *by_file(file, photos))
-
-
-def state(model: torch.nn.Module, stored: str) -> dict[str, torch.Tensor]:
-    """Return the state dict; matrices that are rounded as float16, which holds them exactly."""
-    return {
-        name: (tensor if stored == "fp32" or tensor.ndim < 2 else half(tensor)).contiguous().clone()
-        for name, tensor in model.state_dict().items()
-    }
-
-
-def half(tensor: torch.Tensor) -> torch.Tensor:
-    """Return floats as float16, and whatever else as it is."""
-    return tensor.half() if tensor.is_floating_point() else tensor
 
 
 def digest(weights: dict[str, torch.Tensor]) -> str:

@@ -17,20 +17,6 @@ OPSET = 20
 SMALL = 1024
 
 
-def round_to_half(model: torch.nn.Module) -> None:
-    """Round the matrices of a model to float16 in place; vectors (norms, biases) stay float32.
-
-    Raises OverflowError where a number is too large for float16.
-    """
-    with torch.no_grad():
-        for tensor in model.state_dict().values():
-            if tensor.is_floating_point() and tensor.ndim > 1:
-                half = tensor.half().to(tensor.dtype)
-                if not half.isfinite().all():
-                    raise OverflowError("A weight is beyond float16's range; train with decay.")
-                tensor.copy_(half)
-
-
 def to_onnx(graph: Graph, size: int) -> onnx.ModelProto:
     """Export a graph for photos [N, size, size, 3], N free, as one model without side files.
 

@@ -2,12 +2,19 @@
 
 from pathlib import Path
 
+import pandas as pd
+from fastai.vision.all import Learner
+
 from export.exporter import publish
+from fieldmark.data.datasets import source
+from fieldmark.data.loaders import dataloaders
 from fieldmark.data.locations import PhotosError
 from fieldmark.data.ood_photos import KEYS as PROMISED
 from fieldmark.data.ood_photos import promises, rehearsal
-from fieldmark.network.restore import restored
+from fieldmark.network.network import WEIGHTS_FILE, Network
+from fieldmark.network.weights import read_card
 from fieldmark.recipe import defaults
+from fieldmark.training.learner import make_learner
 
 KEPT = (
     "name",
@@ -22,8 +29,7 @@ KEPT = (
     "rehearsal",
     "accuracy_before_rounding",
     "members",
-    "ensemble",
-    "training",
+    "averaged",
 )
 
 
@@ -37,7 +43,7 @@ def rebuild(
     Raises PhotosError where something isn't in place, or where photos are prepared otherwise than
     when the model was trained, unless that is wanted: `prepare_anew`.
     """
-    learn, photos, folder, card = restored(out, prepare_anew)
+    learn, photos, folder, card = restore_learner(out, prepare_anew)
     facts = {key: card[key] for key in KEPT if key in card}
     if recipe:
         facts |= repromised(card["recipe"], recipe)
@@ -46,6 +52,28 @@ def rebuild(
     promised = promises(facts["recipe"], facts.get("rehearsal"))
     size, filter = (card["preparation"][key] for key in ("size", "filter"))
     return publish(learn, photos, folder, size, facts, out, filter, promised)
+
+
+def restore_learner(
+    run: Path, prepare_anew: bool = False
+) -> tuple[Learner, pd.DataFrame, Path, dict]:
+    """Return the Learner of a run, its split, the folder of its photos, and its card.
+
+    Raises PhotosError if a photo of the split is missing.
+    """
+    network = Network.load(run, check_preparation=not prepare_anew)
+    network.pretrained = False  # it is not trained further, so nothing needs freezing
+    card = read_card(run / WEIGHTS_FILE)
+    photos = pd.read_csv(run / "split.csv", dtype=str)
+    folder, _ = source(card["recipe"])
+    missing = [path for path in photos["path"] if not (folder / path).is_file()]
+    if missing:
+        raise PhotosError(
+            f"The gate needs the photos of the split, and {len(missing)} of them, like "
+            f"{missing[0]}, are not in {folder}. Set FIELDMARK_PHOTOS to the folder that has them."
+        )
+    prepared = {key: card["preparation"][key] for key in ("size", "mean", "std", "filter")}
+    return make_learner(network, dataloaders(photos, folder, **prepared)), photos, folder, card
 
 
 def repromised(old: dict, new: dict) -> dict:

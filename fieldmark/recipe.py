@@ -11,24 +11,25 @@ import timm
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
+from export.exporter import FILES, REPORT
 from export.weights_dtype import PRECISIONS as STORED
+from fieldmark import record
 from fieldmark.data.locations import PhotosError, folder
 from fieldmark.data.ood_photos import promises, rehearsal
-from fieldmark.errors import UserError
+from fieldmark.errors import UserError, WeightsError
 from fieldmark.evaluation.ood import SCORES
 from fieldmark.evaluation.uncertainty import AUTO
-from fieldmark.network.backbone import sized
-from fieldmark.run import Run
+from fieldmark.network.backbone import timm_options
+from fieldmark.network.weights import find_weights_file, resolve_weights
 from fieldmark.training.distillation import check_teacher
 from fieldmark.training.fit import OPTIMIZERS, SCHEDULES
-from fieldmark.training.learner import WeightsError, wanted, weights_file
 from fieldmark.training.mixed_precision import PRECISIONS
 from fieldmark.training.tracking.trackers import PACKAGES as TRACKERS
 from fieldmark.training.tracking.trackers import lacking
 
 NOTEBOOK = Path("train.ipynb")
-OWNERS = ("PhotosError", "WeightsError", "RecipeError", "BodyError", "FitError", "PrecisionError")
-OWNERS += ("TrackError",)
+OWNERS = ("PhotosError", "WeightsError", "RecipeError", "NetworkError", "FitError")
+OWNERS += ("PrecisionError", "TrackError", "RunError")
 
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
@@ -112,7 +113,7 @@ def checked(recipe: dict) -> dict:
         if not timm.is_model(arch):
             near = nearest(arch, timm.list_models())
             raise RecipeError(f"timm has no architecture `{arch}`.{near}")
-        if (recipe["resize_from"] < 1 or recipe["train_size"]) and sized(arch, 0):
+        if (recipe["resize_from"] < 1 or recipe["train_size"]) and timm_options(arch, 0):
             raise RecipeError(
                 f"`{arch}` takes photos of one size only; leave `resize_from` and `train_size` out."
             )
@@ -168,13 +169,14 @@ def run(path: Path) -> Path:
     """Run the notebook by a recipe; the executed notebook, recipe and model are in the run."""
     recipe = read(path)
     folder(recipe["photos"])
-    weights_file(wanted(recipe["weights"]))
+    find_weights_file(resolve_weights(recipe["weights"]))
     promises(recipe, rehearsal(recipe["rehearsal"]))
     if recipe["teacher"]:
         check_teacher(**recipe["teacher"])
     out = Path("runs") / path.stem
     out.mkdir(parents=True, exist_ok=True)
-    Run(out).remove_results()
+    for name in (*FILES, *record.FILES, REPORT, "trouble.csv", "competition.csv"):  # of earlier
+        (out / name).unlink(missing_ok=True)
     recipe["out"] = out.as_posix()
     papermill.execute_notebook(
         str(NOTEBOOK),

@@ -3,6 +3,7 @@
 import json
 import os
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,14 @@ from fieldmark.data import loaders as data
 from fieldmark.data import locations as photos
 from fieldmark.data import splits as parts
 from fieldmark.evaluation.uncertainty import Promises
-from fieldmark.training import learner
+from fieldmark.network.network import Network
+from fieldmark.network.preparation import Preparation
+from fieldmark.training.learner import make_learner
 
 ROOT = Path(__file__).parents[1]
 KEPT = ("FIELDMARK_CHROMIUM", "FIELDMARK_SHOTS")
 ARCH, SIZE = "test_efficientnet", 64
+LABELS = sorted(name.replace("_", " ") for name in drawn.SPECIES)
 
 
 def pytest_addoption(parser):
@@ -97,16 +101,34 @@ def weights(tmp_path_factory):
     return path
 
 
+LEARNER_OPTIONS = {"label_smoothing", "optimizer", "weight_decay", "batch_norm"}
+
+
+def create_network(weights, arch=ARCH, size=SIZE, labels=LABELS, **options) -> Network:
+    """Return a new network for the drawn birds."""
+    preparation = Preparation.for_arch(arch, size, **options)
+    return Network.create(arch, labels, preparation, str(weights), **options)
+
+
+def create_learner(dls, weights, arch=ARCH, size=SIZE, **options):
+    """Return a Learner around a new network; options go to one or the other."""
+    chosen = {key: options.pop(key) for key in LEARNER_OPTIONS & set(options)}
+    return make_learner(
+        create_network(weights, arch, size, list(dls.vocab), **options), dls, **chosen
+    )
+
+
 @pytest.fixture
 def new_learner(table, folder, weights):
-    """Return a function that makes a fresh Learner on the drawn birds."""
+    """Return a function that creates a Learner for the drawn birds."""
 
-    def make(start=weights, arch=ARCH, size=SIZE, **options):
+    def create(start=weights, arch=ARCH, size=SIZE, **options):
         set_seed(0)
-        dls = data.dataloaders(table, folder, **data.settings(arch, size), batch_size=8)
-        return learner.learner(dls, arch, str(start), **options)
+        preparation = Preparation.for_arch(arch, size)
+        dls = data.dataloaders(table, folder, **asdict(preparation), batch_size=8)
+        return create_learner(dls, start, arch, size, **options)
 
-    return make
+    return create
 
 
 FACTS = {
@@ -124,7 +146,7 @@ def run(tmp_path_factory, table, folder, settings, weights):
     """Publish a tiny model, as the notebook does, and return its folder."""
     set_seed(0)
     dls = data.dataloaders(table, folder, **settings, batch_size=8)
-    learn = learner.learner(dls, ARCH, str(weights))
+    learn = create_learner(dls, weights)
     with learn.no_bar(), learn.no_logging():
         learn.fit(2, 5e-3)
     out = tmp_path_factory.mktemp("run")

@@ -17,7 +17,7 @@ from fieldmark import recipe
 from fieldmark.data import loaders as data
 from fieldmark.data import locations as photos
 from fieldmark.data.ood_photos import KEYS
-from fieldmark.network.backbone import Body
+from fieldmark.network.backbone import Backbone
 from tests import networks, trees  # noqa: F401
 from tests.conftest import ARCH, ROOT, SIZE
 from tests.network.test_backbone import network, pretrained
@@ -142,7 +142,7 @@ def test_a_recipe_learns_from_drawn_birds_by_its_own_settings(path, place, tmp_p
     assert names["learn"].dls.bs == short["batch_size"]
     before = snapshot(body)
     if short["weights"] != "random":
-        kept = Body(network(short["arch"], short["size"]), short["size"])
+        kept = Backbone(network(short["arch"], short["size"]), short["size"])
         kept.model.load_state_dict(load_file(short["weights"]))
         assert moved(snapshot(kept), body) == []
     fits = notebook.run_to("How good is it?")["fits"]
@@ -187,5 +187,5 @@ def test_a_recipe_states_the_licence_of_the_weights_that_it_starts_from(path):
 def test_the_true_network_of_a_family_becomes_a_body_with_a_map(name):
     settings = recipe.read(ROOT / f"recipes/families/{name}.yaml")
     size = data.settings(settings["arch"], settings["size"])["size"]
-    body = Body(network(settings["arch"], size), size)
+    body = Backbone(network(settings["arch"], size), size)
     assert body.map_size == {"height": -(-size // 32), "width": -(-size // 32)}

@@ -3,10 +3,10 @@
 uvicorn benchmarks.peers.fastai_app:app
 """
 
-import json
 import os
 import tempfile
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,36 +14,31 @@ import pandas as pd
 from fastai.vision.all import Learner
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
-from safetensors import safe_open
-from safetensors.torch import load_file
 
 from birds import drawn
 from fieldmark.data.loaders import PhotoFile, dataloaders
-from fieldmark.training.learner import learner
+from fieldmark.network.network import Network
+from fieldmark.training.learner import make_learner
 
 app = FastAPI()
 one_at_a_time = threading.Lock()
 
 
-def load(weights: Path) -> Learner:
-    """Put the shipped weights into a Learner; a black photo stands in for those of each label."""
-    with safe_open(weights, "pt") as file:
-        card = json.loads(file.metadata()["card"])
-    labels = sorted(pd.read_csv(weights.with_name("split.csv"))["label"].unique())
-    size, mean, std = (card["preparation"][key] for key in ("size", "mean", "std"))
+def load(run: Path) -> Learner:
+    """Return a Learner around a run's network; a black photo stands in for those of each label."""
+    network = Network.load(run)
+    preparation = network.preparation
     with tempfile.TemporaryDirectory() as folder:
-        black = np.zeros((size, size, 3), np.uint8)
+        black = np.zeros((preparation.size, preparation.size, 3), np.uint8)
         Path(folder, "black.jpg").write_bytes(drawn.encode_photo(black))
-        rows = [(part, label, "black.jpg") for label in labels for part in ("train", "valid")]
+        splits = ("train", "valid")
+        rows = [(split, label, "black.jpg") for label in network.labels for split in splits]
         photos = pd.DataFrame(rows, columns=["split", "label", "path"])
-        dls = dataloaders(photos, Path(folder), size, mean, std)
-    options = card["recipe"].get("arch_options", {})
-    learn = learner(dls, card["architecture"], "random", **options)
-    learn.model.load_state_dict(load_file(weights))
-    return learn
+        dls = dataloaders(photos, Path(folder), **asdict(preparation))
+    return make_learner(network, dls)
 
 
-learn = load(Path(os.environ["FIELDMARK_MODEL"]).with_name("birds.safetensors"))
+learn = load(Path(os.environ["FIELDMARK_MODEL"]).parent)
 
 
 @app.post("/classify")

@@ -1,1 +1,1 @@
-"""Networks with their preparation and labels: make, save, load, combine."""
+"""Networks with their preparation and labels: create, save, load, combine; free of fastai."""

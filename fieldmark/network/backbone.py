@@ -1,69 +1,66 @@
-"""timm's networks as bodies: whatever one ends in, the head gets a map, or a vector that is one."""
+"""Adapt any timm network to feature maps [N, D, h, w] whose mean is its own feature vector."""
 
 from itertools import product
 from math import isqrt
+from typing import Any
 
 import timm
 import torch
 from torch import nn
 
-from fieldmark.errors import UserError
+from fieldmark.errors import NetworkError
 
-LAYOUTS = ("NCHW", "NHWC", "NLC")  # as timm calls them: maps, maps with channels last, tokens
-NORMS = ("fc_norm", "head.norm")  # where timm keeps a norm that comes after the mean
-
-
-class BodyError(UserError):
-    """A network that can't look at photos of a size; the text says what to change."""
+LAYOUTS = ("NCHW", "NHWC", "NLC")  # as timm names them: maps, maps with channels last, tokens
+NORMS = ("fc_norm", "head.norm")  # where timm keeps a layer norm that follows the mean
 
 
-class Body(nn.Module):
-    """A timm network that ends in a map [N, D, h, w], the mean of which is the network's answer.
+class Backbone(nn.Module):
+    """A timm network without its classifier, as feature maps [N, D, h, w].
 
-    How it ends is not looked up but measured: for a photo of noise, the features are read in each
-    layout until their mean is the vector that timm's own classifier would get. Where none is (a
-    class token, attention pooling, layers after the mean) no map explains the answer exactly; then
-    the body gives that vector as [N, D, 1, 1], since what was pretrained is not cut off for a map.
+    The layout of its features is measured, not looked up: features of noise are read in each layout
+    until their mean equals the vector that timm's own classifier would get. Where none does (class
+    token, attention pooling, layers after the mean) no map explains the logits exactly, and the
+    backbone gives that vector as [N, D, 1, 1]: pretrained layers are not cut off for a map.
 
-    `model` is made with num_classes=0, `size` is the side of its photos in pixels. `width` is D,
-    `map_size` the map's height and width, None where there is no map. Raises BodyError for a size
-    that the network can't take.
+    `model` is created with num_classes=0, `size` is the side of its photos in pixels. `width` is D,
+    `map_size` the map's height and width, None where there is no map. Raises NetworkError for a
+    size that the network does not accept.
     """
 
     def __init__(self, model: nn.Module, size: int):
         super().__init__()
         self.model, self.size = model.eval(), size
-        # torch's own chance stays as it is, so that a seed draws the head that it always drew
+        # a generator of its own: the head that follows is initialised from torch's global one
         photo = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
         try:
             with torch.no_grad():
                 features = model.forward_features(photo)
-                answer = model.forward_head(features)
+                vector = model.forward_head(features)
         except (AssertionError, RuntimeError) as error:
-            raise BodyError(
-                f"{model.default_cfg['architecture']} can't look at photos of {size} pixels "
-                f"({error}). Set `size: 0`, which takes its own, or another size."
+            raise NetworkError(
+                f"{model.default_cfg['architecture']} does not accept photos of {size} pixels "
+                f"({error}). Set `size: 0` for its default size, or another size."
             ) from error
-        self.width, self.map_size = answer.shape[1], None
-        self.layout, self.norm = self.found(features, answer)
+        self.width, self.map_size = vector.shape[1], None
+        self.layout, self.norm = self.find_layout(features, vector)
         if self.layout:
-            height, width = self.places(features, self.layout, self.norm).shape[2:]
+            height, width = self.to_map(features, self.layout, self.norm).shape[2:]
             self.map_size = {"height": height, "width": width}
         model.train()
 
-    def found(self, features, answer: torch.Tensor) -> tuple[str | None, str | None]:
-        """Return how features are read as a map with the mean `answer`: layout, and norm if any.
+    def find_layout(self, features: Any, vector: torch.Tensor) -> tuple[str | None, str | None]:
+        """Return the layout in which features are a map with the mean `vector`, and its norm.
 
-        A map of one place says nothing of where, and counts as none.
+        A map of 1 x 1 has no positions and counts as none.
         """
-        known = dict(self.model.named_modules())
-        norms = [name for name in NORMS if isinstance(known.get(name), nn.LayerNorm)]
+        modules = dict(self.model.named_modules())
+        norms = [name for name in NORMS if isinstance(modules.get(name), nn.LayerNorm)]
         for layout, norm in product(LAYOUTS, [None, *norms]):
-            places = self.places(features, layout, norm)
-            if places is None or places[0, 0].numel() == 1:
+            maps = self.to_map(features, layout, norm)
+            if maps is None or maps[0, 0].numel() == 1:
                 continue
-            near = 1e-4 * float(answer.abs().max())
-            if torch.allclose(places.mean((2, 3)), answer, rtol=1e-3, atol=near):
+            tolerance = 1e-4 * float(vector.abs().max())
+            if torch.allclose(maps.mean((2, 3)), vector, rtol=1e-3, atol=tolerance):
                 return layout, norm
         return None, None
 
@@ -71,10 +68,10 @@ class Body(nn.Module):
         """Return the map [N, D, h, w] of photos [N, 3, S, S], or the vector as [N, D, 1, 1]."""
         if not self.layout:
             return self.model(photos)[..., None, None]
-        return self.places(self.model.forward_features(photos), self.layout, self.norm)
+        return self.to_map(self.model.forward_features(photos), self.layout, self.norm)
 
-    def places(self, features, layout: str, norm: str | None) -> torch.Tensor | None:
-        """Read features as a map [N, D, h, w]; None where they can't be one in that layout."""
+    def to_map(self, features: Any, layout: str, norm: str | None) -> torch.Tensor | None:
+        """Return features in a layout as a map [N, D, h, w]; None if their shape does not fit."""
         if not isinstance(features, torch.Tensor) or features.ndim != len(layout):
             return None
         if layout == "NHWC":
@@ -87,36 +84,28 @@ class Body(nn.Module):
             features = patches.transpose(1, 2).unflatten(2, (side, side))
         if features.shape[1] != self.width:
             return None
-        return normed(features, self.model.get_submodule(norm)) if norm else features
+        return normalize_map(features, self.model.get_submodule(norm)) if norm else features
 
 
-def normed(places: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
-    """Apply a layer norm that comes after the mean to each place of a map [N, D, h, w] instead.
+def normalize_map(maps: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
+    """Apply a layer norm that follows the mean to each position of a map [N, D, h, w] instead.
 
-    All places are divided by the deviation of their mean, none by its own, so that the mean of what
-    comes out is the norm of the mean: the answer is as it was pretrained, and its map is exact.
+    Every position is divided by the standard deviation of the mean, none by its own, so that the
+    mean of the result equals the norm of the mean.
     """
-    places = places.float()  # in mixed precision too, as torch's own
-    variance = places.mean((2, 3), keepdim=True).var(1, correction=0, keepdim=True)
-    places = (places - places.mean(1, keepdim=True)) * (variance + norm.eps).rsqrt()
+    maps = maps.float()  # as torch's own layer norm computes under autocast
+    variance = maps.mean((2, 3), keepdim=True).var(1, correction=0, keepdim=True)
+    maps = (maps - maps.mean(1, keepdim=True)) * (variance + norm.eps).rsqrt()
     if norm.weight is not None:
-        places = places * norm.weight[:, None, None]
-    return places if norm.bias is None else places + norm.bias[:, None, None]
+        maps = maps * norm.weight[:, None, None]
+    return maps if norm.bias is None else maps + norm.bias[:, None, None]
 
 
-def between(mean, std, other_mean, other_std) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return by what photos are multiplied, and what is added, to be normalised by others instead.
+def timm_options(arch: str, size: int, **arch_options: Any) -> dict[str, Any]:
+    """Return the keyword arguments of timm.create_model for an architecture and a size in pixels.
 
-    All are tensors that broadcast: mean and standard deviation by channel, as they were and as they
-    shall be.
-    """
-    return std / other_std, (mean - other_mean) / other_std
-
-
-def sized(arch: str, size: int, **options) -> dict:
-    """Return what timm must be told: the photos' size, by networks made for one, and `options`.
-
-    A recipe's `mean` and `std` are among its options; the network itself doesn't know them.
+    Networks with a fixed input size need `img_size`. The `mean` and `std` among a recipe's
+    `arch_options` belong to the preparation and are left out.
     """
     fixed = {"img_size": size} if timm.get_pretrained_cfg(arch).fixed_input_size else {}
-    return fixed | {key: value for key, value in options.items() if key not in ("mean", "std")}
+    return fixed | {k: value for k, value in arch_options.items() if k not in ("mean", "std")}

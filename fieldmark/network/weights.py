@@ -1,52 +1,128 @@
-"""Go on from a model that an earlier run left: from its body, and its head for the same labels."""
+"""Pretrained weights: find, load and describe them, those of an earlier run included."""
 
+import json
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import timm
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from fieldmark.errors import UserError
-from fieldmark.run import read_weights_card
+from fieldmark.errors import NetworkError, WeightsError
+from fieldmark.files import sha256_file
 
-BODY, HEAD = "0.model.", "1."  # how a run's weights are named, in a fastai model
+if TYPE_CHECKING:
+    from fieldmark.network.network import Network
+
+VARIABLE = "FIELDMARK_WEIGHTS"
+BACKBONE, HEAD = "0.model.", "1."  # prefixes of the tensors in a run's weights
+RUN_FACTS = ("name", "version", "weights", "teacher")  # of the card of a run that was the start
 
 
-class WeightsError(UserError):
-    """Pretrained weights that can't be had; the text says where to put them."""
+def resolve_weights(weights: str, variable: str = VARIABLE) -> str:
+    """Return the environment variable in place of a recipe's `weights`, if it is set."""
+    return os.environ.get(variable) or weights
 
 
-def body(model: nn.Module, arch: str, file: Path) -> nn.Module:
-    """Load the body that a run left into a timm network of the same architecture.
+def find_weights_file(weights: str, variable: str = VARIABLE) -> Path | None:
+    """Return the file that `weights` names, None for `pretrained` and `random`.
 
-    Raises WeightsError for another one, an ensemble among them.
+    Raises WeightsError if the file does not exist.
     """
-    card = read_weights_card(file)
-    if card["architecture"] != arch:
-        raise WeightsError(f"{file} holds the weights of {card['architecture']}, not of {arch}.")
-    model.load_state_dict(part(file, BODY))
-    return model
-
-
-def head(model: nn.Module, file: Path | None, labels: list[str]) -> None:
-    """Load the head that a run left.
-
-    Raises WeightsError where `file` is no run's, or was taught other labels.
-    """
-    card = read_weights_card(file) if file else None
-    if not card:
-        raise WeightsError("`head_from: weights` needs `weights` that a run left.")
-    if [each["label"] for each in card["labels"]] != list(labels):
+    if weights in ("pretrained", "random"):
+        return None
+    if not Path(weights).is_file():
         raise WeightsError(
-            f"{file} was taught other labels. Leave `head_from` out: the body goes on from there, "
-            "and the head learns anew."
+            f"There is no weights file {weights}. Put it there, or set {variable} to a file, to "
+            "`pretrained` (downloaded) or to `random`."
         )
-    model.load_state_dict(part(file, HEAD))
+    return Path(weights)
 
 
-def part(file: Path, prefix: str) -> dict[str, torch.Tensor]:
-    """Return the tensors of a part of a model, by their names in that part."""
+def load_pretrained(
+    arch: str, weights: str, num_classes: int = 0, variable: str = VARIABLE, **options: Any
+) -> nn.Module:
+    """Return a timm network with pretrained weights; `options` go to timm.create_model.
+
+    `weights` is `pretrained` (timm downloads them), `random`, a file that timm can load, or the
+    weights of a run. With `num_classes`, the number of classes in the weights, the network keeps
+    its pretrained classifier. Raises WeightsError, which names the environment `variable`, if the
+    weights are missing or of another network, NetworkError for options that timm does not know.
+    """
+    file = find_weights_file(weights, variable)
+    if file and not num_classes and (card := read_card(file)):
+        if card["architecture"] != arch:
+            raise WeightsError(f"{file} holds weights of {card['architecture']}, not of {arch}.")
+        network = timm.create_model(arch, num_classes=0, **options)
+        network.load_state_dict(tensors_with_prefix(file, BACKBONE))
+        return network
+    overlay = {"file": str(file)} if file else {}
+    overlay |= {"num_classes": num_classes} if num_classes else {}
+    keywords = {"pretrained_cfg_overlay": overlay} if overlay else {}
+    keywords |= {"pretrained": weights != "random", "num_classes": num_classes}
+    try:
+        return timm.create_model(arch, **keywords, **options)
+    except OSError as error:
+        raise WeightsError(
+            f"The pretrained weights of {arch} cannot be downloaded. Connect to the internet once, "
+            f"or set {variable} to a file that holds them, or to `random`."
+        ) from error
+    except RuntimeError as error:  # torch's message lists every tensor
+        if not file:
+            raise
+        classes = f" with {num_classes} classes" if num_classes else ""
+        raise WeightsError(f"{file} does not hold weights of {arch}{classes}.") from error
+    except TypeError as error:
+        if not options:
+            raise
+        raise NetworkError(f"timm cannot create {arch} with `arch_options` ({error}).") from error
+
+
+def load_head(network: "Network", file: Path | None) -> None:
+    """Load the head that a run saved.
+
+    Raises WeightsError if `file` is not the weights of a run, or if its labels differ.
+    """
+    card = read_card(file) if file else None
+    if not card:
+        raise WeightsError("`head_init: weights` needs `weights` to be the weights of a run.")
+    if [label["label"] for label in card["labels"]] != network.labels:
+        raise WeightsError(
+            f"{file} was trained on other labels. Leave `head_init` out: the backbone keeps its "
+            "weights, and the head is trained from the start."
+        )
+    network.head.load_state_dict(tensors_with_prefix(file, HEAD))
+
+
+def describe_weights(weights: str) -> dict:
+    """Return the card's entry `weights`: `pretrained`, `random`, or file name and SHA-256.
+
+    For the weights of a run, also that model's name, version and own start.
+    """
+    file = find_weights_file(weights)
+    if not file:
+        return {"start": weights, "sha256": None}
+    facts = {"start": file.name, "sha256": sha256_file(file)}
+    if card := read_card(file):
+        facts["run"] = {key: card[key] for key in RUN_FACTS if key in card}
+    return facts
+
+
+def read_card(file: Path) -> dict | None:
+    """Return the model card inside a run's weights; None for any other file of weights."""
+    try:
+        with safe_open(file, "pt") as weights:
+            return json.loads((weights.metadata() or {}).get("card", "null"))
+    except SafetensorError:  # a file of torch.save, or not weights at all
+        return None
+
+
+def tensors_with_prefix(file: Path, prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file whose names start with `prefix`, without the prefix."""
     return {
         name.removeprefix(prefix): value
         for name, value in load_file(file).items()
@@ -54,31 +130,32 @@ def part(file: Path, prefix: str) -> dict[str, torch.Tensor]:
     }
 
 
-def parts(file: Path | None) -> pd.Series | None:
-    """Return the part that each photo played in the run that left these weights, by its path.
+def previous_splits(file: Path | None) -> pd.Series | None:
+    """Return the split of each photo, by its path, in the run that saved these weights.
 
-    None where they are no run's. Raises WeightsError where its split.csv isn't beside them.
+    None if they are not the weights of a run. Raises WeightsError if its split.csv is missing.
     """
-    if not file or not read_weights_card(file):
+    if not file or not read_card(file):
         return None
     split = file.parent / "split.csv"
     if not split.is_file():
-        raise WeightsError(f"{file} needs the split.csv beside it that says which photos taught.")
+        raise WeightsError(
+            f"{split} is missing: it lists the photos that {file} was trained on. Copy it there "
+            "from the run."
+        )
     return pd.read_csv(split, dtype=str, index_col="path")["split"]
 
 
-def check_apart(known: pd.Series | None, photos: pd.DataFrame) -> None:
-    """Raise WeightsError if a photo taught an earlier run, with `parts` as known, and judges here.
-
-    The model would tell what it was told.
-    """
-    if known is None:
+def check_previous_splits(previous: pd.Series | None, photos: pd.DataFrame) -> None:
+    """Raise WeightsError if the previous run trained on, or selected by, photos evaluated here."""
+    if previous is None:
         return
-    before, now = photos["path"].map(known), photos["split"]
-    told = (before == "train") & (now != "train")
-    told |= (before == "valid") & ~now.isin(["train", "valid"])
-    if told.any():
+    before, now = photos["path"].map(previous), photos["split"]
+    leaked = (before == "train") & (now != "train")
+    leaked |= (before == "valid") & ~now.isin(["train", "valid"])
+    if leaked.any():
         raise WeightsError(
-            f"The earlier run learned from {told.sum()} photos that judge here, like "
-            f"{photos['path'][told].min()}. Begin from other weights, or let these teach."
+            f"Train/test leak: the run behind `weights` was trained on {leaked.sum()} photos that "
+            f"are evaluated here, such as {photos['path'][leaked].min()}. Start from other "
+            "weights, or move these photos to `train`."
         )

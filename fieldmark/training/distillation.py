@@ -1,22 +1,28 @@
 """A teacher: another network, which knows the birds already, for the Learner to learn from."""
 
-from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import timm
 import torch
 from fastai.vision.all import Learner, Normalize
 from torch import nn
 
-from fieldmark.data.locations import PhotosError
+from fieldmark.errors import RunError, WeightsError
 from fieldmark.evaluation import calibration
-from fieldmark.network.backbone import between, sized
-from fieldmark.network.probe import probe
-from fieldmark.network.restore import restored
-from fieldmark.network.weights import WeightsError
-from fieldmark.run import Run
+from fieldmark.network.backbone import timm_options
+from fieldmark.network.network import WEIGHTS_FILE, Network
+from fieldmark.network.preparation import renormalization
+from fieldmark.network.probe import fit_probe
+from fieldmark.network.weights import (
+    describe_weights,
+    find_weights_file,
+    load_pretrained,
+    read_card,
+    resolve_weights,
+)
 from fieldmark.statistics import wilson_interval
-from fieldmark.training.learner import features, pretrained, wanted, weights_facts, weights_file
+from fieldmark.training.learner import features
 from fieldmark.training.mixed_precision import autocast
 
 SETTING = "FIELDMARK_TEACHER"
@@ -90,9 +96,9 @@ class Trained(nn.Module):
 
 
 def away(norm: Normalize, mean: tuple, std: tuple) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what takes photos from a Learner's normalisation to another, as `between` does."""
+    """Return scale and shift from a Learner's normalisation to another."""
     mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (mean, std))
-    return between(norm.mean.cpu(), norm.std.cpu(), mean, std)
+    return renormalization(norm.mean.cpu(), norm.std.cpu(), mean, std)
 
 
 def make_teacher(
@@ -119,10 +125,8 @@ def make_teacher(
     """
     weights = wanted_teacher(weights=weights)
     config = timm.get_pretrained_cfg(arch)
-    options = sized(arch, learn.model[0].size, **options)
-    network = pretrained(
-        partial(timm.create_model, arch, **options), arch, weights, SETTING, classes
-    )
+    options = timm_options(arch, learn.model[0].size, **options)
+    network = load_pretrained(arch, weights, classes, SETTING, **options)
     network = network.eval().to(learn.dls.device, memory_format=torch.channels_last)
     norm = next(t for t in learn.dls.valid.after_batch.fs if isinstance(t, Normalize))
     knows = trained(run, learn, norm) if run else None
@@ -136,7 +140,7 @@ def make_teacher(
 def give_probe(net: TeacherNet, learn: Learner, precision: str) -> None:
     """Fit a probe on the photos of `train`; beside a run, divide it by what suits `valid`."""
     (taught, labels), (asked, truth) = features(learn, net.embedding, precision)
-    fitted = probe(taught.numpy(), labels.numpy(), C=0.01)
+    fitted = fit_probe(taught.numpy(), labels.numpy(), C=0.01)
     logits = asked.numpy() @ fitted.weight.T + fitted.bias
     warmth = calibration.temperature(logits, truth.numpy()) if net.run else 1.0
     net.head = nn.Linear(*reversed(fitted.weight.shape)).requires_grad_(False)
@@ -162,10 +166,12 @@ def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
     photos that judge here: it would tell what it was told.
     """
     try:
-        teacher, photos, _, card = restored(Path(run))
-    except PhotosError as error:
+        teacher = Network.load(Path(run))
+    except RunError as error:
         raise WeightsError(f"The teacher's run {run} can't be had: {error}") from error
-    if list(teacher.dls.vocab) != list(learn.dls.vocab):
+    card = read_card(Path(run) / WEIGHTS_FILE)
+    photos = pd.read_csv(Path(run) / "split.csv", dtype=str)
+    if teacher.labels != list(learn.dls.vocab):
         raise WeightsError(f"The teacher's run {run} was taught other labels.")
     size = card["preparation"]["size"]
     if size != learn.model[0].size:
@@ -186,20 +192,31 @@ def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
 
 def check_teacher(run: str = "", **teacher) -> None:
     """Raise WeightsError unless the weights and the run of a recipe's teacher are in place."""
-    weights_file(wanted_teacher(**teacher), SETTING)
+    find_weights_file(wanted_teacher(**teacher), SETTING)
     if run:
-        _ = Run(run).card
+        card_of_run(run)
 
 
 def wanted_teacher(weights: str = "pretrained", **_) -> str:
     """Return a recipe's `weights` of the teacher, or what FIELDMARK_TEACHER says in their place."""
-    return wanted(weights, SETTING)
+    return resolve_weights(weights, SETTING)
 
 
 def teacher_facts(arch: str, weights: str = "pretrained", run: str = "", **_) -> dict:
     """Tell what taught: architecture, the file of the weights with its SHA-256, and the run."""
-    facts = {"architecture": arch} | weights_facts(wanted_teacher(weights))
+    facts = {"architecture": arch} | describe_weights(wanted_teacher(weights))
     if run:
-        card = Run(run).card
+        card = card_of_run(run)
         facts["run"] = {key: card[key] for key in ("name", "version", "architecture")}
     return facts
+
+
+def card_of_run(run: str) -> dict:
+    """Return the card of a run that teaches; raises WeightsError where there is none."""
+    file = Path(run) / WEIGHTS_FILE
+    card = read_card(file) if file.is_file() else None
+    if not card:
+        raise WeightsError(
+            f"There is no teacher in {run}. Make that run first, or leave `run` out of `teacher`."
+        )
+    return card

@@ -190,12 +190,11 @@ def test_a_card_tells_what_was_compared_and_what_is_promised(
     new_learner, without_two, folder, tmp_path, settings, weights
 ):
     from fieldmark.data import loaders as data
-    from fieldmark.training import learner
-    from tests.conftest import ARCH
+    from tests.conftest import create_learner
 
     torch.manual_seed(0)
     dls = data.dataloaders(without_two, folder, **settings, batch_size=8)
-    learn = learner.learner(dls, ARCH, str(weights))
+    learn = create_learner(dls, weights)
     things = sorted(photos.draw_things(tmp_path / "things", 20).iterdir())
     promised = Promises(level=0.9, rejected=0.1, strangers={"not_birds": things})
     card = publish(learn, without_two, folder, SIZE, FACTS, tmp_path / "run", promised=promised)

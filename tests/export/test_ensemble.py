@@ -1,6 +1,7 @@
 """Several networks become one file: the mean of their answers or weights, through the same gate."""
 
 import shutil
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ from safetensors.torch import load_file
 
 from birds import drawn
 from birds.classifier import Classifier
+from export import ensemble
 from export.exporter import publish
-from export.graph import Graph, normalisation
-from fieldmark.data import loaders as data
-from fieldmark.network.ensemble import averaged, join
-from fieldmark.run import Run
-from fieldmark.training import learner
+from export.graph import Graph
+from fieldmark import finished, record
+from fieldmark.errors import NetworkError
+from fieldmark.network.ensemble import average_weights, join_networks
+from fieldmark.network.preparation import Preparation
+from fieldmark.training.checkpoint import Run
 from fieldmark.training.fit import falls, fit
 from fieldmark.training.snapshots import FOLDER
 from tests.command_line import run_command
@@ -32,10 +35,6 @@ def taught(new_learner, arch=ARCH, epochs=1, **options) -> Learner:
         learn.fit(epochs, 5e-3)
     learn.model.eval()
     return learn
-
-
-def statistics(*learners: Learner) -> torch.Tensor:
-    return torch.stack([torch.stack(normalisation(learn)).flatten(1) for learn in learners])
 
 
 @pytest.fixture
@@ -55,34 +54,32 @@ def published(table, folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize("second", [ARCH, "test_resnet", "test_vit"])
 def test_joined_networks_answer_by_the_mean_of_their_logits(new_learner, second):
     learners = [taught(new_learner), taught(new_learner, second, 2)]
-    models = [learn.model for learn in learners]
-    found = statistics(*learners)
-    found[1] = found[1] * 0.9 + 0.05  # the second looks at photos in a normalisation of its own
-    whole = join(models, found, [0.5, 2.0])
-    photos = birds(SIZE)
-    with torch.no_grad():
-        pixels = photos * found[0, 1].view(3, 1, 1) + found[0, 0].view(3, 1, 1)
-        others = (pixels - found[1, 0].view(3, 1, 1)) / found[1, 1].view(3, 1, 1)
-        expected = (models[0](photos) / 0.5 + models[1](others) / 2.0) / 2
-        assert torch.allclose(whole(photos), expected, atol=1e-4)
-    assert whole[0].map_size == (None if second == "test_vit" else models[0][0].map_size)
+    networks = [learn.network for learn in learners]
+    networks[1].preparation = replace(networks[1].preparation, mean=(0.4,) * 3, std=(0.3,) * 3)
+    whole = join_networks(networks, [0.5, 2.0])
+    pixels = np.stack([drawn.draw_bird(name, 1, SIZE, SIZE) for name in drawn.SPECIES])
+    first, other = (network.forward_pixels(pixels)[0] for network in networks)
+    assert torch.allclose(whole.forward_pixels(pixels)[0], (first / 0.5 + other / 2) / 2, atol=1e-4)
+    sizes = [network.backbone.map_size for network in (whole, networks[0])]
+    assert sizes[0] == (None if second == "test_vit" else sizes[1])
 
 
 def test_the_map_of_joined_networks_explains_their_answer(new_learner):
     learners = [taught(new_learner), taught(new_learner, "test_resnet")]
-    learn = learners[0]
-    learn.model = join([each.model for each in learners], statistics(*learners), [1.0, 1.0])
-    graph = Graph(learn).eval()
+    whole = join_networks([learn.network for learn in learners], [1.0, 1.0])
+    graph = Graph(whole).eval()
     with torch.no_grad():
-        maps, logits = learn.model[0](birds(SIZE)), learn.model(birds(SIZE))
+        maps, logits = whole.backbone(birds(SIZE)), whole.model(birds(SIZE))
         by_place = torch.einsum("ndhw,cd->nchw", maps, graph.class_weight)
     assert torch.allclose(by_place.mean((2, 3)) + graph.class_bias, logits, atol=1e-4)
 
 
 def test_the_mean_of_weights_is_a_network_of_the_same_size(new_learner):
-    models = [taught(new_learner).model, taught(new_learner, epochs=2).model]
-    first, second = ({k: v.clone() for k, v in model.state_dict().items()} for model in models)
-    found = averaged(models).state_dict()
+    networks = [taught(new_learner).network, taught(new_learner, epochs=2).network]
+    first, second = (
+        {k: v.clone() for k, v in network.model.state_dict().items()} for network in networks
+    )
+    found = average_weights(networks).model.state_dict()
     floats = [name for name, value in first.items() if value.is_floating_point()]
     assert any(not torch.equal(first[name], second[name]) for name in floats)
     for name in floats:
@@ -105,11 +102,9 @@ def test_two_runs_become_one_file_through_the_gate(new_learner, published, tmp_p
     assert both.predict(photos).heatmap.any()
     assert both.card["architecture"] == f"{ARCH} + test_convnext"
     versions = [single.card["version"] for single in singles]
-    assert [each["version"] for each in both.card["ensemble"]["members"]] == versions
-    whole = Run(tmp_path / "both")
-    whole.check_complete()
-    assert len(whole.history) == 0
-    assert whole.members == ["one", "two"]
+    assert [each["version"] for each in both.card["averaged"]["of"]] == versions
+    assert set(record.FILES) <= {path.name for path in (tmp_path / "both").iterdir()}
+    assert len(finished.read_one(tmp_path / "both", "both").history) == 0
     result = run_command("ensemble", one, tmp_path / "both")
     assert result.exit_code == 2
     assert "several networks already" in result.stderr
@@ -121,7 +116,7 @@ def test_two_runs_become_one_file_through_the_gate(new_learner, published, tmp_p
     assert again.predict(photos).probability == pytest.approx(
         both.predict(photos).probability, abs=1e-5
     )
-    assert again.card["ensemble"] == both.card["ensemble"]
+    assert again.card["averaged"] == both.card["averaged"]
     result = run_command("export", tmp_path / "again", "--weights-dtype", "int8")
     assert result.exit_code == 2
     assert "8 bits" in result.stderr
@@ -166,9 +161,24 @@ def test_what_does_not_go_together_is_told(new_learner, published, table, folder
     assert "`make train` writes it" in result.stderr
 
 
+def test_an_ensemble_cost_what_its_runs_did(tmp_path):
+    for name, seconds, joules in (("one", 10.0, 5.0), ("two", 20.0, None)):
+        (tmp_path / name).mkdir()
+        known = {"seconds": seconds, "earlier_epochs": 1.0}
+        known["joules"] = {"processor": 7.0, "gpu": joules}
+        record.write_facts(tmp_path / name, cost=known)
+    found = ensemble.cost({tmp_path / "one", tmp_path / "two"})
+    assert found == {
+        "seconds": 30.0,
+        "earlier_epochs": 2.0,
+        "joules": {"processor": 14.0, "gpu": None},
+    }
+    assert ensemble.cost({tmp_path / "one", tmp_path}) == {}
+
+
 def test_warm_restarts_leave_a_snapshot_wherever_the_rate_came_down(new_learner, table, tmp_path):
     learn = new_learner()
-    run = Run(tmp_path).begin({}, table)
+    run = Run(tmp_path, {}, table)
     with learn.no_bar(), learn.no_logging():
         found = fit(learn, run, "fine", 3, 0.01, schedule="warm restarts", restarts=2)
     assert sorted(path.name for path in run.snapshots.iterdir()) == [
@@ -189,7 +199,7 @@ def test_a_stopped_run_leaves_the_same_snapshots_and_another_recipe_takes_them_a
     def fitted(out, **options):
         learn = new_learner()
         with learn.no_bar(), learn.no_logging():
-            run = Run(out).begin({}, table)
+            run = Run(out, {}, table)
             fit(learn, run, "fine", 4, 0.01, schedule="warm restarts", restarts=2, **options)
 
     fitted(tmp_path / "whole")
@@ -199,20 +209,20 @@ def test_a_stopped_run_leaves_the_same_snapshots_and_another_recipe_takes_them_a
     for name in ("1.safetensors", "2.safetensors"):
         one, other = (load_file(tmp_path / run / FOLDER / name) for run in ("whole", "stopped"))
         assert all(torch.equal(value, other[key]) for key, value in one.items())
-    run = Run(tmp_path / "stopped").begin({"seed": 2}, table)
+    run = Run(tmp_path / "stopped", {"seed": 2}, table)
     assert not list(run.snapshots.iterdir())
 
 
 def test_snapshots_of_one_run_become_one_file(new_learner, published, tmp_path, table):
     learn = new_learner()
-    run = Run(tmp_path / "restarted").begin({}, table)
+    run = Run(tmp_path / "restarted", {}, table)
     with learn.no_bar(), learn.no_logging():
         fit(learn, run, "fine", 3, 0.005, schedule="warm restarts", restarts=2)
     published(learn, "restarted")
     snapshots = sorted(run.snapshots.iterdir())
     assert run_command("ensemble", *snapshots, "--out", tmp_path / "both").exit_code == 0
     both = Classifier(tmp_path / "both" / "birds.onnx")
-    of = both.card["ensemble"]["members"]
+    of = both.card["averaged"]["of"]
     assert [each["file"] for each in of] == [path.name for path in snapshots]
     photos = np.stack([drawn.draw_bird("Night_Inkling", seed, SIZE, SIZE) for seed in range(3)])
     single = Classifier(tmp_path / "restarted" / "birds.onnx").predict(photos).embedding
@@ -222,9 +232,7 @@ def test_snapshots_of_one_run_become_one_file(new_learner, published, tmp_path, 
 def test_timm_is_told_what_the_weights_want(new_learner, settings):
     learn = new_learner("random", "test_resnet", drop_path_rate=0.5)
     assert any(type(module).__name__ == "DropPath" for module in learn.model.modules())
-    own = data.settings(ARCH, SIZE, mean=(0.5,) * 3, std=(0.25,) * 3, drop_path_rate=0.5)
-    assert own == settings | {"mean": (0.5,) * 3, "std": (0.25,) * 3}
-    with pytest.raises(
-        learner.BodyError, match=r"no test_resnet with these `arch_options`: .*wide"
-    ):
+    own = Preparation.for_arch(ARCH, SIZE, mean=(0.5,) * 3, std=(0.25,) * 3, drop_path_rate=0.5)
+    assert asdict(own) == settings | {"mean": (0.5,) * 3, "std": (0.25,) * 3}
+    with pytest.raises(NetworkError, match=r"test_resnet with `arch_options` .*wide"):
         new_learner("random", "test_resnet", wide=2)

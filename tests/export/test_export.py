@@ -24,10 +24,10 @@ from export.graph import ExportError, Graph
 from fieldmark.data import datasets as sources
 from fieldmark.data import loaders as data
 from fieldmark.data import splits as parts
-from fieldmark.training import learner
+from fieldmark.errors import NetworkError
 from tests import networks, trees  # noqa: F401
 from tests.command_line import run_command
-from tests.conftest import ARCH, FACTS, ROOT, SIZE
+from tests.conftest import ARCH, FACTS, ROOT, SIZE, create_learner, create_network
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def photos_of(table, folder) -> dict[str, bytes]:
 
 def test_the_graph_answers_as_the_model_does(learn):
     pixels = torch.randint(0, 256, (4, SIZE, SIZE, 3), dtype=torch.uint8)
-    graph = Graph(learn)
+    graph = Graph(learn.network)
     with torch.no_grad():
         normal = (pixels.permute(0, 3, 1, 2) / 255 - graph.pixel_mean) / graph.pixel_std
         expected = learn.model(normal).softmax(1)
@@ -65,7 +65,7 @@ def test_the_heat_map_is_grad_cam(learn, new_learner, arch):
     """Selvaraju et al. 2017, by autograd: the gradient of the first logit, averaged over places."""
     learn = learn if arch == ARCH else new_learner("random", arch)
     pixels = torch.from_numpy(drawn.draw_bird("Green_Inkling", 4, SIZE, SIZE))[None]
-    graph = Graph(learn)
+    graph = Graph(learn.network)
     normal = (pixels.permute(0, 3, 1, 2) / 255 - graph.pixel_mean) / graph.pixel_std
     features = learn.model[0](normal)
     features.retain_grad()
@@ -81,7 +81,7 @@ def test_the_heat_map_is_grad_cam(learn, new_learner, arch):
 def test_a_head_that_is_not_affine_is_refused(learn):
     learn.model[1] = create_head(learn.model[0].model.num_features, 6)
     with pytest.raises(ExportError, match="average pool"):
-        Graph(learn)
+        Graph(learn.network)
 
 
 def test_the_file_is_one_and_names_what_the_contract_names(model):
@@ -110,8 +110,10 @@ def test_the_file_tells_nothing_of_the_machine_that_made_it(model):
 
 
 def test_a_number_beyond_float16_is_refused():
-    with pytest.raises(OverflowError):
-        model_file.round_to_half(torch.nn.ParameterList([torch.full((2, 2), 1e6)]))
+    network = create_network("random")
+    network.head[-1].weight.data[0, 0] = 1e6
+    with pytest.raises(NetworkError, match="float16"):
+        network.round_to_half()
 
 
 def test_the_card_says_what_serving_and_readers_need(model, table):
@@ -271,10 +273,10 @@ def test_the_exit_status_says_that_the_gate_said_no(copy, monkeypatch):
 
 def test_a_rebuild_sees_that_photos_are_prepared_otherwise(copy, run, monkeypatch):
     made = Classifier(run / "birds.onnx").card["preparation"]["sha256"]
-    monkeypatch.setattr(photo, "square", lambda width, height: (0, 0, min(width, height)))
+    monkeypatch.setattr(photo, "centre_square", lambda width, height: (0, 0, min(width, height)))
     result = run_command("export", copy)
     assert result.exit_code == 2
-    assert "prepared otherwise" in result.stderr
+    assert "--new-preparation" in result.stderr
     assert run_command("export", "--new-preparation", copy).exit_code == 0
     anew = Classifier(copy / "birds.onnx").card["preparation"]["sha256"]
     assert {name for name in made if made[name] != anew[name]} >= {"tall", "wide"}
@@ -284,7 +286,7 @@ def test_photos_are_resized_as_the_architecture_wants_from_training_to_service(
     table, folder, settings, weights, tmp_path
 ):
     dls = data.dataloaders(table, folder, **settings | {"filter": "bilinear"}, batch_size=8)
-    learn = learner.learner(dls, ARCH, str(weights))
+    learn = create_learner(dls, weights)
     publish.publish(learn, table, folder, SIZE, FACTS, tmp_path, "bilinear")
     classifier = Classifier(tmp_path / "birds.onnx")
     file = drawn.awkward_photos()["wide"]
@@ -300,7 +302,7 @@ def test_a_run_on_crops_is_rebuilt_from_crops(settings, weights, tmp_path, monke
     found = parts.split(found)
     dls = data.dataloaders(found, folder, **settings, batch_size=8)
     publish.publish(
-        learner.learner(dls, ARCH, str(weights)),
+        create_learner(dls, weights),
         found,
         folder,
         SIZE,

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 from onnx import TensorProto, numpy_helper
-from safetensors.torch import load_file
 
 from benchmarks import precision as benchmark
 from birds import drawn
@@ -20,19 +19,16 @@ from export import consistency as agreement
 from export import weights_dtype as precision
 from export.graph import ExportError, Graph
 from fieldmark.data import loaders as data
-from fieldmark.training import learner
-from tests.conftest import ARCH, ROOT, SIZE
+from fieldmark.network.network import Network
+from tests.conftest import ROOT, SIZE
 
 PHOTOS = np.stack([drawn.draw_bird(name, 7, SIZE, SIZE) for name in drawn.SPECIES])
 
 
 @pytest.fixture(scope="module")
-def graph(run, table, folder, settings):
+def graph(run):
     """Return the graph that `run` was exported from."""
-    learn = learner.learner(data.dataloaders(table, folder, **settings), ARCH, "random")
-    learn.model.load_state_dict(load_file(run / "birds.safetensors"))
-    learn.model.cpu()
-    return Graph(learn, Classifier(run / "birds.onnx").card["temperature"]).eval()
+    return Graph(Network.load(run), Classifier(run / "birds.onnx").card["temperature"]).eval()
 
 
 @pytest.fixture(scope="module")

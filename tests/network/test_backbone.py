@@ -14,9 +14,10 @@ from birds.classifier import Classifier
 from export import model_file
 from export.exporter import publish
 from export.graph import Graph
-from fieldmark.network.backbone import Body, BodyError, sized
+from fieldmark.errors import NetworkError
+from fieldmark.network.backbone import Backbone, timm_options
 from tests import networks  # noqa: F401
-from tests.conftest import FACTS, SIZE
+from tests.conftest import FACTS, SIZE, create_network
 from tests.training.test_learner import fit, moved, snapshot
 
 FAMILIES = {  # a small network of each, the photos that it gets, and the side of its map of them
@@ -49,7 +50,7 @@ def birds(size: int) -> torch.Tensor:
 
 def network(arch: str, size: int) -> nn.Module:
     torch.manual_seed(0)
-    return timm.create_model(arch, num_classes=0, **sized(arch, size))
+    return timm.create_model(arch, num_classes=0, **timm_options(arch, size))
 
 
 def pretrained(arch: str, size: int, path):
@@ -81,7 +82,7 @@ def test_a_family_is_frozen_trained_exported_and_let_through(
     assert {name for name, _ in body.named_parameters()} <= set(moved(before, body))
     # A network that knows this little answers by the last digit of a weight. What rounding may cost
     # is the matter of test_precision.py; here it is done before the Learner is asked.
-    model_file.round_to_half(learn.model)
+    learn.network.round_to_half()
     filter = timm.get_pretrained_cfg(arch).interpolation
     card = publish(learn, table, folder, size, FACTS, tmp_path / "run", filter)
     assert card["gate"]["largest_difference"] < 1e-4
@@ -94,7 +95,7 @@ def test_a_family_is_frozen_trained_exported_and_let_through(
 @pytest.mark.parametrize("family", BODIES)
 def test_a_body_pools_to_what_the_network_itself_would_answer_by(family):
     arch, size, side = BODIES[family]
-    body = Body(network(arch, size), size).eval()
+    body = Backbone(network(arch, size), size).eval()
     for module in body.modules():
         if isinstance(module, nn.LayerNorm):  # as if it had learned something
             nn.init.normal_(module.weight)
@@ -110,7 +111,7 @@ def test_a_body_pools_to_what_the_network_itself_would_answer_by(family):
 @pytest.mark.parametrize("arch", ["test_efficientnet", "test_convnext", "little_swin", "test_vit2"])
 @pytest.mark.parametrize(("down", "across"), [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_what_changes_in_a_corner_of_the_photo_changes_that_corner_of_the_map(arch, down, across):
-    body = Body(network(arch, 128), 128).eval()
+    body = Backbone(network(arch, 128), 128).eval()
     photo = torch.randn(1, 3, 128, 128)
     changed = photo.clone()
     changed[:, :, 96 * down :, 96 * across :][:, :, :32, :32] = 0
@@ -125,13 +126,13 @@ def test_a_look_at_the_network_draws_nothing_from_chance():
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    Body(model, SIZE)
+    Backbone(model, SIZE)
     assert torch.equal(torch.rand(1), expected)
     assert model.training
 
 
 def test_a_map_of_one_place_is_none():
-    assert Body(network("test_efficientnet", 32), 32).map_size is None
+    assert Backbone(network("test_efficientnet", 32), 32).map_size is None
 
 
 def test_weights_of_another_size_are_taken_to_the_size_of_the_photos(new_learner, tmp_path):
@@ -144,7 +145,7 @@ def test_weights_of_another_size_are_taken_to_the_size_of_the_photos(new_learner
 
 
 def test_a_network_that_cannot_take_the_size_says_so(new_learner):
-    with pytest.raises(BodyError, match=r"little_inception .* 64 pixels .* `size: 0`"):
+    with pytest.raises(NetworkError, match=r"little_inception .* 64 pixels .* `size: 0`"):
         new_learner("random", "little_inception", 64)
 
 
@@ -160,9 +161,9 @@ def test_where_there_is_no_map_the_answer_says_null(model, tmp_path):
 
 def test_attention_is_exported_that_torch_cannot_export_fused(new_learner):
     learn = new_learner("random", "little_beit")
-    assert model_file.to_onnx(Graph(learn), SIZE).graph.output[2].name == "heatmap"
+    assert model_file.to_onnx(Graph(learn.network), SIZE).graph.output[2].name == "heatmap"
 
 
 def test_the_graph_knows_the_size_of_its_map(new_learner):
-    assert Graph(new_learner("random", "little_swin")).map_size == {"height": 8, "width": 8}
-    assert Graph(new_learner("random", "test_vit")).map_size is None
+    sizes = [Graph(create_network("random", arch)).map_size for arch in ("little_swin", "test_vit")]
+    assert sizes == [{"height": 8, "width": 8}, None]

@@ -4,14 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fastai.vision.all import add_head
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 
-from fieldmark.network import probe as baseline
+from fieldmark.network.head import create_head
+from fieldmark.network.probe import fit_probe, majority_accuracy
 
 
 def made(classes: int):
@@ -26,7 +25,7 @@ def made(classes: int):
 
 def test_the_majority_is_the_share_of_the_commonest_training_label():
     taught = pd.Series(["wren"] * 3 + ["jay"] * 2)
-    found = baseline.majority(taught, pd.Series(["jay", "jay", "jay", "wren"]))
+    found = majority_accuracy(taught, pd.Series(["jay", "jay", "jay", "wren"]))
     assert found["value"] == 0.25
     assert found["n"] == 4
 
@@ -34,7 +33,7 @@ def test_the_majority_is_the_share_of_the_commonest_training_label():
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_folded_weights_give_scikit_learns_probabilities(classes):
     features, labels = made(classes)
-    probe = baseline.probe(features, labels, C=0.1)
+    probe = fit_probe(features, labels, C=0.1)
     oracle = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
     oracle.fit(features, labels)
     logits = torch.from_numpy(features @ probe.weight.T + probe.bias)
@@ -45,9 +44,9 @@ def test_the_folded_weights_give_scikit_learns_probabilities(classes):
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_head_that_begins_as_the_probe_answers_as_it_does(classes):
     features, labels = made(classes)
-    probe = baseline.probe(features, labels)
-    _, head = add_head(nn.Identity(), 20, classes, lin_ftrs=[], concat_pool=False, ps=0.5)
-    probe.begin(head)
+    probe = fit_probe(features, labels)
+    head = create_head(20, classes)
+    probe.initialize_head(head)
     with torch.no_grad():
         found = head.eval()(torch.from_numpy(features)[..., None, None])
     expected = features @ probe.weight.T + probe.bias
@@ -56,7 +55,7 @@ def test_a_head_that_begins_as_the_probe_answers_as_it_does(classes):
 
 def test_the_accuracy_is_that_of_photos_it_never_saw():
     features, labels = made(4)
-    probe = baseline.probe(features[:200], labels[:200])
+    probe = fit_probe(features[:200], labels[:200])
     found = probe.accuracy(features[200:], labels[200:])
     oracle = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
     oracle.fit(features[:200], labels[:200])
@@ -66,5 +65,5 @@ def test_the_accuracy_is_that_of_photos_it_never_saw():
 
 def test_a_smaller_c_holds_the_weights_back():
     features, labels = made(4)
-    loose, tight = (abs(baseline.probe(features, labels, C).weight).sum() for C in (1, 0.001))
+    loose, tight = (abs(fit_probe(features, labels, C).weight).sum() for C in (1, 0.001))
     assert tight < loose / 2

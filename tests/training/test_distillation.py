@@ -8,10 +8,11 @@ import torch
 from birds import photo
 from birds.classifier import Classifier
 from fieldmark.data import loaders as data
+from fieldmark.errors import WeightsError
 from fieldmark.recipe import checked
 from fieldmark.training.distillation import make_teacher, teacher_facts, wanted_teacher
-from fieldmark.training.learner import WeightsError, features, learner
-from tests.conftest import ARCH, SIZE
+from fieldmark.training.learner import features
+from tests.conftest import ARCH, SIZE, create_learner
 
 
 def test_a_teacher_gets_its_own_normalisation(new_learner, weights, settings):
@@ -54,7 +55,7 @@ def test_a_teacher_also_answers_in_the_classes_that_its_file_knows(new_learner, 
 
 
 def test_a_file_with_other_classes_is_told(new_learner, weights):
-    with pytest.raises(WeightsError, match=r"doesn't hold the weights of .* with 7 classes"):
+    with pytest.raises(WeightsError, match=r"does not hold weights of .* with 7 classes"):
         make_teacher(new_learner(), ARCH, str(weights), classes=7)
 
 
@@ -76,7 +77,8 @@ def test_a_run_can_be_the_teacher_and_answers_as_its_file_does(
     table, folder, settings, weights, run
 ):
     other = settings | {"mean": (0.5,) * 3, "std": (0.25,) * 3}
-    learn = learner(data.dataloaders(table, folder, **other, batch_size=8), ARCH, "random")
+    dls = data.dataloaders(table, folder, **other, batch_size=8)
+    learn = create_learner(dls, "random", mean=(0.5,) * 3, std=(0.25,) * 3)
     net, right = make_teacher(learn, ARCH, str(weights), classes=3, run=str(run))
     loader = learn.dls.test_dl(table[table["split"] == "valid"], with_labels=True)
     with torch.no_grad():
@@ -113,7 +115,7 @@ def test_a_run_and_a_probe_answer_together(new_learner, weights, run):
 def test_a_run_that_was_taught_what_judges_here_is_no_teacher(table, folder, settings, run):
     swap = {"train": "calibration", "calibration": "train", "valid": "valid"}
     listed = table.assign(split=table["split"].map(swap))
-    learn = learner(data.dataloaders(listed, folder, **settings, batch_size=8), ARCH, "random")
+    learn = create_learner(data.dataloaders(listed, folder, **settings, batch_size=8), "random")
     with pytest.raises(WeightsError, match=r"learned from \d+ photos that judge here"):
         make_teacher(learn, ARCH, "random", run=str(run))
 
@@ -121,7 +123,7 @@ def test_a_run_that_was_taught_what_judges_here_is_no_teacher(table, folder, set
 @pytest.mark.usefixtures("at_hand")
 def test_a_run_with_other_labels_or_none_is_no_teacher(table, folder, settings, run, tmp_path):
     fewer = table[table["label"] != table["label"].iloc[0]]
-    learn = learner(data.dataloaders(fewer, folder, **settings, batch_size=8), ARCH, "random")
+    learn = create_learner(data.dataloaders(fewer, folder, **settings, batch_size=8), "random")
     with pytest.raises(WeightsError, match="other labels"):
         make_teacher(learn, ARCH, "random", run=str(run))
     with pytest.raises(WeightsError, match="`make train` writes it"):

@@ -14,8 +14,10 @@ from birds import drawn, photo
 from fieldmark.data import loaders as data
 from fieldmark.data.loaders import augmented
 from fieldmark.data.locations import PhotosError
-from fieldmark.training.learner import WeightsError, features, head_learner, rates, weights_file
-from tests.conftest import ARCH, SIZE
+from fieldmark.errors import WeightsError
+from fieldmark.network.weights import find_weights_file
+from fieldmark.training.learner import features, head_learner, layer_learning_rates
+from tests.conftest import SIZE
 
 
 def snapshot(module) -> dict:
@@ -87,7 +89,7 @@ def test_unfrozen_every_stage_moves_but_the_statistics_stay(new_learner):
     learn = new_learner()
     body = snapshot(learn.model[0])
     learn.unfreeze()
-    fit(learn, 1, np.array(rates(learn, 0.01, 0.75)))
+    fit(learn, 1, np.array(layer_learning_rates(learn, 0.01, 0.75)))
     changed = moved(body, learn.model[0])
     assert not [name for name in changed if "running" in name]
     assert {name for name, _ in learn.model[0].named_parameters()} <= set(changed)
@@ -97,7 +99,7 @@ def test_each_stage_has_its_own_rate_and_the_head_the_highest(new_learner):
     learn = new_learner()
     learn.unfreeze()
     learn.create_opt()
-    learn.opt.set_hyper("lr", np.array(rates(learn, 0.01, 0.5)))
+    learn.opt.set_hyper("lr", np.array(layer_learning_rates(learn, 0.01, 0.5)))
     used = [hyper["lr"] for hyper in learn.opt.hypers]
     assert len(used) > 4
     assert used[-1] == 0.01
@@ -206,18 +208,7 @@ def test_random_weights_have_nothing_to_keep(new_learner):
 
 def test_a_missing_weights_file_says_what_to_do(tmp_path):
     with pytest.raises(WeightsError, match="FIELDMARK_WEIGHTS"):
-        weights_file(str(tmp_path / "none.safetensors"))
-
-
-def test_size_mean_std_and_filter_follow_from_the_architecture():
-    assert data.settings("tf_efficientnetv2_b0") == {
-        "size": 224,
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-        "filter": "bicubic",
-    }
-    assert data.settings("vgg16")["filter"] == "bilinear"
-    assert data.settings(ARCH, 48)["size"] == 48
+        find_weights_file(str(tmp_path / "none.safetensors"))
 
 
 def test_a_summary_names_body_and_head_and_moves_nothing(new_learner):
@@ -225,7 +216,7 @@ def test_a_summary_names_body_and_head_and_moves_nothing(new_learner):
     learn.model.train()
     before = snapshot(learn.model)
     told = str(torchinfo.summary(learn.model, (1, 3, SIZE, SIZE), depth=3, verbose=0))
-    assert "─Body: 1-1" in told
+    assert "─Backbone: 1-1" in told
     assert f"Total params: {sum(p.numel() for p in learn.model.parameters()):,}" in told
     assert moved(before, learn.model) == []
     assert learn.model.training
