@@ -1,8 +1,9 @@
 """Serve the page with Voila to a bounded number of visitors, without Voila's other routes."""
 
 from http import HTTPStatus
+from typing import cast
 
-from kernel_pool import NoCapacity
+from kernel_pool import KernelPool, NoCapacity
 from tornado.ioloop import IOLoop
 from tornado.web import HTTPError, authenticated
 from voila.app import Voila
@@ -27,7 +28,7 @@ class PageHandler(TornadoVoilaHandler):
         """Send a page with a kernel of its own, whatever the query; 503 without capacity."""
         self.head(path)
         try:
-            page = await self.kernel_manager.assign_kernel()
+            page = await cast(KernelPool, self.kernel_manager).assign_kernel()
         except NoCapacity:
             self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
             self.set_header("Retry-After", RETRY_SECONDS)
@@ -48,7 +49,7 @@ class PageServer(Voila):
 
     def init_handlers(self) -> list:
         """Keep the allowed routes and serve the notebook with `PageHandler`."""
-        *routes, (pattern, _, settings) = super().init_handlers()
+        *routes, (pattern, _, settings) = cast(list, super().init_handlers())
         allowed = [route for route in routes if route[0].startswith(ALLOWED_ROUTES)]
         return [*allowed, (pattern, PageHandler, settings)]
 

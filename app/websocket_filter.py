@@ -15,7 +15,7 @@ class WidgetConnection(ZMQChannelsWebsocketConnection):
 
     _warned = False
 
-    def handle_incoming_message(self, incoming_msg: str | bytes) -> None:
+    def handle_incoming_message(self, incoming_msg) -> None:
         """Pass a widget message to the kernel; drop any other, and log the first one dropped."""
         if is_widget_message(incoming_msg, binary=self.subprotocol == BINARY_PROTOCOL):
             super().handle_incoming_message(incoming_msg)
@@ -25,7 +25,7 @@ class WidgetConnection(ZMQChannelsWebsocketConnection):
 
     def handle_outgoing_message(self, stream, outgoing_msg: list) -> None:
         """Pass a kernel's message to the browser; printed text and tracebacks are only logged."""
-        _, parts = self.session.feed_identities(outgoing_msg)
+        parts: list = self.session.feed_identities(outgoing_msg)[1]
         if self.session.unpack(parts[1])["msg_type"] not in ("stream", "error"):
             super().handle_outgoing_message(stream, outgoing_msg)
             return
@@ -45,12 +45,14 @@ def is_widget_message(message: str | bytes, *, binary: bool) -> bool:
         return False
 
 
-def parse_binary(message: bytes):
+def parse_binary(message: str | bytes):
     """Return channel, message type and a function that reads the content of a binary message.
 
     The message begins with the number of offsets and the offsets, 8 bytes each: of the channel, the
     header, the parent header, the metadata, the content, and the buffers, which are not read.
     """
+    if not isinstance(message, bytes):
+        raise TypeError("text in the binary protocol")
     count = int.from_bytes(message[:8], "little")
     if 8 * (1 + count) > len(message):  # Jupyter's parser would allocate memory for all of them
         raise ValueError("more offsets than bytes")
@@ -63,7 +65,7 @@ def parse_binary(message: bytes):
     )
 
 
-def parse_json(message: str):
+def parse_json(message: str | bytes):
     """Return channel, message type and a function that reads the content of a JSON message.
 
     A message with buffers arrives as bytes and is rejected: Jupyter's parser trusts its offsets.

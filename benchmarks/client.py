@@ -1,4 +1,7 @@
-"""Ask a server for answers, many at a time, and stay out of its way: raw sockets, no parsing."""
+"""Send requests to a server from many connections, with as little CPU time as possible.
+
+Raw sockets and no parsing beyond the status, since the client shares the CPUs with the server.
+"""
 
 import asyncio
 import time
@@ -7,109 +10,119 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-LIMIT = 2**16
+LIMIT = 2**16  # bytes of a response's head
 
 
 class Load(NamedTuple):
-    """What a server did: seconds of each answer by status, how long all took, our own CPU time."""
+    """What a server did: seconds of each response by status, duration of all, client CPU time."""
 
     seconds: dict[int, list[float]]
-    lasted: float
-    own_cpu: float
+    duration: float
+    client_cpu: float
 
     @property
     def throughput(self) -> float:
-        """Answers with status 200 a second."""
-        return len(self.seconds.get(200, [])) / self.lasted
+        """Responses with status 200 per second."""
+        return len(self.seconds.get(200, [])) / self.duration
 
     def quantile(self, share: float, status: int = 200) -> float:
-        """Return the seconds within which a share of the answers came."""
-        found = sorted(self.seconds.get(status, [float("nan")]))
-        return found[min(len(found) - 1, int(share * len(found)))]
+        """Return the seconds within which a share of the responses came."""
+        times = sorted(self.seconds.get(status, [float("nan")]))
+        return times[min(len(times) - 1, int(share * len(times)))]
 
-    def statuses(self) -> dict[int, int]:
-        """Count the answers by status."""
-        return dict(Counter({status: len(found) for status, found in self.seconds.items()}))
+    def status_counts(self) -> dict[int, int]:
+        """Count the responses by status."""
+        return dict(Counter({status: len(times) for status, times in self.seconds.items()}))
 
 
-def request(url: str, body: bytes, kind: str = "image/jpeg") -> bytes:
-    """Write a POST as it goes over the wire."""
+def encode_request(url: str, body: bytes, media_type: str = "image/jpeg") -> bytes:
+    """Return a POST request as it is sent."""
     parts = urlsplit(url)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
-    head = f"POST {target} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: {kind}\r\n"
+    head = f"POST {target} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: {media_type}\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
-class Line:
-    """One connection that is kept, and opened anew where the server closed it."""
+class Connection:
+    """A connection that is kept open, and opened again after the server closed it."""
 
     def __init__(self, url: str):
-        self.place, self.writer = (urlsplit(url).hostname, urlsplit(url).port), None
+        self.address = (urlsplit(url).hostname, urlsplit(url).port)
+        self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, message: bytes) -> int:
-        """Send a request and return its status once the whole answer is here."""
-        kept = self.writer is not None
-        if not kept:
-            self.reader, self.writer = await asyncio.open_connection(*self.place, limit=LIMIT)
+    async def send(self, request: bytes) -> int:
+        """Send a request, and return its status once the whole response has arrived."""
+        reused = self.streams is not None
+        if self.streams is None:
+            self.streams = await asyncio.open_connection(*self.address, limit=LIMIT)
+        reader, writer = self.streams
         try:
-            self.writer.write(message)
-            head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+            writer.write(request)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
         except (ConnectionError, asyncio.IncompleteReadError) as error:
-            if not kept or getattr(error, "partial", b""):
+            if not reused or getattr(error, "partial", b""):
                 raise
-            self.close()  # the server had hung up on a connection that was idle
-            return await self.ask(message)
-        await self.reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
+            self.close()  # the server had closed the idle connection
+            return await self.send(request)
+        await reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
         if b"\r\nconnection: close" in head:
             self.close()
         return int(head.split(maxsplit=2)[1])
 
     def close(self) -> None:
-        """Hang up."""
-        if self.writer is not None:
-            self.writer.close()
-            self.writer = None
+        """Close the connection."""
+        if self.streams:
+            self.streams[1].close()
+            self.streams = None
 
 
-async def steadily(url: str, messages: Sequence[bytes], clients: int, seconds: float) -> Load:
-    """Let each of some clients ask, one request after the other."""
-    return await measured(url, messages, seconds, clients, None)
+class Recorder:
+    """Send requests and record their times."""
+
+    def __init__(self, requests: Sequence[bytes]):
+        self.requests, self.seconds = requests, {}
+        self.started, self.cpu_started = time.perf_counter(), time.process_time()
+
+    async def send(self, connection: Connection, number: int) -> None:
+        """Send the request whose turn it is."""
+        sent = time.perf_counter()
+        status = await connection.send(self.requests[number % len(self.requests)])
+        self.seconds.setdefault(status, []).append(time.perf_counter() - sent)
+
+    def load(self) -> Load:
+        """Return what was recorded."""
+        duration = time.perf_counter() - self.started
+        return Load(self.seconds, duration, time.process_time() - self.cpu_started)
 
 
-async def at_rate(url: str, messages: Sequence[bytes], rate: float, seconds: float) -> Load:
-    """Ask so many times a second, whether or not earlier requests were answered."""
-    return await measured(url, messages, seconds, None, rate)
+async def run_clients(url: str, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
+    """Let some clients send requests, each the next one after its response."""
+    recorder = Recorder(requests)
+
+    async def run_client(number: int) -> None:
+        connection = Connection(url)
+        while time.perf_counter() - recorder.started < seconds:
+            await recorder.send(connection, number)
+            number += 1
+        connection.close()
+
+    await asyncio.gather(*(run_client(number) for number in range(clients)))
+    return recorder.load()
 
 
-async def measured(url, messages, seconds, clients, rate) -> Load:
-    """Run clients in a circle, or arrivals at a rate, and keep the times of all answers."""
-    found, started, cpu, spare = {}, time.perf_counter(), time.process_time(), []
+async def run_arrivals(url: str, requests: Sequence[bytes], rate: float, seconds: float) -> Load:
+    """Send `rate` requests per second, whether or not earlier ones have a response."""
+    recorder, idle, tasks = Recorder(requests), [], []
 
-    async def one(line: Line, message: bytes) -> None:
-        begun = time.perf_counter()
-        status = await line.ask(message)
-        found.setdefault(status, []).append(time.perf_counter() - begun)
+    async def arrive(number: int) -> None:
+        connection = idle.pop() if idle else Connection(url)
+        await recorder.send(connection, number)
+        idle.append(connection)
 
-    async def client(number: int) -> None:
-        line, turn = Line(url), number
-        while time.perf_counter() - started < seconds:
-            await one(line, messages[turn % len(messages)])
-            turn += 1
-        line.close()
-
-    async def arrival(turn: int) -> None:
-        line = spare.pop() if spare else Line(url)
-        await one(line, messages[turn % len(messages)])
-        spare.append(line)
-
-    if rate is None:
-        await asyncio.gather(*(client(number) for number in range(clients)))
-    else:
-        asked = []
-        for turn in range(max(1, int(rate * seconds))):
-            await asyncio.sleep(max(0, started + turn / rate - time.perf_counter()))
-            asked.append(asyncio.create_task(arrival(turn)))
-        await asyncio.gather(*asked)
-    for line in spare:
-        line.close()
-    return Load(found, time.perf_counter() - started, time.process_time() - cpu)
+    for number in range(max(1, int(rate * seconds))):
+        await asyncio.sleep(max(0, recorder.started + number / rate - time.perf_counter()))
+        tasks.append(asyncio.create_task(arrive(number)))
+    await asyncio.gather(*tasks)
+    for connection in idle:
+        connection.close()
+    return recorder.load()

@@ -8,29 +8,26 @@ while there is capacity. The page counts as loaded once its button is shown, and
 reliability is shown.
 """
 
-import argparse
-import os
-import platform
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import psutil
+import typer
 
-from benchmarks.serve import drawn_photos
+from benchmarks.results import Save, report
+from benchmarks.serve import draw_photos
 from benchmarks.visitors import is_idle, kernels
 from tests.browser import Visit, run_browser, run_function, run_page, wait_until
 
+PAGE, RESULT = "until the button is shown", "from a photo of 12 megapixels to its result"
 
-def main() -> None:
+
+def main(visits: int = 10, save: Save = False) -> None:
     """Print medians and ranges, in seconds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--visits", type=int, default=10)
-    visits = parser.parse_args().visits
-    photo = drawn_photos()["12 megapixels"]
-    seconds = {"the page": [], "the result": []}
+    photo = draw_photos()["12 megapixels"]
+    seconds = {PAGE: [], RESULT: []}
     with (
         tempfile.TemporaryDirectory() as folder,
         run_function(Path(folder) / "function.txt") as function,
@@ -42,22 +39,21 @@ def main() -> None:
             wait_until(lambda: is_ready(voila))
             start = time.perf_counter()
             visit = Visit(browser, page.url)
-            seconds["the page"].append(time.perf_counter() - start)
+            seconds[PAGE].append(time.perf_counter() - start)
             visit.page.get_by_text("The model knows").wait_for()
             start = time.perf_counter()
             visit.pick("bird.jpg", photo)
             visit.wait_for_result()
-            seconds["the result"].append(time.perf_counter() - start)
+            seconds[RESULT].append(time.perf_counter() - start)
             visit.leave()
             visit.page.context.close()
-    machine = f"{os.cpu_count()} CPUs, {platform.machine()} {platform.system()}"
-    print(f"{machine}, {date.today()}, n = {visits} visits; seconds\n")
-    print("| | median | range |\n|---|---|---|")
+    rows = []
     for name, values in seconds.items():
-        measured = values[1:]
-        print(
-            f"| {name} | {np.median(measured):.2f} | {min(measured):.2f} to {max(measured):.2f} |"
-        )
+        counted = values[1:]
+        ends = f"{min(counted):.2f} to {max(counted):.2f}"
+        rows.append([name, f"{np.median(counted):.2f}", ends, f"{visits} visits"])
+    columns = ("seconds of a visitor", "median", "range", "n")
+    report("page", "python -m benchmarks.page", columns, rows, save)
 
 
 def is_ready(voila: psutil.Process) -> bool:
@@ -69,4 +65,4 @@ def is_ready(voila: psutil.Process) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -43,15 +43,15 @@ from fieldmark.data.datasets import source
 from fieldmark.data.quality import checked
 from fieldmark.data.splits import split
 from fieldmark.data.survey import survey
+from fieldmark.environment import cpu_name
 from fieldmark.network.network import Network
 from fieldmark.network.preparation import Preparation
 from fieldmark.network.probe import fit_probe
 from fieldmark.network.weights import resolve_weights
 from fieldmark.recipe import read
-from fieldmark.record import processor
+from fieldmark.run import Run
 from fieldmark.statistics import wilson_interval
 from fieldmark.training.callbacks import Teacher
-from fieldmark.training.checkpoint import Run
 from fieldmark.training.distillation import SETTING, make_teacher
 from fieldmark.training.fit import fit
 from fieldmark.training.learner import (
@@ -236,7 +236,7 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     network = Network.create(recipe["arch"], list(dls.vocab), preparation, weights, **options)
     learn = make_learner(network, dls)
     judges = dls.test_dl(listed[listed["split"] == "calibration"], with_labels=True)
-    run = Run(out, recipe, listed)
+    run = Run(out).begin(recipe, listed)
     made = features(learn, learn.model[0].eval(), recipe["precision"])
     if recipe["head_from"] == "probe":
         fit_probe(*(part.numpy() for part in made[0])).initialize_head(network.head)
@@ -334,7 +334,7 @@ def place(way: str) -> dict:
 
 def tell(results: dict, judged: int) -> None:
     """Print the tables, in the form of the documents."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
     print(f"\n{device}, {torch.get_num_threads()} threads, {platform.system()}, {date.today()}, ")
     print(f"n = {judged} photos judge\n")
     heads = [f"to {share:.0%}" for share in REACHED]

@@ -7,42 +7,38 @@ Memory is the proportional set size (PSS): memory shared by processes counts onc
 Function and browser run beside the page and are not counted. Linux only.
 """
 
-import argparse
-import os
-import platform
 import statistics
 import tempfile
 import threading
 import time
-from datetime import date
 from pathlib import Path
+from typing import Annotated
 
 import psutil
+import typer
 
-from benchmarks.serve import drawn_photos
+from benchmarks.results import Save, report
+from benchmarks.serve import draw_photos
 from tests.browser import Visit, run_browser, run_function, run_page, wait_until
 
 MB = 1e6
 
 
-def main() -> None:
+def main(
+    visitors: int = 4,
+    limit: Annotated[float, typer.Option(help="Memory of a dyno in MB.")] = 512,
+    save: Save = False,
+) -> None:
     """Print the memory of Voila and of each visitor, and how many visitors a dyno holds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--visitors", type=int, default=4)
-    parser.add_argument("--limit", type=float, default=512, help="MB of a dyno")
-    options = parser.parse_args()
-    photo = drawn_photos()["12 megapixels"]
+    photo = draw_photos()["12 megapixels"]
     with tempfile.TemporaryDirectory() as folder:
-        megabytes = measure(options.visitors, photo, Path(folder))
-    machine = f"{os.cpu_count()} CPUs, {platform.machine()} {platform.system()}, {date.today()}"
-    size = f"a photo of {len(photo) / MB:.1f} MB"
-    print(f"{machine}, n = {options.visitors} visitors, each with {size}; PSS\n")
-    print("| | MB |\n|---|---|")
-    for name, value in megabytes.items():
-        print(f"| {name} | {value:.0f} |")
+        megabytes = measure(visitors, photo, Path(folder))
+    rows = [[name, f"{value:.0f}"] for name, value in megabytes.items()]
+    title = f"memory (PSS), {visitors} visitors, a photo of {len(photo) / MB:.1f} MB each"
+    report("visitors", "python -m benchmarks.visitors", (title, "MB"), rows, save)
     each = megabytes["a visitor after the photo"] + megabytes["peak while a photo is classified"]
-    capacity = int((options.limit - megabytes["Voila at the end"]) // each)
-    print(f"\nvisitors that fit into {options.limit:.0f} MB while all send a photo: {capacity}")
+    capacity = int((limit - megabytes["Voila at the end"]) // each)
+    typer.echo(f"Visitors that fit into {limit:.0f} MB while all send a photo: {capacity}")
 
 
 def measure(visitors: int, photo: bytes, folder: Path) -> dict[str, float]:
@@ -111,4 +107,4 @@ def pick_and_measure_peak(visit: Visit, photo: bytes, voila: psutil.Process) -> 
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

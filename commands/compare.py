@@ -35,7 +35,8 @@ def compare(
     """
     from fieldmark.evaluation.comparison.report import RUNS
     from fieldmark.evaluation.comparison.report import compare as compare_runs
-    from fieldmark.finished import find, read
+    from fieldmark.run import Run
 
-    typer.echo(compare_runs(read(runs or find(RUNS)), out, rounds if speed else 0))
+    folders = runs or [run.folder for run in Run.find_all(RUNS)]
+    typer.echo(compare_runs(Run.open_all(folders), out, rounds if speed else 0))
     typer.echo(f"The page, tables and figures are in {out}.")

@@ -8,13 +8,12 @@ from fastai.vision.all import Learner
 
 from export.exporter import publish
 from export.rebuild import restore_learner
-from fieldmark import record
 from fieldmark.data.ood_photos import promises
 from fieldmark.errors import UserError
 from fieldmark.evaluation import metrics as judge
-from fieldmark.finished import facts
 from fieldmark.network.ensemble import average_weights, describe_member, join_networks
 from fieldmark.network.network import Network
+from fieldmark.run import Run
 from fieldmark.training.learner import make_learner
 from fieldmark.training.snapshots import FOLDER
 
@@ -115,31 +114,34 @@ def ensemble(paths: list[Path], out: Path, method: str = "logits") -> dict:
     made["weights"] = card["weights"]
     made["name"] = out.name
     made["recipe"] = card["recipe"] | {"name": out.name, "rehearsal": ""}
-    made["averaged"] = {
-        "what": method,
-        "of": [
+    made["ensemble"] = {
+        "method": method,
+        "members": [
             {key: each.get(key) for key in TOLD} | {"file": path.name}
             for path, each in zip(paths, cards, strict=True)
         ],
     }
+    made["training"] = sum_training({run_of(path) for path in paths})
     answers = judge.answers(learn, photos, "calibration")
     classes = judge.per_class(answers, photos["label"][photos["split"] == "train"].value_counts())
     size, filter = (card["preparation"][key] for key in ("size", "filter"))
     promised = promises(made["recipe"])
     card = publish(learn, photos, folder, size, made, out, filter, promised)
-    learned = pd.DataFrame(columns=["stage", "epoch", "seconds"])  # nothing, but its members did
-    record.write(out, learned, answers, judge.metrics(answers), classes)
-    record.write_facts(out, card=card, cost=cost({run_of(path) for path in paths}))
+    no_epochs = pd.DataFrame(columns=["stage", "epoch", "seconds"])
+    Run(out).write_results(no_epochs, answers.table, classes, judge.metrics(answers))
     return card
 
 
-def cost(runs: set[Path]) -> dict:
-    """Add up what runs cost to train; nothing where one of them doesn't say."""
-    kept = [facts(run / "cost.json") for run in runs]
-    if not all(kept):
-        return {}
-    seconds = {key: sum(each[key] for each in kept) for key in ("seconds", "earlier_epochs")}
-    joules = {kind: [each["joules"][kind] for each in kept] for kind in kept[0]["joules"]}
-    return seconds | {
-        "joules": {kind: None if None in each else sum(each) for kind, each in joules.items()}
+def sum_training(runs: set[Path]) -> dict:
+    """Return the card's `training` of an ensemble: the seconds and epochs of all its runs.
+
+    `seconds` is None if one of the runs did not record them.
+    """
+    each_training = [Run(run).card.get("training", {}) for run in runs]
+    seconds = [training.get("seconds") for training in each_training]
+    return {
+        "seconds": None if None in seconds else round(sum(seconds), 1),
+        "epochs": sum(training.get("epochs") or 0 for training in each_training),
+        "kept_epoch": None,
+        "selection": "each network kept its own epoch",
     }

@@ -24,10 +24,11 @@ from export.look import look
 from fieldmark.evaluation import measure
 from fieldmark.evaluation import uncertainty as promises
 from fieldmark.evaluation.uncertainty import Promises
+from fieldmark.run import Run
 from fieldmark.statistics import wilson_interval
 
-FILES = ("birds.onnx", "birds.safetensors", "split.csv", "recipe.yaml")
-REPORT = "gate.csv"
+FILES = tuple(file.name for file in Run("").model_files)
+REPORT = Run("").gate_report_file.name
 DEFAULTS = Promises()
 TRIED = 50  # photos that tell how far apart two processors are
 

@@ -11,9 +11,9 @@ from fieldmark.data.loaders import dataloaders
 from fieldmark.data.locations import PhotosError
 from fieldmark.data.ood_photos import KEYS as PROMISED
 from fieldmark.data.ood_photos import promises, rehearsal
-from fieldmark.network.network import WEIGHTS_FILE, Network
-from fieldmark.network.weights import read_card
+from fieldmark.network.network import Network
 from fieldmark.recipe import defaults
+from fieldmark.run import Run
 from fieldmark.training.learner import make_learner
 
 KEPT = (
@@ -29,7 +29,8 @@ KEPT = (
     "rehearsal",
     "accuracy_before_rounding",
     "members",
-    "averaged",
+    "ensemble",
+    "training",
 )
 
 
@@ -63,7 +64,7 @@ def restore_learner(
     """
     network = Network.load(run, check_preparation=not prepare_anew)
     network.pretrained = False  # it is not trained further, so nothing needs freezing
-    card = read_card(run / WEIGHTS_FILE)
+    card = Run(run).card
     photos = pd.read_csv(run / "split.csv", dtype=str)
     folder, _ = source(card["recipe"])
     missing = [path for path in photos["path"] if not (folder / path).is_file()]

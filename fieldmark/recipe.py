@@ -11,9 +11,7 @@ import timm
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
-from export.exporter import FILES, REPORT
 from export.weights_dtype import PRECISIONS as STORED
-from fieldmark import record
 from fieldmark.data.locations import PhotosError, folder
 from fieldmark.data.ood_photos import promises, rehearsal
 from fieldmark.errors import UserError, WeightsError
@@ -21,6 +19,7 @@ from fieldmark.evaluation.ood import SCORES
 from fieldmark.evaluation.uncertainty import AUTO
 from fieldmark.network.backbone import timm_options
 from fieldmark.network.weights import find_weights_file, resolve_weights
+from fieldmark.run import Run
 from fieldmark.training.distillation import check_teacher
 from fieldmark.training.fit import OPTIMIZERS, SCHEDULES
 from fieldmark.training.mixed_precision import PRECISIONS
@@ -175,8 +174,7 @@ def run(path: Path) -> Path:
         check_teacher(**recipe["teacher"])
     out = Path("runs") / path.stem
     out.mkdir(parents=True, exist_ok=True)
-    for name in (*FILES, *record.FILES, REPORT, "trouble.csv", "competition.csv"):  # of earlier
-        (out / name).unlink(missing_ok=True)
+    Run(out).remove_results()
     recipe["out"] = out.as_posix()
     papermill.execute_notebook(
         str(NOTEBOOK),

@@ -72,6 +72,8 @@ class FakeFunction(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: FakeFunction
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.requests.append((self.path, dict(self.headers), body))

@@ -11,8 +11,8 @@ from birds import api, drawn, photo
 from birds.classifier import Classifier
 from birds.http import request_body
 from birds.http.schema import BLUE_JAY
-from export.exporter import FILES, REPORT
-from fieldmark import recipe, record
+from fieldmark import recipe
+from fieldmark.run import Run
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -101,8 +101,9 @@ def test_every_parameter_of_the_notebook_is_explained(monkeypatch):
 
 def test_every_file_of_a_run_is_explained():
     text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
-    for name in (*FILES, *record.FILES, REPORT):
-        assert f"`{name}`" in text
+    run = Run("")
+    for file in (*run.model_files, *run.result_files):
+        assert f"`{file.name}`" in text
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -22,8 +22,8 @@ export function reliabilityText({ answer, predictions }, model) {
   if (answer.kind === "unknown") return "It looks most like these species, but is probably none of them:";
   if (answer.kind === "shortlist") {
     const level = model?.thresholds?.shortlist?.level;
-    const frequency = level ? ` ${Math.round(100 * level)} times in 100` : "";
-    return `Too close to call. For a species that the model knows, such a list contains the right one${frequency}.`;
+    const frequency = level && `${Math.round(100 * level)} of 100 such lists contain the right species, if the model knows it.`;
+    return ["Too close to call.", frequency].filter(Boolean).join(" ");
   }
   const { probability } = predictions[0];
   return CONFIDENCE.find(([least]) => probability >= least)[1];

@@ -1,1 +1,1 @@
-"""What one would use instead of the function, each as good as it gets."""
+"""Other ways to serve the same model, each as its own documents recommend."""

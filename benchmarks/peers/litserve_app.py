@@ -1,9 +1,9 @@
-"""LitServe with the same model file, one worker a CPU.
+"""Serve the model file with LitServe, one worker per CPU.
 
     python -m benchmarks.peers.litserve_app PORT
 
-A photo comes base64 in JSON, as LitServe's own examples have it, and is prepared as in our
-function: the comparison is of servers.
+A photo arrives as base64 in JSON, as in LitServe's examples, and is prepared by our own code: this
+compares servers.
 """
 
 import base64
@@ -16,7 +16,7 @@ from birds.classifier import Classifier
 from birds.process import cpu_count
 
 
-class Birds(litserve.LitAPI):
+class BirdsAPI(litserve.LitAPI):
     """The model file behind LitServe."""
 
     def setup(self, device):
@@ -24,23 +24,22 @@ class Birds(litserve.LitAPI):
         self.classifier = Classifier(os.environ["FIELDMARK_MODEL"], threads=1)
 
     def decode_request(self, request):
-        """Take the photo's bytes out of the request."""
+        """Return the bytes of the photo."""
         return base64.b64decode(request["photo"])
 
     def predict(self, data):
-        """Prepare and predict."""
-        return self.classifier.predict(
-            self.classifier.prepare_photo(data).pixels[None]
-        ).probability[0]
+        """Return the probability of each label."""
+        pixels = self.classifier.prepare_photo(data).pixels[None]
+        return self.classifier.predict(pixels).probability[0]
 
     def encode_response(self, probability):
-        """Take the five best."""
+        """Return the five best labels."""
         labels = self.classifier.labels
         return {labels[index]: float(probability[index]) for index in (-probability).argsort()[:5]}
 
 
 if __name__ == "__main__":
-    server = litserve.LitServer(Birds(), accelerator="cpu", workers_per_device=cpu_count())
+    server = litserve.LitServer(BirdsAPI(), accelerator="cpu", workers_per_device=cpu_count())
     server.run(
         host="127.0.0.1",
         port=int(sys.argv[1]),

@@ -53,7 +53,7 @@ class Answers:
             {
                 "path": self.paths,
                 "label": np.array(self.vocab)[self.truth],
-                "answer": np.array(self.vocab)[self.answer],
+                "predicted": np.array(self.vocab)[self.answer],
                 "probability": self.probability[photo, self.answer],
                 "probability_of_label": true,
                 "rank": self.rank,
@@ -176,7 +176,7 @@ def long_tail(classes: pd.DataFrame, groups: int = 3) -> pd.DataFrame:
 def confused(answers: Answers, count: int = 12) -> pd.DataFrame:
     """List the pairs of labels most often taken for each other, the one for the other."""
     wrong = answers.table[answers.rank > 0]
-    pairs = wrong.groupby(["label", "answer"]).size().rename("times").reset_index()
-    pairs = pairs.sort_values(["times", "label", "answer"], ascending=[False, True, True])
+    pairs = wrong.groupby(["label", "predicted"]).size().rename("times").reset_index()
+    pairs = pairs.sort_values(["times", "label", "predicted"], ascending=[False, True, True])
     pairs.columns = ["is a", "was called", "times"]
     return pairs.head(count).reset_index(drop=True)

@@ -10,15 +10,14 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from fieldmark.errors import NetworkError, RunError
+from fieldmark.errors import NetworkError
 from fieldmark.files import write_bytes
 from fieldmark.network.backbone import Backbone, timm_options
 from fieldmark.network.ensemble import create_joined_model
 from fieldmark.network.head import create_head
 from fieldmark.network.preparation import Preparation
-from fieldmark.network.weights import load_pretrained, read_card
-
-WEIGHTS_FILE = "birds.safetensors"
+from fieldmark.network.weights import load_pretrained
+from fieldmark.run import Run
 
 
 @dataclass(eq=False)
@@ -63,17 +62,15 @@ class Network:
 
     @classmethod
     def load(
-        cls, run: Any, snapshot: Path | None = None, *, check_preparation: bool = True
+        cls, run: Run | Path, snapshot: Path | None = None, *, check_preparation: bool = True
     ) -> "Network":
         """Load the network of a run, a folder or a Run, with the weights as they were rounded.
 
         `snapshot` is a file with other weights of the same network. Raises RunError if the run has
         no weights, or, unless `check_preparation` is False, if photos are prepared otherwise now.
         """
-        file = Path(getattr(run, "folder", run)) / WEIGHTS_FILE
-        card = read_card(file) if file.is_file() else None
-        if not card:
-            raise RunError(f"There is no {file}. `make train` writes it into its run.")
+        run = run if isinstance(run, Run) else Run(run)
+        card = run.card
         preparation = Preparation.from_card(card)
         if check_preparation:
             preparation.check_fingerprints(card["preparation"])
@@ -86,7 +83,7 @@ class Network:
             arch_options = card["recipe"].get("arch_options", {})
             network = cls.create(arch, labels, preparation, "random", **arch_options)
             network.pretrained = True
-        network.model.load_state_dict(load_file(snapshot or file))
+        network.model.load_state_dict(load_file(snapshot or run.weights_file))
         network.model.eval()
         return network
 

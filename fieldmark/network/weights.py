@@ -1,6 +1,5 @@
 """Pretrained weights: find, load and describe them, those of an earlier run included."""
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from fieldmark.errors import NetworkError, WeightsError
 from fieldmark.files import sha256_file
+from fieldmark.run import read_weights_card
 
 if TYPE_CHECKING:
     from fieldmark.network.network import Network
@@ -54,7 +53,7 @@ def load_pretrained(
     weights are missing or of another network, NetworkError for options that timm does not know.
     """
     file = find_weights_file(weights, variable)
-    if file and not num_classes and (card := read_card(file)):
+    if file and not num_classes and (card := read_weights_card(file)):
         if card["architecture"] != arch:
             raise WeightsError(f"{file} holds weights of {card['architecture']}, not of {arch}.")
         network = timm.create_model(arch, num_classes=0, **options)
@@ -87,7 +86,7 @@ def load_head(network: "Network", file: Path | None) -> None:
 
     Raises WeightsError if `file` is not the weights of a run, or if its labels differ.
     """
-    card = read_card(file) if file else None
+    card = read_weights_card(file) if file else None
     if not card:
         raise WeightsError("`head_init: weights` needs `weights` to be the weights of a run.")
     if [label["label"] for label in card["labels"]] != network.labels:
@@ -107,18 +106,9 @@ def describe_weights(weights: str) -> dict:
     if not file:
         return {"start": weights, "sha256": None}
     facts = {"start": file.name, "sha256": sha256_file(file)}
-    if card := read_card(file):
+    if card := read_weights_card(file):
         facts["run"] = {key: card[key] for key in RUN_FACTS if key in card}
     return facts
-
-
-def read_card(file: Path) -> dict | None:
-    """Return the model card inside a run's weights; None for any other file of weights."""
-    try:
-        with safe_open(file, "pt") as weights:
-            return json.loads((weights.metadata() or {}).get("card", "null"))
-    except SafetensorError:  # a file of torch.save, or not weights at all
-        return None
 
 
 def tensors_with_prefix(file: Path, prefix: str) -> dict[str, torch.Tensor]:
@@ -135,7 +125,7 @@ def previous_splits(file: Path | None) -> pd.Series | None:
 
     None if they are not the weights of a run. Raises WeightsError if its split.csv is missing.
     """
-    if not file or not read_card(file):
+    if not file or not read_weights_card(file):
         return None
     split = file.parent / "split.csv"
     if not split.is_file():

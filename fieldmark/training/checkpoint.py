@@ -1,7 +1,5 @@
 """Lose no epoch: what a run has learned is on the disk after each, and it goes on from there."""
 
-import hashlib
-import json
 import time
 from pathlib import Path
 
@@ -10,63 +8,7 @@ import pandas as pd
 import torch
 from fastai.vision.all import Callback, CancelFitException
 
-from fieldmark.data.ood_photos import KEYS as PROMISED
 from fieldmark.training.callbacks import Resumed, WeightAverage
-from fieldmark.training.snapshots import FOLDER as SNAPSHOTS
-
-
-class Run:
-    """A run's folder of checkpoints, and the stages that an interrupted run had begun in it.
-
-    They count only for the same recipe, but for what the file is to promise, and the same split;
-    otherwise, or when that run had finished, training starts anew. A stage is taken up once: to fit
-    it again in the same notebook is to start it again.
-    """
-
-    def __init__(self, out: Path, recipe: dict, photos: pd.DataFrame):
-        self.folder, self.snapshots = out / "checkpoints", out / SNAPSHOTS
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.begun = self.folder / "begun.json"
-        taught = {key: value for key, value in recipe.items() if key not in PROMISED}
-        facts = json.dumps(taught, sort_keys=True) + photos[["path", "label", "split"]].to_csv()
-        identity = hashlib.sha256(facts.encode()).hexdigest()
-        known = json.loads(self.begun.read_text()) if self.begun.is_file() else {}
-        self.resumes = known == {"identity": identity, "finished": False}
-        self.waiting = {file.stem for file in self.folder.glob("*.pt")} if self.resumes else set()
-        self.earlier = sum(each["seconds"] for stage in self.waiting for each in self.epochs(stage))
-        if not self.resumes:
-            for file in (*self.folder.glob("*.pt"), *self.snapshots.glob("*.safetensors")):
-                file.unlink()
-        self.identity = identity
-        self.mark(finished=False)
-
-    def mark(self, finished: bool) -> None:
-        """Note whose checkpoints these are, and whether the run got to its end."""
-        self.begun.write_text(json.dumps({"identity": self.identity, "finished": finished}))
-
-    def finish(self) -> None:
-        """Say that the run got to its end, so that the next one starts anew."""
-        self.mark(finished=True)
-
-    def left(self, stage: str) -> dict | None:
-        """Return what an interrupted run had reached in a stage, None if nothing."""
-        if stage not in self.waiting:
-            return None
-        self.waiting.remove(stage)
-        return torch.load(self.path(stage), map_location="cpu", weights_only=True)
-
-    @property
-    def reached(self) -> list[str]:
-        """Say how far an interrupted run got in each stage that waits to be taken up."""
-        return [f"{stage}, epoch {len(self.epochs(stage))}" for stage in sorted(self.waiting)]
-
-    def epochs(self, stage: str) -> list[dict]:
-        """Return the history of a stage; its weights stay on the disk, where `left` reads them."""
-        return torch.load(self.path(stage), weights_only=True, mmap=True)["history"]
-
-    def path(self, stage: str) -> Path:
-        """Return the file of a stage's checkpoint."""
-        return self.folder / f"{stage}.pt"
 
 
 class Checkpoint(Callback):

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
 import timm
 import torch
 from fastai.vision.all import Learner, Normalize
@@ -11,16 +10,16 @@ from torch import nn
 from fieldmark.errors import RunError, WeightsError
 from fieldmark.evaluation import calibration
 from fieldmark.network.backbone import timm_options
-from fieldmark.network.network import WEIGHTS_FILE, Network
+from fieldmark.network.network import Network
 from fieldmark.network.preparation import renormalization
 from fieldmark.network.probe import fit_probe
 from fieldmark.network.weights import (
     describe_weights,
     find_weights_file,
     load_pretrained,
-    read_card,
     resolve_weights,
 )
+from fieldmark.run import Run
 from fieldmark.statistics import wilson_interval
 from fieldmark.training.learner import features
 from fieldmark.training.mixed_precision import autocast
@@ -169,8 +168,7 @@ def trained(run: str, learn: Learner, norm: Normalize) -> Trained:
         teacher = Network.load(Path(run))
     except RunError as error:
         raise WeightsError(f"The teacher's run {run} can't be had: {error}") from error
-    card = read_card(Path(run) / WEIGHTS_FILE)
-    photos = pd.read_csv(Path(run) / "split.csv", dtype=str)
+    card, photos = Run(run).card, Run(run).split
     if teacher.labels != list(learn.dls.vocab):
         raise WeightsError(f"The teacher's run {run} was taught other labels.")
     size = card["preparation"]["size"]
@@ -194,7 +192,7 @@ def check_teacher(run: str = "", **teacher) -> None:
     """Raise WeightsError unless the weights and the run of a recipe's teacher are in place."""
     find_weights_file(wanted_teacher(**teacher), SETTING)
     if run:
-        card_of_run(run)
+        _ = Run(run).card
 
 
 def wanted_teacher(weights: str = "pretrained", **_) -> str:
@@ -206,17 +204,6 @@ def teacher_facts(arch: str, weights: str = "pretrained", run: str = "", **_) ->
     """Tell what taught: architecture, the file of the weights with its SHA-256, and the run."""
     facts = {"architecture": arch} | describe_weights(wanted_teacher(weights))
     if run:
-        card = card_of_run(run)
+        card = Run(run).card
         facts["run"] = {key: card[key] for key in ("name", "version", "architecture")}
     return facts
-
-
-def card_of_run(run: str) -> dict:
-    """Return the card of a run that teaches; raises WeightsError where there is none."""
-    file = Path(run) / WEIGHTS_FILE
-    card = read_card(file) if file.is_file() else None
-    if not card:
-        raise WeightsError(
-            f"There is no teacher in {run}. Make that run first, or leave `run` out of `teacher`."
-        )
-    return card

@@ -20,8 +20,9 @@ from fastai.vision.all import (
 )
 
 from fieldmark.errors import UserError
+from fieldmark.run import Run
 from fieldmark.training.callbacks import ProgressiveResizing, Resumed, SeedEpochs, WeightAverage
-from fieldmark.training.checkpoint import Checkpoint, Run
+from fieldmark.training.checkpoint import Checkpoint
 from fieldmark.training.snapshots import Snapshots
 
 OPTIMIZERS = {
@@ -56,8 +57,8 @@ def fit(
     average of the weights, 0 for none; `resize_from` is the share of the full size at which photos
     start. Returns the Checkpoint, which has the history. Raises FitError where memory runs out.
     """
-    left = run.left(stage)
-    checkpoint = Checkpoint(run.path(stage), patience, left)
+    left = run.take_checkpoint(stage)
+    checkpoint = Checkpoint(run.checkpoint_file(stage), patience, left)
     if learn.opt is None:
         learn.create_opt()
     if left:

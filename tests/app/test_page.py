@@ -166,7 +166,7 @@ def test_every_state_of_the_page_is_accessible(visit, page_url, function, viewpo
     assert not page.locator(".bar").count()
     check("unknown")
     function.first_responses = [response(RESULT)]
-    visitor.pick_several({"one.jpg": drawn_bird(), "two.txt": b"Dear bird,", "3.jpg": drawn_bird()})
+    visitor.pick_several({"one.jpg": drawn_bird(), "two.jpg": b"", "3.jpg": drawn_bird()})
     page.get_by_role("heading", name="3 photos", exact=True).wait_for()
     check("several")
     function.respond_with({"detail": "The model is starting. Try again in 5 seconds."}, 503)

@@ -8,7 +8,7 @@ from app.websocket_filter import WIDGET_CONTROL, is_widget_message
 from tests.app.kernel_messages import binary_message, message
 
 
-def json_message(message_type, content: dict, channel="shell") -> str:
+def json_message(message_type, content: dict, channel: str | None = "shell") -> str:
     return json.dumps(message(message_type, content) | {"channel": channel})
 
 

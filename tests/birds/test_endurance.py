@@ -32,9 +32,9 @@ def health(url: str) -> dict:
 
 
 def load(url: str, photos: list[bytes], seconds: float, **how) -> client.Load:
-    run = client.at_rate if "rate" in how else client.steadily
-    messages = [client.request(f"{url}/classify", data) for data in photos]
-    return asyncio.run(run(url, messages, seconds=seconds, **how))
+    run = client.run_arrivals if "rate" in how else client.run_clients
+    posts = [client.encode_request(f"{url}/classify", data) for data in photos]
+    return asyncio.run(run(url, posts, seconds=seconds, **how))
 
 
 def test_at_four_times_its_capacity_it_answers_or_says_that_it_is_busy(function, share, figures):
@@ -47,12 +47,12 @@ def test_at_four_times_its_capacity_it_answers_or_says_that_it_is_busy(function,
     after = load(function, photos, 1 + 4 * share, clients=cpu_count())
     found = {
         "capacity a second": full.throughput,
-        "statuses": over.statuses(),
+        "statuses": over.status_counts(),
         "p50 and p99 alone": [alone.quantile(0.5), alone.quantile(0.99)],
         "p50 and p99 of the accepted": [over.quantile(0.5), over.quantile(0.99)],
         "answers a second over capacity": over.throughput,
         "answers a second in the 5 s after": after.throughput,
-        "the client's CPUs": over.own_cpu / over.lasted,
+        "the client's CPUs": over.client_cpu / over.duration,
     }
     figures["overload"] = found
     assert set(over.seconds) == {200, 503}

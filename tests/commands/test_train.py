@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from birds.classifier import Classifier
-from export.exporter import FILES, REPORT
-from fieldmark import recipe, record
+from fieldmark import recipe
 from fieldmark.data import locations as photos
 from fieldmark.recipe import RecipeError
+from fieldmark.run import Run
 from tests import trees
 from tests.conftest import ARCH, ROOT
 
@@ -95,7 +95,7 @@ def train(path, **environment):
         ({"weights": "none.safetensors"}, "FIELDMARK_WEIGHTS"),
         ({"epochs": "many"}, "must be of type int"),
         ({"tune_share": 0}, "no split"),
-        ({"teacher": {"arch": ARCH, "weights": "random", "run": "runs/none"}}, "no teacher in"),
+        ({"teacher": {"arch": ARCH, "weights": "random", "run": "runs/none"}}, "runs/none"),
     ],
 )
 def test_what_is_missing_is_told_with_exit_status_2(tmp_path, keys, message):
@@ -125,16 +125,16 @@ def test_the_notebook_runs_and_leaves_a_model_that_serves(trained):
     assert classifier.card["weights"]["start"] == "tiny.safetensors"
     assert len(classifier.card["weights"]["sha256"]) == 64
     assert classifier.card["recipe"]["epochs"] == 1
-    files = {path.name for path in trained.iterdir()}
-    assert files == {"train.ipynb", "trouble.csv", "figures", "checkpoints", REPORT, *FILES} | set(
-        record.FILES
-    )
+    run = Run(trained)
+    run.check_complete()
+    expected = {*run.model_files, *run.result_files, run.notebook_file, run.figures}
+    assert set(trained.iterdir()) == expected | {run.checkpoints}
     history = pd.read_csv(trained / "history.csv")
     assert history["stage"].tolist() == ["frozen", "fine-tuning"]
     assert len(list((trained / "figures").glob("*.png"))) == 10
-    cost = json.loads((trained / "cost.json").read_text())
-    assert cost["seconds"] > history["seconds"].sum()
-    assert cost["earlier_epochs"] == 0
+    training = run.card["training"]
+    assert training["seconds"] > history["seconds"].sum()
+    assert training["kept_epoch"] == {"phase": "fine-tuning", "epoch": 1}
 
 
 def test_a_run_goes_on_from_another_and_learns_from_it(trained, tmp_path, weights):
@@ -256,10 +256,8 @@ def test_a_run_that_is_killed_goes_on_from_its_last_epoch(tmp_path, weights):
     assert history[["train_loss", "seconds"]].head(len(kept)).to_numpy() == pytest.approx(
         before.to_numpy(), rel=1e-4
     )
-    cost = json.loads((ROOT / "runs/test-killed/cost.json").read_text())
-    frozen = pd.read_csv(ROOT / "runs/test-killed/history.csv").query("stage == 'frozen'")
-    earlier = before["seconds"].sum() + frozen["seconds"].sum()
-    assert cost["earlier_epochs"] == pytest.approx(earlier, abs=0.06)
+    run = Run(ROOT / "runs/test-killed")
+    assert run.seconds > run.history["seconds"].sum()  # of both sessions
 
 
 def epoch_of(checkpoint) -> int:

@@ -8,16 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.text import Text
+from safetensors.numpy import save_file
 
 from birds import drawn
 from export import drop
-from fieldmark import finished
+from fieldmark.errors import RunError
 from fieldmark.evaluation.comparison import pairs
 from fieldmark.evaluation.comparison import plots as compare_plots
 from fieldmark.evaluation.comparison import report as compare
 from fieldmark.evaluation.comparison.tables import described, duration, table
 from fieldmark.evaluation.latency import timed
-from fieldmark.finished import ComparisonError
+from fieldmark.files import write_json
+from fieldmark.run import Run
 from tests.command_line import run_command
 from tests.conftest import ROOT
 
@@ -25,27 +27,32 @@ SPECIES = [name.replace("_", " ") for name in drawn.SPECIES]
 N = 60
 
 
+def write_card(folder, card):
+    metadata = {"card": json.dumps(card)}
+    save_file({"0.weight": np.ones((2, 3), np.float32)}, folder / "birds.safetensors", metadata)
+
+
 @pytest.fixture
 def write_run(tmp_path, run):
     """Return a function that writes a run: which of N photos it got wrong, and what else it is."""
 
-    def write(name, wrong=(), labels=SPECIES, first=0, taught=(), cost=None, true=None, ms=1.0):
+    def write(name, wrong=(), labels=SPECIES, first=0, taught=(), true=None, ms=1.0, **card):
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
-        shutil.copy(run / "birds.safetensors", folder)
         shutil.copy(run / "birds.onnx", folder)
         paths = [f"{place:03}.jpg" for place in range(first, first + N)]
         truth = true or [labels[place % len(labels)] for place in range(first, first + N)]
         answer = [label if place not in wrong else "wrong" for place, label in enumerate(truth)]
-        answers = pd.DataFrame({"path": paths, "label": truth, "answer": answer})
+        answers = pd.DataFrame({"path": paths, "label": truth, "predicted": answer})
         split = answers[["path", "label"]].assign(split="calibration")
         split.loc[list(taught), "split"] = "train"
         split.to_csv(folder / "split.csv", index=False)
         answers = answers.drop(index=list(taught))
-        answers.to_csv(folder / "answers.csv", index=False)
-        n, right = len(answers), (answers["label"] == answers["answer"]).mean()
+        answers.to_csv(folder / "predictions.csv", index=False)
+        n, right = len(answers), (answers["label"] == answers["predicted"]).mean()
         measured = {"value": round(right, 4), "interval": [right - 0.05, right], "n": n}
-        card = {"architecture": "tiny", "labels": [{"label": label} for label in labels]}
+        card |= {"architecture": "tiny", "labels": [{"label": label} for label in labels]}
+        write_card(folder, card)
         history = {
             "stage": ["frozen", "fine-tuning", "fine-tuning"],
             "epoch": [1, 1, 2],
@@ -55,10 +62,7 @@ def write_run(tmp_path, run):
             "seconds": [ms, 2 * ms, 3 * ms],
         }
         pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
-        wanted = {"card": card, "metrics": {"accuracy": measured, "macro_f1": measured}}
-        wanted |= {"cost": cost} if cost else {}
-        for key, each in wanted.items():
-            (folder / f"{key}.json").write_text(json.dumps(each))
+        write_json(folder / "metrics.json", {"accuracy": measured, "macro_f1": measured})
         return folder
 
     return write
@@ -86,7 +90,7 @@ def test_only_photos_that_one_run_alone_named_right_speak(write_run):
     both = {0, 1, 2}
     first = write_run("first", wrong=both | {10})
     second = write_run("second", wrong=both | set(range(20, 29)))
-    told, not_compared = pairs.pairs(finished.read([second, first]))
+    told, not_compared = pairs.pairs(Run.open_all([second, first]))
     row = told.iloc[0]
     assert (row["first"], row["second"]) == ("first", "second")
     assert (row["n"], row["only_first"], row["only_second"]) == (N, 9, 1)
@@ -100,7 +104,7 @@ def test_only_photos_that_one_run_alone_named_right_speak(write_run):
 
 def test_two_runs_with_the_same_mistakes_are_alike(write_run, ask):
     folders = [write_run(name, wrong={1, 2}) for name in "ab"]
-    told, _ = pairs.pairs(finished.read(folders))
+    told, _ = pairs.pairs(Run.open_all(folders))
     assert (told.loc[0, "p"], told.loc[0, "points"]) == (1, 0)
     assert not told.loc[0, "beyond_noise"]
     _, said, _ = ask(*folders, "--no-speed")
@@ -133,7 +137,7 @@ def test_a_difference_that_stands_alone_is_noise_among_many_tests(write_run, ask
 def test_a_photo_that_taught_one_run_does_not_count(write_run):
     first = write_run("first", taught={0, 1, 2, 3})
     second = write_run("second", wrong={0, 1, 2, 3, 4})
-    row = pairs.pair(*finished.read([first, second]))
+    row = pairs.pair(*Run.open_all([first, second]))
     assert (row["n"], row["only_first"], row["only_second"]) == (N - 4, 1, 0)
 
 
@@ -163,13 +167,13 @@ def test_runs_that_do_not_share_photos_are_told_and_not_tested(write_run, ask, o
 
 
 def test_half_of_the_photos_are_enough(write_run):
-    row = pairs.pair(*finished.read([write_run("one"), write_run("two", first=30)]))
+    row = pairs.pair(*Run.open_all([write_run("one"), write_run("two", first=30)]))
     assert row["n"] == N // 2
 
 
 def test_a_species_may_be_called_na(write_run):
     labels = ["NA", *SPECIES[1:]]
-    one, two = finished.read([write_run(name, labels=labels, wrong={0}) for name in "ab"])
+    one, two = Run.open_all([write_run(name, labels=labels, wrong={0}) for name in "ab"])
     assert pairs.pair(one, two)["n"] == N
     assert pairs.by_class(one, two).set_index("label").loc["NA", "recall_first"] == 0.9
 
@@ -177,7 +181,7 @@ def test_a_species_may_be_called_na(write_run):
 def test_recall_is_compared_class_by_class_the_largest_difference_first(write_run):
     first = write_run("first", wrong={5, 1})
     second = write_run("second", wrong={0, 6, 12, 1, 13})  # of species 0, 0, 0, 1, 1
-    classes = pairs.by_class(*finished.read([first, second]))
+    classes = pairs.by_class(*Run.open_all([first, second]))
     assert classes["label"].tolist()[:3] == [SPECIES[0], SPECIES[1], SPECIES[5]]
     assert classes["points"].tolist() == pytest.approx([30, 10, -10, 0, 0, 0])
     assert classes["n"].tolist() == [10] * 6
@@ -192,7 +196,7 @@ def test_recall_is_compared_class_by_class_the_largest_difference_first(write_ru
 
 def test_a_species_that_judged_neither_has_no_recall(write_run):
     few = [SPECIES[place % 3] for place in range(N)]
-    classes = pairs.by_class(*finished.read([write_run(name, true=few) for name in "ab"]))
+    classes = pairs.by_class(*Run.open_all([write_run(name, true=few) for name in "ab"]))
     assert classes["n"].tolist() == [20, 20, 20, 0, 0, 0]
     assert classes["recall_first"].isna().tolist() == [False] * 3 + [True] * 3
 
@@ -247,7 +251,7 @@ def test_names_at_one_height_are_moved_apart_in_their_order():
 
 
 def test_curves_run_over_epochs_and_over_seconds(write_run):
-    runs = finished.read([write_run("one"), write_run("two", ms=100.0)])
+    runs = Run.open_all([write_run("one"), write_run("two", ms=100.0)])
     figure = compare_plots.curves({run.name: run.history for run in runs})
     taught, _, loss, _, accuracy, by_second = figure.axes
     assert taught.lines[0].get_ydata().tolist() == [3, 2, 1]
@@ -261,40 +265,17 @@ def test_curves_run_over_epochs_and_over_seconds(write_run):
     assert [text.get_text() for text in figure.legends[0].texts] == ["one", "two"]
 
 
-def test_parameters_are_those_of_the_network(write_run, new_learner):
-    (found,) = finished.read([write_run("one")])
-    assert found.parameters == sum(each.numel() for each in new_learner().model.parameters())
-    (found.folder / "birds.safetensors").unlink()
-    (again,) = finished.read([found.folder])
-    assert again.parameters is None
-
-
-def test_training_time_and_energy_say_what_they_cover(write_run):
-    joules = {"processor": 7200.0, "gpu": None}
-    cost = {"seconds": 100.0, "earlier_epochs": 0.0, "joules": joules}
-    folders = [
-        write_run("a", cost=cost),
-        write_run("b", {1}, cost=cost | {"earlier_epochs": 80.0, "joules": {"gpu": 3600.0}}),
-        write_run("c", {1, 2}),
-        write_run("d", {1, 2, 3}, cost=cost | {"joules": {"processor": None, "gpu": None}}),
-    ]
-    found = table(finished.read(folders), {})
-    assert found["run"].tolist() == ["a", "b", "c", "d"]
-    words = [described(row) for _, row in found.iterrows()]
-    told = [(each["trained"], each["energy"], each["milliseconds"]) for each in words]
-    assert told == [
-        ("100.0 s", "2.0 (processor)", "–"),
-        ("3.0 min", "1.0 (GPU, last session)", "–"),
-        ("6.0 s of epochs", "–", "–"),
-        ("100.0 s", "–", "–"),
-    ]
+def test_training_time_is_that_of_the_card(write_run):
+    folders = [write_run("a", training={"seconds": 180.0}), write_run("b", {1})]
+    rows = [described(row) for _, row in table(Run.open_all(folders), {}).iterrows()]
+    assert [row["trained"] for row in rows] == ["3.0 min", "–"]
     assert duration(7200) == "2.0 h"
 
 
 def test_make_compare_measures_all_finished_runs_and_writes_tables_and_figures(write_run, ask):
     one, two = write_run("one", wrong={1}), write_run("two", wrong=set(range(12)))
     (two.parent / "unfinished").mkdir()
-    (two.parent / "unfinished/answers.csv").write_text("path\n")
+    (two.parent / "unfinished/predictions.csv").write_text("path\n")
     (write_run("old") / "metrics.json").unlink()
     write_run("test-notebook")
     status, said, _ = ask("--rounds", "3")
@@ -339,15 +320,12 @@ def test_a_run_without_history_has_no_curves_and_no_time(write_run, ask):
     status, said, _ = ask(folder, "--no-speed")
     assert status == 0
     assert "figures/" not in said
-    assert "Trained on a machine that isn't told: one." in said
-    assert finished.read([folder])[0].seconds is None
+    assert Run.open_all([folder])[0].seconds is None
 
 
 def test_a_run_that_was_made_of_others_was_trained_on_no_machine_of_its_own(write_run, ask):
-    folders = [write_run("one"), write_run("both")]
-    card = json.loads((folders[1] / "card.json").read_text())
-    card["averaged"] = {"what": "answers", "of": [{"file": "one"}, {"file": "other"}]}
-    (folders[1] / "card.json").write_text(json.dumps(card))
+    ensemble = {"method": "logits", "members": [{"file": "one"}, {"file": "other"}]}
+    folders = [write_run("one"), write_run("both", ensemble=ensemble)]
     for folder in folders:
         (folder / "environment.json").write_text(json.dumps({"cpu": "Z80", "cores": 1}))
     _, said, _ = ask(*folders, "--no-speed")
@@ -357,7 +335,7 @@ def test_a_run_that_was_made_of_others_was_trained_on_no_machine_of_its_own(writ
 
 def test_runs_whose_folders_have_one_name_are_told_apart(write_run):
     folders = [write_run("a/mine"), write_run("b/mine"), write_run("a/yours")]
-    names = [run.name for run in finished.read([*folders, folders[0]])]
+    names = [run.name for run in Run.open_all([*folders, folders[0]])]
     assert names == [*(folder.as_posix() for folder in folders[:2]), "yours"]
 
 
@@ -369,21 +347,21 @@ def spoil_metrics(folder):
 
 def spoil_answers(folder):
     """Leave answers as right as before, of the photos of another split."""
-    told = pd.read_csv(folder / "answers.csv")
-    told.assign(path="again-" + told["path"]).to_csv(folder / "answers.csv", index=False)
+    told = pd.read_csv(folder / "predictions.csv")
+    told.assign(path="again-" + told["path"]).to_csv(folder / "predictions.csv", index=False)
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: (folder / "card.json").unlink(), "no finished run: it has no card.json"),
-        (shutil.rmtree, "no finished run: it has no card.json, answers.csv, birds.onnx"),
-        (lambda folder: (folder / "birds.onnx").write_bytes(b"?"), "not a Fieldmark model"),
-        (lambda folder: (folder / "card.json").write_text("{"), "can't be read"),
-        (spoil_metrics, "metrics.json tells of other answers than answers.csv"),
-        (spoil_answers, "is of several runs: split.csv tells of other photos than answers.csv"),
+        (lambda folder: (folder / "metrics.json").unlink(), "metrics.json"),
+        (shutil.rmtree, "birds.onnx, birds.safetensors, split.csv, predictions.csv"),
+        (lambda folder: (folder / "birds.onnx").write_bytes(b"?"), "damaged"),
+        (lambda folder: (folder / "birds.safetensors").write_bytes(b"?"), "no model card"),
+        (spoil_metrics, "metrics.json does not fit predictions.csv"),
+        (spoil_answers, "split.csv"),
     ],
-    ids=["unfinished", "nowhere", "damaged", "no JSON", "other metrics", "another split"],
+    ids=["unfinished", "nowhere", "damaged", "no card", "other metrics", "another split"],
 )
 def test_what_is_no_finished_run_is_told_with_exit_status_2(write_run, ask, spoil, message):
     folder = write_run("one")
@@ -397,7 +375,7 @@ def test_what_is_no_finished_run_is_told_with_exit_status_2(write_run, ask, spoi
 def test_without_a_run_the_next_step_is_told(ask):
     status, _, complaint = ask()
     assert status == 2
-    assert "no finished run below runs. `make train` makes one." in complaint
+    assert "no finished run below runs" in complaint
 
 
 def test_a_run_cannot_be_asked_no_times(write_run, ask):
@@ -408,6 +386,6 @@ def test_a_run_cannot_be_asked_no_times(write_run, ask):
 
 def test_a_run_that_names_itself_twice_is_read_once(write_run):
     folder = write_run("one")
-    with pytest.raises(ComparisonError, match="no finished run"):
-        finished.find(ROOT / "recipes")
-    assert len(finished.read([folder, folder])) == 1
+    with pytest.raises(RunError, match="no finished run"):
+        Run.find_all(ROOT / "recipes")
+    assert len(Run.open_all([folder, folder])) == 1

@@ -99,7 +99,7 @@ def test_a_model_that_cannot_decide_gets_no_credit_for_it():
 def test_the_loss_of_a_photo_is_what_its_label_lacked():
     table = answers("cc cj").table
     assert table["loss"].tolist() == pytest.approx([-np.log(0.8), -np.log(0.1)], rel=1e-5)
-    assert table["answer"].tolist() == ["crow", "jay"]
+    assert table["predicted"].tolist() == ["crow", "jay"]
     assert table["probability_of_label"].tolist() == pytest.approx([0.8, 0.1])
 
 

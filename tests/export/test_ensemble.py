@@ -11,14 +11,12 @@ from safetensors.torch import load_file
 
 from birds import drawn
 from birds.classifier import Classifier
-from export import ensemble
 from export.exporter import publish
 from export.graph import Graph
-from fieldmark import finished, record
 from fieldmark.errors import NetworkError
 from fieldmark.network.ensemble import average_weights, join_networks
 from fieldmark.network.preparation import Preparation
-from fieldmark.training.checkpoint import Run
+from fieldmark.run import Run
 from fieldmark.training.fit import falls, fit
 from fieldmark.training.snapshots import FOLDER
 from tests.command_line import run_command
@@ -102,9 +100,11 @@ def test_two_runs_become_one_file_through_the_gate(new_learner, published, tmp_p
     assert both.predict(photos).heatmap.any()
     assert both.card["architecture"] == f"{ARCH} + test_convnext"
     versions = [single.card["version"] for single in singles]
-    assert [each["version"] for each in both.card["averaged"]["of"]] == versions
-    assert set(record.FILES) <= {path.name for path in (tmp_path / "both").iterdir()}
-    assert len(finished.read_one(tmp_path / "both", "both").history) == 0
+    assert [each["version"] for each in both.card["ensemble"]["members"]] == versions
+    whole = Run(tmp_path / "both")
+    whole.check_complete()
+    assert len(whole.history) == 0
+    assert whole.members == ["one", "two"]
     result = run_command("ensemble", one, tmp_path / "both")
     assert result.exit_code == 2
     assert "several networks already" in result.stderr
@@ -116,7 +116,7 @@ def test_two_runs_become_one_file_through_the_gate(new_learner, published, tmp_p
     assert again.predict(photos).probability == pytest.approx(
         both.predict(photos).probability, abs=1e-5
     )
-    assert again.card["averaged"] == both.card["averaged"]
+    assert again.card["ensemble"] == both.card["ensemble"]
     result = run_command("export", tmp_path / "again", "--weights-dtype", "int8")
     assert result.exit_code == 2
     assert "8 bits" in result.stderr
@@ -161,24 +161,9 @@ def test_what_does_not_go_together_is_told(new_learner, published, table, folder
     assert "`make train` writes it" in result.stderr
 
 
-def test_an_ensemble_cost_what_its_runs_did(tmp_path):
-    for name, seconds, joules in (("one", 10.0, 5.0), ("two", 20.0, None)):
-        (tmp_path / name).mkdir()
-        known = {"seconds": seconds, "earlier_epochs": 1.0}
-        known["joules"] = {"processor": 7.0, "gpu": joules}
-        record.write_facts(tmp_path / name, cost=known)
-    found = ensemble.cost({tmp_path / "one", tmp_path / "two"})
-    assert found == {
-        "seconds": 30.0,
-        "earlier_epochs": 2.0,
-        "joules": {"processor": 14.0, "gpu": None},
-    }
-    assert ensemble.cost({tmp_path / "one", tmp_path}) == {}
-
-
 def test_warm_restarts_leave_a_snapshot_wherever_the_rate_came_down(new_learner, table, tmp_path):
     learn = new_learner()
-    run = Run(tmp_path, {}, table)
+    run = Run(tmp_path).begin({}, table)
     with learn.no_bar(), learn.no_logging():
         found = fit(learn, run, "fine", 3, 0.01, schedule="warm restarts", restarts=2)
     assert sorted(path.name for path in run.snapshots.iterdir()) == [
@@ -199,7 +184,7 @@ def test_a_stopped_run_leaves_the_same_snapshots_and_another_recipe_takes_them_a
     def fitted(out, **options):
         learn = new_learner()
         with learn.no_bar(), learn.no_logging():
-            run = Run(out, {}, table)
+            run = Run(out).begin({}, table)
             fit(learn, run, "fine", 4, 0.01, schedule="warm restarts", restarts=2, **options)
 
     fitted(tmp_path / "whole")
@@ -209,20 +194,20 @@ def test_a_stopped_run_leaves_the_same_snapshots_and_another_recipe_takes_them_a
     for name in ("1.safetensors", "2.safetensors"):
         one, other = (load_file(tmp_path / run / FOLDER / name) for run in ("whole", "stopped"))
         assert all(torch.equal(value, other[key]) for key, value in one.items())
-    run = Run(tmp_path / "stopped", {"seed": 2}, table)
+    run = Run(tmp_path / "stopped").begin({"seed": 2}, table)
     assert not list(run.snapshots.iterdir())
 
 
 def test_snapshots_of_one_run_become_one_file(new_learner, published, tmp_path, table):
     learn = new_learner()
-    run = Run(tmp_path / "restarted", {}, table)
+    run = Run(tmp_path / "restarted").begin({}, table)
     with learn.no_bar(), learn.no_logging():
         fit(learn, run, "fine", 3, 0.005, schedule="warm restarts", restarts=2)
     published(learn, "restarted")
     snapshots = sorted(run.snapshots.iterdir())
     assert run_command("ensemble", *snapshots, "--out", tmp_path / "both").exit_code == 0
     both = Classifier(tmp_path / "both" / "birds.onnx")
-    of = both.card["averaged"]["of"]
+    of = both.card["ensemble"]["members"]
     assert [each["file"] for each in of] == [path.name for path in snapshots]
     photos = np.stack([drawn.draw_bird("Night_Inkling", seed, SIZE, SIZE) for seed in range(3)])
     single = Classifier(tmp_path / "restarted" / "birds.onnx").predict(photos).embedding

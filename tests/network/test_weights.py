@@ -14,9 +14,9 @@ from fieldmark.network.weights import (
     find_weights_file,
     load_head,
     previous_splits,
-    read_card,
     tensors_with_prefix,
 )
+from fieldmark.run import read_weights_card
 from tests.conftest import ARCH, LABELS, create_network
 
 
@@ -28,7 +28,7 @@ def test_backbone_and_head_can_start_from_a_run(run):
     for name, tensor in network.model.state_dict().items():
         assert torch.equal(expected[name], tensor), name
     facts = describe_weights(str(file))
-    assert facts["run"]["version"] == read_card(file)["version"]
+    assert facts["run"]["version"] == read_weights_card(file)["version"]
     assert facts["run"]["name"] == "tiny"
 
 
@@ -107,5 +107,5 @@ def test_a_head_for_other_labels_or_of_no_run_is_refused(run, weights):
 def test_other_files_have_no_card(weights, tmp_path):
     saved = tmp_path / "weights.pth"
     torch.save({"a": torch.zeros(1)}, saved)
-    assert read_card(weights) is None
-    assert read_card(saved) is None
+    assert read_weights_card(weights) is None
+    assert read_weights_card(saved) is None

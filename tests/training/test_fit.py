@@ -7,8 +7,8 @@ import torch
 from fastai.vision.all import Callback
 from torch.nn import functional
 
+from fieldmark.run import Run
 from fieldmark.training.callbacks import ProgressiveResizing, SeedEpochs, Teacher, WeightAverage
-from fieldmark.training.checkpoint import Run
 from fieldmark.training.fit import FitError, accumulation, fit, mixing, planned
 from fieldmark.training.learner import layer_learning_rates, log_loss
 
@@ -49,7 +49,7 @@ def quiet_fit(tmp_path, table):
     """Return a function that fits as the notebook does, without its progress bars."""
 
     def run_fit(learn, epochs=2, rate=0.01, folder="run", **options):
-        run = Run(tmp_path / folder, {"seed": 1}, table)
+        run = Run(tmp_path / folder).begin({"seed": 1}, table)
         with learn.no_bar(), learn.no_logging():
             return fit(learn, run, "fine", epochs, rate, **options)
 
@@ -97,31 +97,6 @@ def test_a_finished_stage_is_not_fitted_again_when_the_run_goes_on(new_learner, 
     assert watch.steps == 0
     assert again.history.equals(first.history)
     assert same(state(learn), first.state["best_model"])
-
-
-def test_another_recipe_or_split_starts_anew(tmp_path, table):
-    first = Run(tmp_path, {"seed": 1}, table)
-    torch.save({"history": []}, first.path("fine"))
-    assert Run(tmp_path, {"seed": 1}, table).left("fine") == {"history": []}
-    otherwise = {"seed": 1, "stored": "fp32"}  # after the gate has refused to store it as fp16
-    assert Run(tmp_path, otherwise, table).left("fine") == {"history": []}
-    assert Run(tmp_path, {"seed": 2}, table).left("fine") is None
-    torch.save({}, first.path("fine"))
-    assert Run(tmp_path, {"seed": 2}, table.assign(split="train")).left("fine") is None
-
-
-def test_a_finished_run_starts_anew(tmp_path, table):
-    run = Run(tmp_path, {"seed": 1}, table)
-    torch.save({}, run.path("fine"))
-    run.finish()
-    assert Run(tmp_path, {"seed": 1}, table).left("fine") is None
-
-
-def test_a_process_that_is_killed_while_it_writes_leaves_the_last_whole_epoch(tmp_path, table):
-    run = Run(tmp_path, {}, table)
-    torch.save({"history": []}, run.path("fine"))
-    run.path("fine").with_suffix(".writing").write_bytes(b"half")
-    assert Run(tmp_path, {}, table).left("fine") == {"history": []}
 
 
 def test_the_best_epoch_by_tune_is_kept(new_learner, quiet_fit):

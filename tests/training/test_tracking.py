@@ -21,7 +21,7 @@ from fieldmark import plotting as plots
 from fieldmark import recipe
 from fieldmark.data.locations import PhotosError
 from fieldmark.recipe import RecipeError
-from fieldmark.training.checkpoint import Run
+from fieldmark.run import Run
 from fieldmark.training.fit import accumulation, fit
 from fieldmark.training.learner import features, head_learner, layer_learning_rates
 from fieldmark.training.tracking.callback import Tracking
@@ -62,7 +62,7 @@ def follow(tmp_path, table, new_learner):
         learn = new_learner()
         tracking = Tracking(list(track), out, RECIPE)
         drawn(tracking, "early")
-        run = Run(out, RECIPE, table)
+        run = Run(out).begin(RECIPE, table)
         tracking.start(run, fits)
         cuts = [PowerCut(cut)] if cut else []
         head = head_learner(learn, features(learn, learn.model[0].eval()))
@@ -231,7 +231,7 @@ def test_a_new_run_forgets_what_trackers_kept_of_the_one_before(follow, tmp_path
 def test_figures_of_any_time_and_the_results_reach_tensorboard(tmp_path, table):
     tracking = Tracking(["tensorboard"], tmp_path, RECIPE)
     drawn(tracking, "early")
-    tracking.start(Run(tmp_path, RECIPE, table), {})
+    tracking.start(Run(tmp_path).begin(RECIPE, table), {})
     tracking.begin("fine-tuning", 7)
     drawn(tracking, "late")
     tracking.end({"accuracy": {"value": 0.75, "interval": [0.5, 0.9], "n": 8}})
@@ -252,7 +252,7 @@ def test_figures_of_any_time_and_the_results_reach_tensorboard(tmp_path, table):
 def test_nothing_is_followed_unless_it_is_asked_for(tmp_path, table):
     tracking = Tracking([], tmp_path, RECIPE)
     assert tracking.callbacks(None) == []
-    tracking.start(Run(tmp_path, RECIPE, table), {})
+    tracking.start(Run(tmp_path).begin(RECIPE, table), {})
     tracking.end({"accuracy": {"value": 1.0}})
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
 

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from export.drop import paired
-from fieldmark.finished import Finished
+from fieldmark.run import TRAINING_SPLITS, Run
 
 LEVEL = 0.05  # of false alarms, in all pairs together
 ENOUGH = 0.5  # of the photos that judged, which two runs must share
@@ -18,7 +18,7 @@ class NotComparedError(ValueError):
     """Two runs that no test can compare; the text says why."""
 
 
-def shared(first: Finished, second: Finished) -> pd.DataFrame:
+def shared(first: Run, second: Run) -> pd.DataFrame:
     """Return the photos that judged both runs and taught neither: `label`, `first`, `second`.
 
     The last two tell whether each was right. A photo is known by its path and its label. Raises
@@ -26,20 +26,27 @@ def shared(first: Finished, second: Finished) -> pd.DataFrame:
     """
     if first.labels != second.labels:
         raise NotComparedError("they name other species")
-    both = first.answers.index.intersection(second.answers.index)
-    label, other = (each.answers.loc[both, "label"] for each in (first, second))
+    tables = [run.predictions.set_index("path") for run in (first, second)]
+    both = tables[0].index.intersection(tables[1].index)
+    label, other = (table.loc[both, "label"] for table in tables)
     if (label != other).any():
         raise NotComparedError("photos of the same name have other labels")
-    fewest = min(len(first.answers), len(second.answers))
-    clean = both.difference(first.taught.union(second.taught))
+    fewest = min(map(len, tables))
+    splits = [run.split.set_index("path")["split"] for run in (first, second)]
+    for split in splits:
+        both = both.difference(split.index[split.isin(TRAINING_SPLITS)])
+    clean = both
     if len(clean) < max(1, ENOUGH * fewest):
         told = f"{len(clean)} of {fewest} photos judged both and taught neither"
         raise NotComparedError(f"other photos judged: only {told}")
-    right = {"first": first.right.loc[clean], "second": second.right.loc[clean]}
+    right = {
+        name: (table["label"] == table["predicted"]).loc[clean]
+        for name, table in zip(("first", "second"), tables, strict=True)
+    }
     return pd.DataFrame({"label": label.loc[clean], **right})
 
 
-def pair(first: Finished, second: Finished) -> dict:
+def pair(first: Run, second: Run) -> dict:
     """Compare two runs on the photos that they share; raises NotComparedError.
 
     `points` is how many more in 100 the first names right, `low` and `high` its 95 % interval
@@ -57,7 +64,7 @@ def pair(first: Finished, second: Finished) -> dict:
     return dict(zip(COUNTED, (first.name, second.name, n, *only, *points, p), strict=True))
 
 
-def pairs(runs: list[Finished]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def pairs(runs: list[Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compare every two runs, the better one first; then list those that can't be, and `why`.
 
     `adjusted` is p times what so many tests ask for (Holm 1979), and `beyond_noise` whether it is
@@ -85,7 +92,7 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def by_class(first: Finished, second: Finished) -> pd.DataFrame:
+def by_class(first: Run, second: Run) -> pd.DataFrame:
     """Compare the recall of two runs species by species, the largest differences first.
 
     On the photos that they share: `n`, `only_first` and `only_second` right, the recall of both,

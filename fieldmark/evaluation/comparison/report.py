@@ -11,6 +11,8 @@ import pandas as pd
 
 from birds.classifier import Classifier, ModelError
 from fieldmark import plotting as plots
+from fieldmark.environment import cpu_name
+from fieldmark.errors import RunError
 from fieldmark.evaluation.comparison import pairs
 from fieldmark.evaluation.comparison import plots as compare_plots
 from fieldmark.evaluation.comparison.tables import (
@@ -23,8 +25,7 @@ from fieldmark.evaluation.comparison.tables import (
     table,
 )
 from fieldmark.evaluation.latency import timed
-from fieldmark.finished import ComparisonError, Finished
-from fieldmark.record import processor
+from fieldmark.run import Run
 
 RUNS = Path("runs")
 OUT = RUNS / "comparison"
@@ -36,7 +37,7 @@ FIGURES = {
 }
 
 
-def compare(runs: list[Finished], out: Path, rounds: int) -> str:
+def compare(runs: list[Run], out: Path, rounds: int) -> str:
     """Compare runs, write tables and figures into `out`, and return the page about them.
 
     Each model file is asked for a photo `rounds` times, 0 for no times to be measured.
@@ -72,24 +73,24 @@ def compare(runs: list[Finished], out: Path, rounds: int) -> str:
     return text
 
 
-def speeds(runs: list[Finished], rounds: int) -> dict[str, np.ndarray]:
+def speeds(runs: list[Run], rounds: int) -> dict[str, np.ndarray]:
     """Take the milliseconds of each run's model file, on one thread, in turns.
 
-    Raises ComparisonError for a file that can't be served.
+    Raises RunError for a file that can't be served.
     """
     classifiers = {}
     for run in runs if rounds else []:
         try:
-            classifiers[run.name] = Classifier(run.file, threads=1)
+            classifiers[run.name] = Classifier(run.model_file, threads=1)
         except ModelError as error:
-            raise ComparisonError(f"{run.folder}: {error}") from error
+            raise RunError(f"{run.folder}: {error}") from error
     return timed(classifiers, rounds)
 
 
-def best_two(runs: list[Finished], told: pd.DataFrame) -> tuple[Finished, Finished] | None:
+def best_two(runs: list[Run], told: pd.DataFrame) -> tuple[Run, Run] | None:
     """Return the two most accurate runs that can be compared, None if no two can."""
     can = {frozenset(each) for each in told[["first", "second"]].to_numpy().tolist()}
-    order = sorted(runs, key=lambda run: run.right.mean(), reverse=True)
+    order = sorted(runs, key=lambda run: run.metrics["accuracy"]["value"], reverse=True)
     both = (two for two in combinations(order, 2) if {run.name for run in two} in can)
     return next(both, None)
 
@@ -105,7 +106,7 @@ def first_part(found: pd.DataFrame, rounds: int) -> list[str]:
     if rounds:
         lines.append(
             f"Milliseconds: of birds.onnx and one prepared photo, on one thread, {rounds} times "
-            f"in turns; {processor()}, {platform.system()}, onnxruntime {onnxruntime.__version__}."
+            f"in turns; {cpu_name()}, {platform.system()}, onnxruntime {onnxruntime.__version__}."
         )
     for machine, names in found.groupby("machine", sort=False)["run"]:
         lines.append(f"Trained on {machine}: {', '.join(names)}.")
@@ -133,7 +134,7 @@ def second_part(told: pd.DataFrame, not_compared: pd.DataFrame) -> list[str]:
     return [*lines, ""]
 
 
-def third_part(classes: pd.DataFrame, first: Finished, second: Finished) -> list[str]:
+def third_part(classes: pd.DataFrame, first: Run, second: Run) -> list[str]:
     """Write which species one run of two names better."""
     differ = classes[classes["points"].abs() > 0]
     lines = [f"## Species by species: {first.name} beside {second.name}", ""]

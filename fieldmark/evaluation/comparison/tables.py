@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from fieldmark.finished import Finished
+from fieldmark.environment import describe_machine
+from fieldmark.run import Run
 
 NOT_KNOWN = "–"
 SHOWN = 10  # species on the page; the CSV file has all
@@ -18,11 +19,10 @@ COLUMNS = {
     "megabytes": "MB",
     "milliseconds": "ms a photo",
     "trained": "trained for",
-    "energy": "energy, Wh",
 }
 
 
-def tasks(runs: list[Finished]) -> dict[str, str]:
+def tasks(runs: list[Run]) -> dict[str, str]:
     """Name what each run tells apart, by its name; runs of one task have the same labels."""
     names, counts = {}, {}
     for run in runs:
@@ -34,7 +34,7 @@ def tasks(runs: list[Finished]) -> dict[str, str]:
     return {run.name: names[run.labels] for run in runs}
 
 
-def table(runs: list[Finished], spent: dict[str, np.ndarray]) -> pd.DataFrame:
+def table(runs: list[Run], spent: dict[str, np.ndarray]) -> pd.DataFrame:
     """List what each run is, how well it does and what it costs; the best of each task first.
 
     `spent` holds milliseconds [rounds] by name; of those the median, and where 95 in 100 lie.
@@ -45,15 +45,14 @@ def table(runs: list[Finished], spent: dict[str, np.ndarray]) -> pd.DataFrame:
         for key in ("accuracy", "macro_f1"):
             value, (low, high) = run.metrics[key]["value"], run.metrics[key]["interval"]
             row |= {key: value, f"{key}_low": low, f"{key}_high": high}
-        row |= {"n": len(run.answers), "parameters": run.parameters}
-        row |= {"bytes": run.file.stat().st_size}
+        row |= {"n": len(run.predictions), "parameters": run.num_parameters}
+        row |= {"bytes": run.model_file.stat().st_size}
         if run.name in spent:
             took = np.quantile(spent[run.name], [0.5, 0.025, 0.975])
             row |= dict(zip(("ms", "ms_low", "ms_high"), took, strict=True))
-        row |= {"seconds": run.seconds, "whole_run": bool(run.cost)}
-        row |= {"earlier_epochs": run.cost.get("earlier_epochs", 0)}
-        row |= {f"joules_{name}": joules for name, joules in run.joules.items()}
-        rows.append(row | {"machine": run.machine, "made_of": " and ".join(run.parts)})
+        machine = None if run.members else describe_machine(run.environment)
+        row |= {"seconds": run.seconds, "machine": machine}
+        rows.append(row | {"made_of": " and ".join(run.members)})
     found = pd.DataFrame(rows)
     found["task"] = pd.Categorical(found["task"], list(found["task"].value_counts().index))
     found = found.sort_values(["task", "accuracy"], ascending=[True, False], ignore_index=True)
@@ -73,8 +72,7 @@ def described(row: pd.Series) -> dict[str, str]:
         "parameters": number(row["parameters"], 1e6),
         "megabytes": number(row["bytes"], 1e6),
         "milliseconds": interval(row["ms"], row["ms_low"], row["ms_high"]) if timed else NOT_KNOWN,
-        "trained": duration(row["seconds"], "" if row["whole_run"] else " of epochs"),
-        "energy": energy(row),
+        "trained": duration(row["seconds"]),
     }
 
 
@@ -89,24 +87,14 @@ def interval(value: float, low: float, high: float, places: int = 1) -> str:
     return f"{value:.{places}f} ({low:.{places}f} to {high:.{places}f})"
 
 
-def duration(seconds: float | None, of: str = "") -> str:
-    """Write seconds in the unit that fits, and what they are of."""
+def duration(seconds: float | None) -> str:
+    """Write seconds in the unit that fits."""
     if pd.isna(seconds):
         return NOT_KNOWN
     if seconds < 120:
-        return f"{seconds:.1f} s{of}"
+        return f"{seconds:.1f} s"
     hours = seconds >= 7200
-    return f"{seconds / (3600 if hours else 60):.1f} {'h' if hours else 'min'}{of}"
-
-
-def energy(row: pd.Series) -> str:
-    """Write watt-hours, of what and of which sessions."""
-    counted = {"processor": row["joules_processor"], "GPU": row["joules_gpu"]}
-    counted = {name: joules for name, joules in counted.items() if not pd.isna(joules)}
-    if not counted:
-        return NOT_KNOWN
-    of = " and ".join(counted) + (", last session" if row["earlier_epochs"] else "")
-    return f"{sum(counted.values()) / 3600:.1f} ({of})"
+    return f"{seconds / (3600 if hours else 60):.1f} {'h' if hours else 'min'}"
 
 
 def pair_words(row: pd.Series) -> dict[str, str]:

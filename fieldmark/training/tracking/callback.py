@@ -7,12 +7,10 @@ from pathlib import Path
 from fastai.vision.all import Callback, Learner
 from matplotlib.figure import Figure
 
-from fieldmark import record
-from fieldmark.training.checkpoint import Run
+from fieldmark.run import Run
 from fieldmark.training.tracking.trackers import Table
 
 OWN = ("log.csv", "clearml.txt", "tensorboard/events.*")  # what trackers keep in a run's folder
-LEFT = ("birds.onnx", "recipe.yaml", "split.csv", *record.FILES)
 
 
 class Tracking:
@@ -76,7 +74,8 @@ class Tracking:
     def end(self, metrics: dict) -> None:
         """Tell what was measured and what the run leaves, and let the trackers go."""
         measured = {name: each["value"] for name, each in metrics.items()}
-        files = [self.out / name for name in LEFT]
+        run = Run(self.out)
+        files = [run.model_file, run.recipe_file, run.split_file, *run.result_files]
         self.tell("end", self.step, measured, [file for file in files if file.is_file()])
         self.trackers = []
 

@@ -1,8 +1,9 @@
-"""A function as the third system's: the whole photo decoded, `ImageOps.fit`, one session.
+"""Serve the model file with FastAPI, without checks, limits or logs, as the third system did.
 
-    uvicorn benchmarks.peers.third_system:app
+    uvicorn benchmarks.peers.fastapi_app:app
 
-Its normalisation needs no code here: the shipped model has it inside.
+The whole photo is decoded, `ImageOps.fit` resizes it, and one session computes. Normalisation needs
+no code here: it is inside the model file.
 """
 
 import io
@@ -16,22 +17,20 @@ from fastapi.concurrency import run_in_threadpool
 from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession(os.environ["FIELDMARK_MODEL"])
-labels = [
-    each["label"]
-    for each in json.loads(session.get_modelmeta().custom_metadata_map["card"])["labels"]
-]
+card = json.loads(session.get_modelmeta().custom_metadata_map["card"])
+labels = [entry["label"] for entry in card["labels"]]
 size = session.get_inputs()[0].shape[1]
 app = FastAPI()
 
 
 @app.post("/classify")
 async def classify(request: Request) -> dict:
-    """Name the bird in the body."""
-    return await run_in_threadpool(answer, await request.body())
+    """Return the five best labels for the photo in the body."""
+    return await run_in_threadpool(predict, await request.body())
 
 
-def answer(data: bytes) -> dict:
-    """Decode, fit, predict, and take the five best."""
+def predict(data: bytes) -> dict:
+    """Decode, resize and classify a photo."""
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
     pixels = np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
     (probability,) = session.run(["probability"], {"photo": pixels[None]})
