@@ -83,8 +83,8 @@ def gallery(
         axes.set_axis_off()
     for axes, row in zip(grid.flat, rows.itertuples(), strict=False):
         show(axes, prepare((Path(folder) / row.path).read_bytes(), size, filter))
-        said = f"{row.answer}, {100 * row.probability:.0f} %"
-        if row.label == row.answer:
+        said = f"{row.predicted}, {100 * row.probability:.0f} %"
+        if row.label == row.predicted:
             axes.set_title(f"✓ {said}", size=9, loc="center", color=BLUE)
         else:
             meant = f"is {row.label}, {100 * row.probability_of_label:.1f} %"

@@ -158,7 +158,7 @@ def test_what_does_not_go_together_is_told(new_learner, published, table, folder
     assert "would be lost" in result.stderr
     result = run_command("ensemble", one, folder)
     assert result.exit_code == 2
-    assert "`make train` writes it" in result.stderr
+    assert "birds.safetensors" in result.stderr
 
 
 def test_warm_restarts_leave_a_snapshot_wherever_the_rate_came_down(new_learner, table, tmp_path):
