@@ -108,7 +108,7 @@ def test_a_run_whose_photos_were_prepared_otherwise_is_refused(run, tmp_path, mo
     with pytest.raises(RunError, match=r"wide.*--new-preparation"):
         Network.load(run)
     assert Network.load(run, check_preparation=False).labels == LABELS
-    with pytest.raises(RunError, match="birds.safetensors"):
+    with pytest.raises(RunError, match=r"birds\.safetensors"):
         Network.load(tmp_path)
 
 
