@@ -48,7 +48,7 @@ from fieldmark.network.network import Network
 from fieldmark.network.preparation import Preparation
 from fieldmark.network.probe import fit_probe
 from fieldmark.network.weights import resolve_weights
-from fieldmark.recipe import read
+from fieldmark.recipe import Recipe
 from fieldmark.run import Run
 from fieldmark.statistics import wilson_interval
 from fieldmark.training.callbacks import Teacher
@@ -180,8 +180,8 @@ def photos(recipe: dict) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
     """Return folder, survey and split of a recipe's photos."""
     folder, found = source(recipe)
     seen = survey(found, folder)
-    listed, _ = checked(seen, recipe["allow_duplicates"], recipe["fewest"])
-    shares = recipe["tune_share"], recipe["calibrate_share"]
+    listed, _ = checked(seen, recipe["allow_duplicates"], recipe["min_photos"])
+    shares = recipe["valid_share"], recipe["calibration_share"]
     return folder, seen, split(listed, *shares, recipe["seed"])
 
 
@@ -227,7 +227,7 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     clock.lap("survey")
     settings = data.settings(recipe["arch"], recipe["size"], **recipe["arch_options"])
     cache = cached(listed, seen, folder, settings["size"], settings["filter"], out / "cache")
-    looks = {key: recipe[key] for key in LOOKS}
+    looks = {argument: recipe[key] for argument, key in LOOKS.items()}
     dls = data.dataloaders(listed, folder, **settings, cache=cache, **looks)
     clock.lap("decode")
     options = recipe["arch_options"]
@@ -238,20 +238,20 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     judges = dls.test_dl(listed[listed["split"] == "calibration"], with_labels=True)
     run = Run(out).begin(recipe, listed)
     made = features(learn, learn.model[0].eval(), recipe["precision"])
-    if recipe["head_from"] == "probe":
+    if recipe["head_init"] == "probe":
         fit_probe(*(part.numpy() for part in made[0])).initialize_head(network.head)
     head = head_learner(learn, made)
     with head.no_bar(), head.no_logging():
-        fit(head, run, "frozen", recipe["frozen_epochs"], recipe["frozen_rate"])
+        fit(head, run, "frozen", recipe["frozen_epochs"], recipe["frozen_learning_rate"])
     clock.lap("frozen")
     clock.judge(learn.model, judges)
     along = [*mixed_precision(recipe["precision"]), clock, Judge(clock, judges)]
     if recipe["teacher"]:
         teacher, _ = make_teacher(learn, precision=recipe["precision"], **recipe["teacher"])
-        along.append(Teacher(teacher, recipe["teacher_share"], recipe["teacher_own"]))
+        along.append(Teacher(teacher, recipe["distillation_weight"], recipe["auxiliary_weight"]))
         clock.lap("teacher")
-    learn.freeze_to(recipe["frozen_stages"])
-    each = layer_learning_rates(learn, recipe["rate"], recipe["decay"])
+    learn.freeze_to(recipe["frozen_layer_groups"])
+    each = layer_learning_rates(learn, recipe["learning_rate"], recipe["layer_decay"])
     with learn.no_bar(), learn.no_logging():
         fit(learn, run, "fine-tuning", epochs, each, schedule=recipe["schedule"], cbs=along)
     clock.lap("fine-tuning")
@@ -263,7 +263,9 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     clock.points.append((clock.seconds(), clock.points[-1][1]))
 
 
-LOOKS = ("batch_size", "train_size", "closest", "farthest", "flip", "rotate", "warp", "light")
+LOOKS = {"batch_size": "batch_size", "train_size": "train_size", "closest": "min_crop_area"}
+LOOKS |= {"farthest": "min_scale", "flip": "flip", "rotate": "max_rotate", "warp": "max_warp"}
+LOOKS |= {"light": "max_lighting"}
 
 
 def one(way: str, recipe: dict, epochs: int) -> dict:
@@ -296,7 +298,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark-train"))
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    recipe = read(asked.recipe)
+    recipe = Recipe.load(asked.recipe).model_dump()
     asked.out.mkdir(parents=True, exist_ok=True)
     if asked.one:
         found = one(asked.one, recipe, asked.epochs[0])
@@ -305,7 +307,7 @@ def main() -> None:
     results = {}
     for way in asked.ways:
         path = asked.recipe if asked.only_recipe else RECIPES.get(way, asked.recipe)
-        whole = [read(path)["epochs"]] if way in RECIPES else [0]
+        whole = [Recipe.load(path).epochs] if way in RECIPES else [0]
         lengths = {"ours": asked.epochs, "ours, no teacher": asked.epochs[-1:]}
         for epochs in lengths.get(way, whole):
             name = NAMES[way] + (f", {epochs} epoch{'s' if epochs > 1 else ''}" if epochs else "")

@@ -52,8 +52,9 @@ def export(
         fieldmark export runs/cub100 --weights-dtype int8
     """
     from export.rebuild import rebuild
-    from fieldmark.recipe import read
+    from fieldmark.recipe import Recipe
 
     dtype = weights_dtype.value if weights_dtype else None
-    card = rebuild(run, new_preparation, read(recipe) if recipe else None, dtype)
+    parameters = Recipe.load(recipe).model_dump() if recipe else None
+    card = rebuild(run, new_preparation, parameters, dtype)
     typer.echo(f"{card['name']} {card['version']} passed the gate: {json.dumps(card['gate'])}")

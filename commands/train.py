@@ -1,32 +1,108 @@
-"""`fieldmark train`: run train.ipynb with the parameters of a recipe."""
+"""`fieldmark train`: run train.ipynb by a recipe, into a folder in runs/."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fieldmark.errors import RecipeError, find_error_class
+
+NOTEBOOK = Path(__file__).parents[1] / "train.ipynb"
+
+
+def complete_parameter(text: str) -> list[str]:
+    """Complete the parameter of `--set`."""
+    from fieldmark.recipe import Recipe
+
+    return [f"{key}=" for key in Recipe.model_fields if key.startswith(text)]
+
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe: YAML with parameters of train.ipynb.")],
+    recipe: Annotated[
+        Path, typer.Argument(help="YAML file of parameters; docs/training.md lists them.")
+    ] = Path("recipes/quick.yaml"),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Replace a parameter of the recipe; repeatable.",
+            autocompletion=complete_parameter,
+        ),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="Name of the run and, if given, of the model.", show_default=False)
+    ] = "",
 ) -> None:
-    """Train a model by a recipe, and write the run to runs/NAME.
+    """Train a model by a recipe.
 
-    The run's folder holds the model file, its metrics and tables, and the executed notebook. An
-    interrupted run of the same recipe is resumed after its last complete epoch.
+    The run, in runs/NAME, holds the model file, the executed notebook and all metrics. NAME is the
+    recipe's file name unless given. An interrupted run of the same recipe is resumed after its
+    last complete epoch.
 
-    Example:
+    Examples:
 
         fieldmark train recipes/quick.yaml
+        fieldmark train recipes/cub200.yaml --set arch=resnet50 --set epochs=3 --name resnet50
     """
+    from fieldmark.recipe import Recipe
+
+    values = parse_settings(settings or [])
+    if name:
+        values["name"] = name
+    folder = Path("runs") / (name or recipe.stem)
+    run_notebook(Recipe.load(recipe, values), folder)
+    print(f"{folder} holds the model file, its metrics and the executed notebook.")
+
+
+def parse_settings(settings: list[str]) -> dict[str, str]:
+    """Return `--set KEY=VALUE` options as a mapping; raises RecipeError for other text."""
+    for setting in settings:
+        if "=" not in setting:
+            raise RecipeError(f"`--set {setting}` must be `--set KEY=VALUE`.")
+    return {key.strip(): value for key, value in (each.split("=", 1) for each in settings)}
+
+
+def check_inputs(recipe) -> None:
+    """Raise UserError unless photos, weights, teacher and open-set run are in place."""
+    from fieldmark.data.locations import folder
+    from fieldmark.data.ood_photos import promises, rehearsal
+    from fieldmark.network.weights import find_weights_file, resolve_weights
+    from fieldmark.training.distillation import check_teacher
+
+    folder(recipe.photos)
+    find_weights_file(resolve_weights(recipe.weights))
+    promises(recipe.model_dump(), rehearsal(recipe.open_set_run))
+    if recipe.teacher:
+        check_teacher(**recipe.teacher)
+
+
+def run_notebook(recipe, folder: Path) -> None:
+    """Execute train.ipynb with a recipe; the files of a run are written into `folder`.
+
+    Raises the UserError that a cell raised, and typer.Exit for any other error in it.
+    """
+    import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    from fieldmark.errors import UserError
-    from fieldmark.recipe import OWNERS, run
+    from fieldmark.run import Run
 
+    check_inputs(recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(folder)
+    run.remove_results()
     try:
-        out = run(recipe)
+        papermill.execute_notebook(
+            str(NOTEBOOK),
+            str(run.notebook_file),
+            parameters=recipe.model_dump() | {"out": folder.as_posix()},
+            kernel_name="python3",
+            stdout_file=sys.stdout,
+            progress_bar=sys.stderr.isatty(),
+        )
     except PapermillExecutionError as error:
-        failure = UserError(f"{error.ename}: {error.evalue}")
-        failure.exit_status = 2 if error.ename in OWNERS else 1
-        raise failure from error
-    typer.echo(f"The model file, its metrics and the executed notebook are in {out}.")
+        if error_class := find_error_class(error.ename):
+            raise error_class(error.evalue) from error
+        print(f"{error.ename}: {error.evalue}", file=sys.stderr)
+        raise typer.Exit(1) from error

@@ -113,7 +113,7 @@ def ensemble(paths: list[Path], out: Path, method: str = "logits") -> dict:
         made[key] = "; ".join(dict.fromkeys(each[key] for each in cards))
     made["weights"] = card["weights"]
     made["name"] = out.name
-    made["recipe"] = card["recipe"] | {"name": out.name, "rehearsal": ""}
+    made["recipe"] = card["recipe"] | {"name": out.name, "open_set_run": ""}
     made["ensemble"] = {
         "method": method,
         "members": [

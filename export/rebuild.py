@@ -12,7 +12,7 @@ from fieldmark.data.locations import PhotosError
 from fieldmark.data.ood_photos import KEYS as PROMISED
 from fieldmark.data.ood_photos import promises, rehearsal
 from fieldmark.network.network import Network
-from fieldmark.recipe import defaults
+from fieldmark.recipe import Recipe, rename_keys
 from fieldmark.run import Run
 from fieldmark.training.learner import make_learner
 
@@ -49,7 +49,7 @@ def rebuild(
     if recipe:
         facts |= repromised(card["recipe"], recipe)
     if stored:
-        facts["recipe"] = facts["recipe"] | {"stored": stored}
+        facts["recipe"] = facts["recipe"] | {"weights_dtype": stored}
     promised = promises(facts["recipe"], facts.get("rehearsal"))
     size, filter = (card["preparation"][key] for key in ("size", "filter"))
     return publish(learn, photos, folder, size, facts, out, filter, promised)
@@ -82,12 +82,12 @@ def repromised(old: dict, new: dict) -> dict:
 
     Raises PhotosError where it would have taught another model.
     """
-    known = defaults() | old
-    idle = {*PROMISED, "track"}  # what teaches nothing
-    other = [key for key in new if key not in idle and known[key] != new[key]]
+    recipe = Recipe.parse(new)
+    known = Recipe().model_dump() | rename_keys(old)
+    other = [key for key, value in recipe.training_keys().items() if known[key] != value]
     if other:
         raise PhotosError(
             f"That recipe teaches otherwise ({', '.join(other)}): `make train` with it, or change "
             f"only {', '.join(PROMISED)}."
         )
-    return {"recipe": new, "rehearsal": rehearsal(new["rehearsal"])}
+    return {"recipe": recipe.model_dump(), "rehearsal": rehearsal(recipe.open_set_run)}

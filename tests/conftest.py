@@ -136,7 +136,7 @@ FACTS = {
     "trained_on": "drawn birds",
     "licence": "MIT",
     "architecture": ARCH,
-    "recipe": {"photos": "drawn", "unknown": "probability"},
+    "recipe": {"photos": "drawn", "ood_score": "msp"},
     "weights": {"start": "random", "sha256": None},
 }
 
@@ -150,7 +150,7 @@ def run(tmp_path_factory, table, folder, settings, weights):
     with learn.no_bar(), learn.no_logging():
         learn.fit(2, 5e-3)
     out = tmp_path_factory.mktemp("run")
-    publish(learn, table, folder, SIZE, FACTS, out, promised=Promises(score="probability"))
+    publish(learn, table, folder, SIZE, FACTS, out, promised=Promises(score="msp"))
     return out
 
 

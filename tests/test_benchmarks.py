@@ -79,9 +79,10 @@ def test_the_heat_map_is_measured_against_a_model_without_it(model):
 def test_ways_to_train_are_measured_side_by_side(tmp_path, folder, weights):
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(
-        f"photos: {folder}\nweights: {weights}\narch: test_efficientnet\nsize: 64\nrate: 0.001\n"
-        "batch_size: 8\nfrozen_epochs: 2\nfrozen_rate: 0.01\nepochs: 1\ntune_share: 0.2\n"
-        "calibrate_share: 0.2\n"
+        f"photos: {folder}\nweights: {weights}\narch: test_efficientnet\nsize: 64\n"
+        "learning_rate: 0.001\n"
+        "batch_size: 8\nfrozen_epochs: 2\nfrozen_learning_rate: 0.01\nepochs: 1\nvalid_share: 0.2\n"
+        "calibration_share: 0.2\n"
     )
     command = [sys.executable, "-m", "benchmarks.train", "--recipe", str(recipe)]
     command += ["--out", str(tmp_path), "--epochs", "1"]

@@ -9,13 +9,9 @@ from fastai.data.external import URLs, untar_data
 from PIL import Image, ImageDraw
 
 from birds import drawn
-from fieldmark.errors import UserError
+from fieldmark.errors import DatasetError as PhotosError
 
 CUB = "cub-200-2011"
-
-
-class PhotosError(UserError):
-    """Photos that can't be trained on; the text says what to fetch and where to put it."""
 
 
 def folder(photos: str) -> Path:

@@ -11,14 +11,15 @@ from fieldmark.evaluation.uncertainty import AUTO, Promises
 
 SETTING = "FIELDMARK_NOT_BIRDS"
 KEYS = (
-    "level",
-    "rejected",
-    "unknown",
+    "coverage",
+    "known_rejection_rate",
+    "ood_score",
     "not_birds",
-    "rehearsal",
-    "stored",
+    "open_set_run",
+    "weights_dtype",
 )  # of a recipe; none teaches
 FEWEST = 20
+RENAMED = {"coverage": "level", "known_rejection_rate": "rejected", "weights_dtype": "stored"}
 
 
 def promises(recipe: dict, rehearsed: dict | None = None) -> Promises:
@@ -26,10 +27,10 @@ def promises(recipe: dict, rehearsed: dict | None = None) -> Promises:
 
     Raises PhotosError where the photos of other things aren't in place.
     """
-    score = recipe.get("unknown", AUTO)
+    score = recipe.get("ood_score", AUTO)
     if score == AUTO and rehearsed:
         score = rehearsed["score"]
-    kept = {key: recipe[key] for key in ("level", "rejected", "stored") if key in recipe}
+    kept = {new: recipe[key] for key, new in RENAMED.items() if key in recipe}
     return Promises(score=score, strangers=strangers(recipe.get("not_birds", "")), **kept)
 
 
@@ -63,7 +64,7 @@ def rehearsal(run: str) -> dict | None:
         card = Classifier(Path(run) / "birds.onnx").card
     except ModelError as error:
         raise PhotosError(
-            f"{run} is no rehearsal: {error} Run its recipe first, or leave `rehearsal` out."
+            f"{run} is no rehearsal: {error} Run its recipe first, or leave `open_set_run` out."
         ) from error
     if "unseen" not in card.get("strangers", {}) or not card["thresholds"]["unknown"]:
         if card.get("rehearsal"):

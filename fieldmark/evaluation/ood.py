@@ -109,10 +109,10 @@ def halves(values: np.ndarray) -> torch.Tensor:
 
 
 SCORES = {
-    "probability": lambda taught, truth: Probability(),
+    "msp": lambda taught, truth: Probability(),
     "energy": lambda taught, truth: Energy(),
     "mahalanobis": Mahalanobis,
-    "neighbours": Neighbours,
+    "knn": Neighbours,
     "mean_logits": MeanLogits,
 }
 
@@ -152,10 +152,10 @@ def compare(
 def choose(compared: dict[str, dict[str, float]], classes: int) -> str:
     """Return the score that is best over all kinds of strangers, by its mean.
 
-    Where no stranger was met: `mean_logits`, best of 80 species, or `neighbours` for few classes.
+    Where no stranger was met: `mean_logits`, best of 80 species, or `knn` for few classes.
     """
     if not any(compared.values()):
-        return "mean_logits" if classes > FEW else "neighbours"
+        return "mean_logits" if classes > FEW else "knn"
     return max(compared, key=lambda name: sum(compared[name].values()))
 
 

@@ -106,30 +106,30 @@ def make_teacher(
     weights: str = "pretrained",
     mean: tuple | None = None,
     std: tuple | None = None,
-    classes: int = 0,
+    num_classes: int = 0,
     precision: str = "float32",
     run: str = "",
-    probe_share: float = 0.0,
+    probe_weight: float = 0.0,
     **options,
 ) -> tuple[TeacherNet, float]:
     """Make a teacher of a timm network; a linear probe on the photos of `train` is its head.
 
     Or else a `run` knows the labels, such as an ensemble, which learned from no photo that judges
-    here; `probe_share` is what the probe's answers count beside that one's, made as sure as suits
+    here; `probe_weight` is what the probe's answers count beside that one's, made as sure as suits
     `valid`. FIELDMARK_TEACHER overrides `weights`. `mean` and `std` are by channel, the
-    architecture's own unless given; with `classes`, as many as it was taught, it also answers in
-    these; `options` go to timm. `precision` is that in which it is asked for its probe. Returns the
-    teacher and its accuracy on `valid`.
+    architecture's own unless given; with `num_classes`, as many as its file has, it also answers
+    in these; `options` go to timm. `precision` is that in which it is asked for its probe. Returns
+    the teacher and its accuracy on `valid`.
     Raises WeightsError where the weights or the run can't be had.
     """
     weights = wanted_teacher(weights=weights)
     config = timm.get_pretrained_cfg(arch)
     options = timm_options(arch, learn.model[0].size, **options)
-    network = load_pretrained(arch, weights, classes, SETTING, **options)
+    network = load_pretrained(arch, weights, num_classes, SETTING, **options)
     network = network.eval().to(learn.dls.device, memory_format=torch.channels_last)
     norm = next(t for t in learn.dls.valid.after_batch.fs if isinstance(t, Normalize))
     knows = trained(run, learn, norm) if run else None
-    net = TeacherNet(network, norm, mean or config.mean, std or config.std, knows, probe_share)
+    net = TeacherNet(network, norm, mean or config.mean, std or config.std, knows, probe_weight)
     net = net.to(learn.dls.device)
     if net.weight:
         give_probe(net, learn, precision)

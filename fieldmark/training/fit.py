@@ -19,7 +19,7 @@ from fastai.vision.all import (
     to_device,
 )
 
-from fieldmark.errors import UserError
+from fieldmark.errors import TrainingError as FitError
 from fieldmark.run import Run
 from fieldmark.training.callbacks import ProgressiveResizing, Resumed, SeedEpochs, WeightAverage
 from fieldmark.training.checkpoint import Checkpoint
@@ -29,11 +29,7 @@ OPTIMIZERS = {
     "adamw": partial(Adam, sqr_mom=0.999, eps=1e-8),  # torch's; fastai's remember less
     "sgd": partial(SGD, mom=0.9, decouple_wd=False),
 }
-SCHEDULES = ("one cycle", "warm restarts", "flat cosine")
-
-
-class FitError(UserError):
-    """A fit that this machine can't do; the text says what to change."""
+SCHEDULES = ("one_cycle", "warm_restarts", "flat_cosine")
 
 
 def fit(
@@ -43,7 +39,7 @@ def fit(
     epochs: int,
     rates: float | list[float],
     *,
-    schedule: str = "one cycle",
+    schedule: str = "one_cycle",
     restarts: int = 3,
     patience: int = 0,
     seed: int = 0,
@@ -81,7 +77,7 @@ def fit(
         for each in every:
             if left and isinstance(each, Resumed):
                 each.left = left["beside"][each.name]
-        if schedule == "warm restarts":
+        if schedule == "warm_restarts":
             every.append(Snapshots(run.snapshots, falls(restarts), done, epochs))
         if resize_from < 1:
             every.append(ProgressiveResizing(resize_from, done, epochs))
@@ -99,13 +95,13 @@ def fit(
 def planned(schedule: str, rates: np.ndarray, restarts: int, momenta: tuple) -> dict:
     """Return functions from the share of the fit that is done to learning rates and momentum.
 
-    `one cycle` rises to the rates and falls to nothing (Smith 2018), `flat cosine` stays and then
-    falls, `warm restarts` falls `restarts` times, each time twice as slowly (Loshchilov 2017).
+    `one_cycle` rises to the rates and falls to nothing (Smith 2018), `flat_cosine` stays and then
+    falls, `warm_restarts` falls `restarts` times, each time twice as slowly (Loshchilov 2017).
     """
-    if schedule == "one cycle":
+    if schedule == "one_cycle":
         rate = combined_cos(0.2, rates / 25, rates, rates / 1e5)
         return {"lr": rate, "mom": combined_cos(0.2, *momenta)}
-    if schedule == "flat cosine":
+    if schedule == "flat_cosine":
         return {"lr": combined_cos(0.75, rates, rates, rates / 1e5)}
     each = np.diff(falls(restarts), prepend=0)
     return {"lr": combine_scheds(list(each), [SchedCos(rates, 0 * rates) for _ in each])}
@@ -143,5 +139,6 @@ def smaller_batch(batch_size: int) -> str:
     smaller = max(1, batch_size // 2)
     return (
         f"Memory ran out with a batch of {batch_size} photos. Set `batch_size: {smaller}` and "
-        f"`accumulate: {max(2, batch_size // smaller)}`, which steps as often; or a smaller `size`."
+        f"`accumulation_steps: {max(2, batch_size // smaller)}`, which steps as often; "
+        "or a smaller `size`."
     )

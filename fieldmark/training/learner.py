@@ -39,7 +39,7 @@ def make_learner(
 ) -> Learner:
     """Return a Learner that trains a network; a pretrained backbone starts frozen.
 
-    `batch_norm` is `still` to keep the running statistics of the backbone, `learn` to update them,
+    `batch_norm` is `frozen` to keep the running statistics of the backbone, `train` to update them,
     or `auto`, which keeps pretrained ones. Raises NetworkError if the DataLoaders have other labels
     than the network. The network is the Learner's attribute `network`.
     """
@@ -49,7 +49,7 @@ def make_learner(
             "in another order. Create the network with the labels of the photos."
         )
     memory.keep()
-    keep_statistics = network.pretrained if batch_norm == "auto" else batch_norm == "still"
+    keep_statistics = network.pretrained if batch_norm == "auto" else batch_norm == "frozen"
     learn = Learner(
         dls,
         network.model,

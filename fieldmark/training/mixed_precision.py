@@ -9,14 +9,10 @@ from fastai.vision.all import Callback, MixedPrecision, default_device
 from torch import nn
 from torch.nn import functional
 
-from fieldmark.errors import UserError
+from fieldmark.errors import TrainingError as PrecisionError
 
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 WORTH = 1.5  # times as fast as float32, or bfloat16 isn't taken
-
-
-class PrecisionError(UserError):
-    """A precision that this device doesn't have; the text says what to set."""
 
 
 def mixed_precision(wanted: str) -> list[Callback]:

@@ -154,7 +154,7 @@ def test_the_best_score_is_chosen_and_without_strangers_the_usual_one():
     compared = {"energy": {"a": 0.7, "b": 0.9}, "mahalanobis": {"a": 0.85, "b": 0.8}}
     assert unknown.choose(compared, 100) == "mahalanobis"
     assert unknown.choose({"energy": {}}, 100) == "mean_logits"
-    assert unknown.choose({"energy": {}}, 6) == "neighbours"
+    assert unknown.choose({"energy": {}}, 6) == "knn"
 
 
 @pytest.mark.parametrize("name", unknown.SCORES)
@@ -222,13 +222,16 @@ def test_too_few_photos_promise_nothing(run):
 
 def test_a_recipe_says_what_is_promised(tmp_path):
     things = str(photos.draw_things(tmp_path, 20))
-    recipe = {"level": 0.8, "rejected": 0.1, "unknown": "auto", "not_birds": things}
+    recipe = {
+        "coverage": 0.8,
+        "known_rejection_rate": 0.1,
+        "ood_score": "auto",
+        "not_birds": things,
+    }
     found = strangers.promises(recipe, {"score": "energy"})
     assert (found.level, found.rejected, found.score) == (0.8, 0.1, "energy")
     assert len(found.strangers["not_birds"]) == 20
-    assert strangers.promises(recipe | {"unknown": "probability"}, {"score": "energy"}).score == (
-        "probability"
-    )
+    assert strangers.promises(recipe | {"ood_score": "msp"}, {"score": "energy"}).score == "msp"
     assert strangers.promises({}) == Promises()
 
 

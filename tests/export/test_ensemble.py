@@ -165,7 +165,7 @@ def test_warm_restarts_leave_a_snapshot_wherever_the_rate_came_down(new_learner,
     learn = new_learner()
     run = Run(tmp_path).begin({}, table)
     with learn.no_bar(), learn.no_logging():
-        found = fit(learn, run, "fine", 3, 0.01, schedule="warm restarts", restarts=2)
+        found = fit(learn, run, "fine", 3, 0.01, schedule="warm_restarts", restarts=2)
     assert sorted(path.name for path in run.snapshots.iterdir()) == [
         "1.safetensors",
         "2.safetensors",
@@ -185,7 +185,7 @@ def test_a_stopped_run_leaves_the_same_snapshots_and_another_recipe_takes_them_a
         learn = new_learner()
         with learn.no_bar(), learn.no_logging():
             run = Run(out).begin({}, table)
-            fit(learn, run, "fine", 4, 0.01, schedule="warm restarts", restarts=2, **options)
+            fit(learn, run, "fine", 4, 0.01, schedule="warm_restarts", restarts=2, **options)
 
     fitted(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -202,7 +202,7 @@ def test_snapshots_of_one_run_become_one_file(new_learner, published, tmp_path, 
     learn = new_learner()
     run = Run(tmp_path / "restarted").begin({}, table)
     with learn.no_bar(), learn.no_logging():
-        fit(learn, run, "fine", 3, 0.005, schedule="warm restarts", restarts=2)
+        fit(learn, run, "fine", 3, 0.005, schedule="warm_restarts", restarts=2)
     published(learn, "restarted")
     snapshots = sorted(run.snapshots.iterdir())
     assert run_command("ensemble", *snapshots, "--out", tmp_path / "both").exit_code == 0

@@ -9,7 +9,7 @@ from birds import photo
 from birds.classifier import Classifier
 from fieldmark.data import loaders as data
 from fieldmark.errors import WeightsError
-from fieldmark.recipe import checked
+from fieldmark.recipe import validate_recipe
 from fieldmark.training.distillation import make_teacher, teacher_facts, wanted_teacher
 from fieldmark.training.learner import features
 from tests.conftest import ARCH, SIZE, create_learner
@@ -45,7 +45,7 @@ def test_a_teacher_that_is_made_for_one_size_is_made_for_that_of_the_photos(new_
 
 def test_a_teacher_also_answers_in_the_classes_that_its_file_knows(new_learner, weights):
     learn = new_learner()
-    net, _ = make_teacher(learn, ARCH, str(weights), classes=3)
+    net, _ = make_teacher(learn, ARCH, str(weights), num_classes=3)
     photos, _ = learn.dls.valid.one_batch()
     with torch.no_grad():
         answers, own = net(photos)
@@ -64,7 +64,7 @@ def test_the_setting_overrides_the_recipes_weights(monkeypatch):
     assert wanted_teacher(**recipe) == "a.safetensors"
     monkeypatch.setenv("FIELDMARK_TEACHER", "b.safetensors")
     assert wanted_teacher(**recipe) == "b.safetensors"
-    assert checked({"teacher": recipe})["teacher"] == recipe
+    assert validate_recipe({"teacher": recipe}).teacher == recipe
 
 
 @pytest.fixture
@@ -100,7 +100,9 @@ def test_a_run_and_a_probe_answer_together(new_learner, weights, run):
     photos, _ = learn.dls.valid.one_batch()
     told = {}
     for share in (0.0, 0.3, 1.0):
-        net, _ = make_teacher(learn, ARCH, str(weights), classes=3, run=str(run), probe_share=share)
+        net, _ = make_teacher(
+            learn, ARCH, str(weights), num_classes=3, run=str(run), probe_weight=share
+        )
         with torch.no_grad():
             told[share] = net(photos)[0]
     expected = 0.7 * told[0.0] + 0.3 * told[1.0]

@@ -68,8 +68,8 @@ def same(one: dict, other: dict) -> bool:
     "options",
     [
         {},
-        {"schedule": "warm restarts", "average": 0.9},
-        {"schedule": "flat cosine", "resize_from": 0.5},
+        {"schedule": "warm_restarts", "average": 0.9},
+        {"schedule": "flat_cosine", "resize_from": 0.5},
     ],
     ids=str,
 )
@@ -156,7 +156,7 @@ def test_it_stops_when_patience_is_at_its_end(new_learner, quiet_fit):
     assert found.stuck
 
 
-@pytest.mark.parametrize("schedule", ["one cycle", "flat cosine", "warm restarts"])
+@pytest.mark.parametrize("schedule", ["one_cycle", "flat_cosine", "warm_restarts"])
 def test_each_stage_gets_its_own_rate_at_every_step(new_learner, quiet_fit, schedule):
     learn, watch = new_learner(), Watch()
     learn.unfreeze()
@@ -171,7 +171,7 @@ def test_the_schedules_have_their_shapes():
         plan = planned(name, np.array([1.0]), 2, (0.95, 0.85, 0.95))["lr"]
         return np.array([plan(share)[0] for share in np.linspace(0, 0.999, 100)])
 
-    one, flat, warm = lrs("one cycle"), lrs("flat cosine"), lrs("warm restarts")
+    one, flat, warm = lrs("one_cycle"), lrs("flat_cosine"), lrs("warm_restarts")
     assert one.argmax() == pytest.approx(20, abs=1)
     assert one[0] == pytest.approx(0.04, abs=0.01)
     assert (flat[:75] == 1).all()
@@ -345,14 +345,14 @@ def test_the_optimizers_step_differently(new_learner, quiet_fit):
 
 def test_batch_norm_keeps_still_or_learns_as_asked(new_learner, quiet_fit):
     moved = {}
-    for how in ("still", "learn"):
+    for how in ("frozen", "train"):
         learn = new_learner(batch_norm=how)
         before = state(learn)
         quiet_fit(learn, 1, folder=how)
         moved[how] = [n for n, t in state(learn).items() if not torch.equal(t, before[n])]
     statistics = {how: [n for n in names if n[0] == "0"] for how, names in moved.items()}
-    assert statistics["still"] == []
-    assert any("running_mean" in name for name in statistics["learn"])
+    assert statistics["frozen"] == []
+    assert any("running_mean" in name for name in statistics["train"])
 
 
 def test_memory_that_runs_out_names_the_batch_size_to_try(new_learner, quiet_fit):
@@ -360,7 +360,7 @@ def test_memory_that_runs_out_names_the_batch_size_to_try(new_learner, quiet_fit
         def before_batch(self):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(FitError, match=r"batch of 8 .*`batch_size: 4`.*`accumulate: 2`"):
+    with pytest.raises(FitError, match=r"batch of 8 .*`batch_size: 4`.*`accumulation_steps: 2`"):
         quiet_fit(new_learner(), 1, cbs=[Full()])
 
 

@@ -1,6 +1,5 @@
 """Trackers hear of each step, epoch, figure and file of a run, once, also if it was stopped."""
 
-import importlib.util
 import io
 import json
 import os
@@ -18,9 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from export.rebuild import repromised
 from fieldmark import plotting as plots
-from fieldmark import recipe
 from fieldmark.data.locations import PhotosError
-from fieldmark.recipe import RecipeError
+from fieldmark.recipe import Recipe
 from fieldmark.run import Run
 from fieldmark.training.fit import accumulation, fit
 from fieldmark.training.learner import features, head_learner, layer_learning_rates
@@ -257,43 +255,11 @@ def test_nothing_is_followed_unless_it_is_asked_for(tmp_path, table):
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
 
 
-@pytest.mark.parametrize(
-    ("track", "message"),
-    [
-        (["tensorbord"], "no `tensorbord`. Did you mean tensorboard"),
-        ([["csv"]], "`track` knows csv, tensorboard, clearml, and no"),
-        ("csv", r"must be of type list. Write it in brackets, as in \[csv\]"),
-    ],
-    ids=str,
-)
-def test_an_unknown_tracker_is_told(monkeypatch, track, message):
-    monkeypatch.chdir(ROOT)
-    with pytest.raises(RecipeError, match=message):
-        recipe.checked({"track": track})
-
-
-def test_a_package_that_is_missing_is_told_with_what_installs_it(monkeypatch, tmp_path, capsys):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *of: None if name == "clearml" else find(name)
-    )
-    monkeypatch.chdir(ROOT)
-    assert recipe.checked({"track": ["csv", "tensorboard"]})
-    path = tmp_path / "mine.yaml"
-    path.write_text("track: [tensorboard, clearml]")
-    monkeypatch.setattr(sys, "argv", ["recipe", str(path)])
-    assert recipe.main() == 2
-    told = capsys.readouterr().err
-    assert "isn't installed (clearml)" in told
-    assert 'pip install -e ".[track]"' in told
-
-
-def test_a_model_may_be_made_anew_by_a_recipe_that_only_tracks_otherwise(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    known = recipe.defaults()
-    assert repromised(known, known | {"track": ["csv"]})["recipe"]["track"] == ["csv"]
-    with pytest.raises(PhotosError, match=r"teaches otherwise \(rate\)"):
-        repromised(known, known | {"track": ["csv"], "rate": 0.5})
+def test_a_model_may_be_made_anew_by_a_recipe_that_only_tracks_otherwise():
+    known = Recipe().model_dump()
+    assert repromised(known, known | {"track": ["clearml"]})["recipe"]["track"] == ["clearml"]
+    with pytest.raises(PhotosError, match=r"teaches otherwise \(learning_rate\)"):
+        repromised(known, known | {"learning_rate": 0.5})
 
 
 ALONE = """
@@ -308,7 +274,7 @@ ALONE = """
     socket.socket.connect = socket.getaddrinfo = gone
     sys.modules["fastai"] = None  # which ClearML would import, and that takes its time
     from fieldmark.training.tracking.clearml import ClearML, Task
-    from fieldmark.training.tracking.trackers import TrackError
+    from fieldmark.errors import TrackingError
 
     recipe = json.loads(Path("recipe.json").read_text())
     out = Path("my-run")
@@ -342,7 +308,7 @@ def begun(tmp_path_factory):
     lines = """
         try:
             ClearML(out, recipe)
-        except TrackError as error:
+        except TrackingError as error:
             print(error)
         Task.set_offline(True)
         random.seed(1)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from clearml import OutputModel, Task
 
-from fieldmark.training.tracking.trackers import Tracker, TrackError
+from fieldmark.errors import TrackingError
+from fieldmark.training.tracking.trackers import Tracker
 
 PROJECT = "Fieldmark"
 KNOWN = "clearml.txt"  # in the run's folder: the task that a run which was stopped goes on with
@@ -50,7 +51,7 @@ class ClearML(Tracker):
                 auto_connect_streams=False,
             )
         except ValueError as error:
-            raise TrackError(
+            raise TrackingError(
                 "ClearML does not know its server. Run `.venv/bin/clearml-init`, or set "
                 "CLEARML_OFFLINE_MODE=1 to keep its session on this machine."
             ) from error

@@ -1,18 +1,9 @@
 """What trackers are told while a run goes, and the plainest of them: a row an epoch in a table."""
 
-import importlib.util
 from pathlib import Path
 
 import pandas as pd
 import torch
-
-from fieldmark.errors import UserError
-
-PACKAGES = {"csv": "pandas", "tensorboard": "tensorboard", "clearml": "clearml"}  # what each needs
-
-
-class TrackError(UserError):
-    """A tracker that can't be had; the text says what to do."""
 
 
 class Tracker:
@@ -58,8 +49,3 @@ class Table(Tracker):
         scratch = self.file.with_suffix(".writing")
         pd.DataFrame(self.rows).to_csv(scratch, index=False, float_format="%.6g")
         scratch.replace(self.file)
-
-
-def lacking(track: list[str]) -> list[str]:
-    """Return the packages that are not installed of those that the trackers need."""
-    return [name for name in map(PACKAGES.get, track) if importlib.util.find_spec(name) is None]

@@ -1,0 +1,206 @@
+"""The schema of a recipe: name, type, range, group and help of every parameter, once."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MANY = 1_000_000
+STRICT = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+
+def parameter(
+    group: str,
+    default: Any,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    retrain: bool = True,
+    exclude: bool = False,
+) -> Any:
+    """Return a field; `retrain` says whether another value needs another training."""
+    return Field(
+        default,
+        description=help,
+        ge=low,
+        le=high,
+        exclude=exclude,
+        json_schema_extra={"group": group, "retrain": retrain},
+    )
+
+
+class Parameters(BaseModel):
+    """The parameters cell of train.ipynb, in its order."""
+
+    model_config = STRICT | ConfigDict(extra="forbid")
+
+    photos: str = parameter(
+        "Photos", "drawn", "a folder, `drawn` (six invented species) or `cub-200-2011`"
+    )
+    test_name: str = parameter("Photos", "test", "name of the photos in a folder `test`")
+    crop_to_box: bool = parameter("Photos", False, "crop to the bounding boxes of the data set")
+    allow_duplicates: bool = parameter(
+        "Photos", False, "accept the same photo in several official splits"
+    )
+    min_photos: int = parameter("Photos", 5, "photos that each species must have", 1, MANY)
+
+    seed: int = parameter("Splits", 0, "seed of splits, weights and augmentation", 0, MANY)
+    unseen_share: float = parameter(
+        "Splits", 0.0, "share of the species left out, to evaluate unknown birds on", 0, 0.9
+    )
+    valid_share: float = parameter(
+        "Splits", 0.1, "share of the photos for choosing the epoch and other settings", 0, 0.9
+    )
+    calibration_share: float = parameter(
+        "Splits", 0.15, "share of the photos for thresholds and the reported metrics", 0, 0.9
+    )
+
+    arch: str = parameter("Network", "test_efficientnet", "timm's name of the architecture")
+    weights: str = parameter(
+        "Network", "random", "`pretrained`, `random`, a safetensors file or a run's weights"
+    )
+    arch_options: dict = parameter(
+        "Network", {}, "further arguments for timm, and a `mean` and `std` that differ from timm's"
+    )
+    size: int = parameter("Network", 96, "pixels a side; 0 takes the architecture's own", 0, 4096)
+    dropout: float = parameter("Network", 0.2, "dropout before the last layer", 0, 1)
+
+    name: str = parameter("Model card", "", "the model's name; default: the run's", retrain=False)
+    trained_on: str = parameter("Model card", "", "the photos in a few words", retrain=False)
+    licence: str = parameter("Model card", "", "terms of use of the model", retrain=False)
+
+    batch_size: int = parameter("Loading", 32, "photos a batch", 1, MANY)
+    accumulation_steps: int = parameter("Loading", 1, "batches an optimizer step", 1, MANY)
+    num_workers: int = parameter(
+        "Loading", -1, "processes that load photos; -1 suits the device", -1, 1024, retrain=False
+    )
+    cache: bool = parameter("Loading", True, "decode photos once, into `runs/cache`")
+    train_size: int = parameter("Loading", 0, "pixels a side in training; 0: `size`", 0, 4096)
+    start_size_fraction: float = parameter(
+        "Loading", 1.0, "share of that size in the first epochs", 0.05, 1
+    )
+
+    min_crop_area: float = parameter(
+        "Augmentation", 0.5, "least share of the area that a crop keeps", 0.05, 1
+    )
+    min_scale: float = parameter(
+        "Augmentation", 0.6, "least scale, as of a bird that is farther away", 0.05, 1
+    )
+    flip: bool = parameter("Augmentation", True, "mirror half of the photos")
+    max_rotate: float = parameter("Augmentation", 10.0, "largest rotation in degrees", 0, 180)
+    max_warp: float = parameter("Augmentation", 0.1, "largest perspective warp", 0, 1)
+    max_lighting: float = parameter(
+        "Augmentation", 0.2, "largest change of brightness and contrast", 0, 1
+    )
+    colour_jitter: float = parameter(
+        "Augmentation", 0.0, "largest change of hue and saturation", 0, 1
+    )
+    random_erasing: float = parameter(
+        "Augmentation", 0.0, "share of the photos with a rectangle erased", 0, 1
+    )
+    mixup: float = parameter("Augmentation", 0.0, "alpha of mixup; 0: none", 0, 100)
+    cutmix: float = parameter("Augmentation", 0.0, "alpha of CutMix; 0: none", 0, 100)
+
+    teacher: dict = parameter(
+        "Distillation", {}, "a network to learn from; see Distillation below the table"
+    )
+    distillation_weight: float = parameter(
+        "Distillation", 0.7, "weight of the teacher in the loss; the labels have the rest", 0, 1
+    )
+    auxiliary_weight: float = parameter(
+        "Distillation", 0.5, "weight of a loss on the teacher's own classes", 0, 100
+    )
+
+    optimizer: Literal["adamw", "sgd"] = parameter(
+        "Optimisation", "adamw", "optimizer; `sgd` has a momentum of 0.9"
+    )
+    weight_decay: float = parameter("Optimisation", 0.01, "weight decay", 0, 1)
+    label_smoothing: float = parameter("Optimisation", 0.1, "label smoothing", 0, 1)
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = parameter(
+        "Optimisation", "auto", "mixed precision; `auto` suits the device"
+    )
+    batch_norm: Literal["auto", "frozen", "train"] = parameter(
+        "Optimisation", "auto", "the backbone's running statistics; `auto` freezes pretrained ones"
+    )
+
+    head_init: Literal["random", "probe", "weights"] = parameter(
+        "Frozen phase", "random", "first head: random, the linear probe, or that of `weights`"
+    )
+    frozen_epochs: int = parameter(
+        "Frozen phase", 20, "epochs of the head alone; 0 skips this phase", 0, MANY
+    )
+    frozen_learning_rate: float = parameter(
+        "Frozen phase", 0.0, "learning rate; 0 takes the suggestion of lr_find", 0, 100
+    )
+
+    epochs: int = parameter("Fine-tuning", 10, "epochs; 0 skips this phase", 0, MANY)
+    frozen_layer_groups: int = parameter(
+        "Fine-tuning", 0, "number of layer groups, from the stem, that stay frozen", 0, MANY
+    )
+    learning_rate: float = parameter("Fine-tuning", 0.003, "learning rate of the head", 0, 100)
+    layer_decay: float = parameter(
+        "Fine-tuning", 0.75, "learning rate of a layer group relative to the one above", 0, 1
+    )
+    schedule: Literal["one_cycle", "flat_cosine", "warm_restarts"] = parameter(
+        "Fine-tuning", "one_cycle", "schedule of the learning rate"
+    )
+    restarts: int = parameter(
+        "Fine-tuning", 3, "cycles of `warm_restarts`, each twice as long as the last", 1, 100_000
+    )
+    ema_decay: float = parameter(
+        "Fine-tuning", 0.0, "decay of a moving average of the weights; 0: none", 0, 1
+    )
+    patience: int = parameter(
+        "Fine-tuning", 0, "epochs without a lower log loss before it stops; 0: never", 0, MANY
+    )
+
+    tta_views: int = parameter(
+        "Evaluation", 0, "augmented views of a photo, to show what they add", 0, MANY, retrain=False
+    )
+    coverage: float = parameter(
+        "Evaluation",
+        0.95,
+        "how often a prediction set holds the species",
+        0.5,
+        0.999,
+        retrain=False,
+    )
+    known_rejection_rate: float = parameter(
+        "Evaluation", 0.05, "share of known birds called unknown", 0.001, 0.5, retrain=False
+    )
+    ood_score: Literal["auto", "msp", "energy", "mahalanobis", "knn", "mean_logits"] = parameter(
+        "Evaluation", "auto", "score of unknown birds; `auto` compares all", retrain=False
+    )
+    not_birds: str = parameter(
+        "Evaluation", "", "folder of other photos, or `drawn`, to compare on", retrain=False
+    )
+    open_set_run: str = parameter(
+        "Evaluation", "", "a run with an `unseen_share`, whose score is used", retrain=False
+    )
+
+    weights_dtype: Literal["fp32", "fp16", "int8"] = parameter(
+        "Run", "fp16", "type of the weights in the model file", retrain=False
+    )
+    track: list[Literal["tensorboard", "clearml"]] = parameter(
+        "Run", [], "experiment trackers: `tensorboard`, `clearml`", retrain=False
+    )  # not a property of the model: `model_dump` leaves it out
+    out: str = parameter("Run", "runs/notebook", "the run's folder", retrain=False, exclude=True)
+
+
+class ArchOptions(BaseModel):
+    """The keys of `arch_options` that do not go to timm."""
+
+    model_config = STRICT | ConfigDict(extra="allow")
+
+    mean: list[float] | None = Field(None, min_length=3, max_length=3)
+    std: list[float] | None = Field(None, min_length=3, max_length=3)
+
+
+class TeacherParameters(ArchOptions):
+    """The keys of `teacher`; further ones go to timm."""
+
+    arch: str
+    weights: str = "pretrained"
+    run: str = ""
+    num_classes: int = Field(0, ge=0, le=MANY)
+    probe_weight: float = Field(0.0, ge=0, le=1)
