@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from app import bundle
 from birds import drawn
-from tests.birds.test_photo import heic
+from tests.birds.photos import encode_heic
 from tests.browser import responds, run_function, run_page, wait_until
 from tests.conftest import ROOT
 from tests.fake_function import BUSY, MODEL, RESULT, UNKNOWN, response, run_fake_function
@@ -76,7 +76,7 @@ def test_a_photo_is_identified_by_the_real_function_and_the_key_stays_on_the_ser
     ):
         visitor = visit(page.url)
         visitor.page.get_by_text("The model knows").wait_for()
-        visitor.pick("phone.heic", heic(drawn.draw_bird("Night_Inkling", 0, 300, 300)), "")
+        visitor.pick("phone.heic", encode_heic(drawn.draw_bird("Night_Inkling", 0, 300, 300)), "")
         visitor.wait_for_result()
         visitor.pick("bird.jpg", drawn_bird())
         visitor.wait_for_result()

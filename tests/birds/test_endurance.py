@@ -1,4 +1,4 @@
-"""Overload, ten thousand requests, ten thousand mutated photos: the function as it is served."""
+"""The served function under overload, ten thousand requests and ten thousand damaged photos."""
 
 import asyncio
 import random
@@ -10,42 +10,38 @@ from PIL import Image
 from benchmarks import client
 from birds import drawn
 from birds.process import cpu_count
-from tests.birds.test_photo import heic
-from tests.browser import free_port, run_server
-from tests.conftest import ROOT
+from tests.birds.photos import encode_heic
+from tests.browser import run_function
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.slow]
 
 
 @pytest.fixture
 def function(tmp_path):
-    """Serve the shipped model, and yield the address."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    command = ["uvicorn", "birds.api:app", f"--port={port}", "--no-access-log"]
-    with run_server(command, ROOT / "azure_function", f"{url}/health", tmp_path / "log"):
-        yield url
+    """Serve the shipped model; return the address of the API."""
+    with run_function(tmp_path / "log") as server:
+        yield f"{server.url}/api"
 
 
 def health(url: str) -> dict:
     return requests.get(f"{url}/health", timeout=60).json()
 
 
-def load(url: str, photos: list[bytes], seconds: float, **how) -> client.Load:
-    run = client.run_arrivals if "rate" in how else client.run_clients
-    posts = [client.encode_request(f"{url}/classify", data) for data in photos]
-    return asyncio.run(run(url, posts, seconds=seconds, **how))
+def put_load(url: str, photos: list[bytes], seconds: float, **load) -> client.Load:
+    run = client.run_arrivals if "rate" in load else client.run_clients
+    messages = [client.encode_request(f"{url}/classify", data) for data in photos]
+    return asyncio.run(run(url, messages, seconds=seconds, **load))
 
 
-def test_at_four_times_its_capacity_it_answers_or_says_that_it_is_busy(function, share, figures):
+def test_at_four_times_its_capacity_it_classifies_or_says_that_it_is_busy(function, share, figures):
     photos = [drawn.encode_photo(drawn.draw_bird(name, 0, 240, 240)) for name in drawn.SPECIES]
     seconds = 60 * share
-    load(function, photos, 1 + 4 * share, clients=1)  # warm
-    alone = load(function, photos, 1 + 9 * share, clients=1)
-    full = load(function, photos, 1 + 9 * share, clients=cpu_count())
-    over = load(function, photos, max(2, seconds), rate=4 * full.throughput)
-    after = load(function, photos, 1 + 4 * share, clients=cpu_count())
-    found = {
+    put_load(function, photos, 1 + 4 * share, clients=1)  # to warm up
+    alone = put_load(function, photos, 1 + 9 * share, clients=1)
+    full = put_load(function, photos, 1 + 9 * share, clients=cpu_count())
+    over = put_load(function, photos, max(2, seconds), rate=4 * full.throughput)
+    after = put_load(function, photos, 1 + 4 * share, clients=cpu_count())
+    measured = {
         "capacity a second": full.throughput,
         "statuses": over.status_counts(),
         "p50 and p99 alone": [alone.quantile(0.5), alone.quantile(0.99)],
@@ -54,17 +50,17 @@ def test_at_four_times_its_capacity_it_answers_or_says_that_it_is_busy(function,
         "answers a second in the 5 s after": after.throughput,
         "the client's CPUs": over.client_cpu / over.duration,
     }
-    figures["overload"] = found
+    figures["overload"] = measured
     assert set(over.seconds) == {200, 503}
     assert set(after.seconds) == {200}
     assert health(function)["in_flight"] == 0
     if share == 1:
-        assert over.quantile(0.99) < 3 * alone.quantile(0.99), found
-        assert after.throughput > 0.9 * full.throughput, found
+        assert over.quantile(0.99) < 3 * alone.quantile(0.99), measured
+        assert after.throughput > 0.9 * full.throughput, measured
 
 
-def test_memory_is_flat_over_ten_thousand_requests(function, share, figures):
-    pick, count = random.Random(5), int(10_000 * share)
+def test_memory_does_not_grow_over_ten_thousand_requests(function, share, figures):
+    rng, count = random.Random(5), int(10_000 * share)
     photos = [drawn.encode_photo(drawn.draw_bird("Night_Inkling", 0, *size)) for size in SIZES]
     photos += [
         drawn.encode_photo(drawn.draw_bird("Green_Inkling", 0, *size), "PNG") for size in SIZES[:3]
@@ -73,9 +69,9 @@ def test_memory_is_flat_over_ten_thousand_requests(function, share, figures):
     resident = []
     with requests.Session() as session:
         for number in range(count):
-            data = photos[min(pick.randrange(len(photos)), pick.randrange(len(photos)))]
-            answer = session.post(f"{function}/classify", data=data, timeout=60)
-            assert answer.status_code in (200, 415)
+            data = photos[min(rng.randrange(len(photos)), rng.randrange(len(photos)))]
+            response = session.post(f"{function}/classify", data=data, timeout=60)
+            assert response.status_code in (200, 415)
             if (number + 1) % (count // 10) == 0:
                 resident.append(health(function)["resident_bytes"])
     figures["resident bytes after each tenth of the requests"] = resident
@@ -86,7 +82,7 @@ SIZES = [(240, 240), (400, 300), (300, 400), (1600, 1200), (1200, 1600)]
 
 
 def originals() -> dict[str, bytes]:
-    """Return one photo of each format and kind that is read."""
+    """Return a photo of each format and kind that is supported."""
     pixels = drawn.draw_bird("Ruby_capped_Inkling", 0, 160, 120)
     frames = [Image.fromarray(drawn.draw_bird(name, 0, 160, 120)) for name in drawn.SPECIES]
     film = {"save_all": True, "append_images": frames[1:]}
@@ -103,64 +99,59 @@ def originals() -> dict[str, bytes]:
         "WebP, animated": drawn.encode_photo(frames[0], "WEBP", **film),
         "GIF": drawn.encode_photo(frames[0], "GIF", **film),
         "BMP": drawn.encode_photo(pixels, "BMP"),
-        "HEIC": heic(pixels),
+        "HEIC": encode_heic(pixels),
     }
 
 
-def mutated(data: bytes, other: bytes, dice: random.Random) -> bytes:
-    """Damage a photo in one to four ways, most often where its structure stands: at its start."""
+def damage(data: bytes, other: bytes, rng: random.Random) -> bytes:
+    """Change a photo in one to four ways, most often near its start, where its structure is."""
     damaged = bytearray(data)
-    for _ in range(dice.randint(1, 4)):
-        reach = min(len(damaged), 2 ** dice.randint(4, 16))
-        place = dice.randrange(reach) if reach else 0
-        length = min(2 ** dice.randint(0, 8), len(damaged) - place)
-        match dice.randrange(7):
+    for _ in range(rng.randint(1, 4)):
+        reach = min(len(damaged), 2 ** rng.randint(4, 16))
+        place = rng.randrange(reach) if reach else 0
+        length = min(2 ** rng.randint(0, 8), len(damaged) - place)
+        match rng.randrange(7):
             case 0:
-                damaged[place : place + 1] = dice.randbytes(1)
+                damaged[place : place + 1] = rng.randbytes(1)
             case 1:
-                damaged[place : place + length] = dice.randbytes(length)
+                damaged[place : place + length] = rng.randbytes(length)
             case 2:
-                damaged[place : place + 4] = dice.choice((b"\xff", b"\0", b"\x7f")) * 4
+                damaged[place : place + 4] = rng.choice((b"\xff", b"\0", b"\x7f")) * 4
             case 3:
                 del damaged[place : place + length]
             case 4:
                 damaged[place:place] = damaged[place : place + length]
             case 5:
-                del damaged[dice.randrange(len(damaged)) :]
+                del damaged[rng.randrange(len(damaged)) :]
                 damaged = damaged or bytearray(b"x")
             case 6:
-                begin = dice.randrange(len(other))
-                damaged[place:place] = other[begin : begin + length]
+                start = rng.randrange(len(other))
+                damaged[place:place] = other[start : start + length]
     return bytes(damaged)
 
 
-def test_no_mutated_photo_is_a_crash_a_hang_or_a_fault_of_ours(model, tmp_path, share, figures):
-    port = free_port()
-    url, count = f"http://127.0.0.1:{port}/api", int(10_000 * share)
-    photos, found, slowest = originals(), {}, 0.0
+def test_no_damaged_photo_causes_a_crash_a_hang_or_an_internal_error(
+    model, tmp_path, share, figures
+):
+    photos, statuses, slowest = originals(), {}, 0.0
     with (
-        run_server(
-            ["uvicorn", "birds.api:app", f"--port={port}", "--no-access-log"],
-            ROOT / "azure_function",
-            f"{url}/health",
-            tmp_path / "log",
-            FIELDMARK_MODEL=str(model),
-        ),
+        run_function(tmp_path / "log", FIELDMARK_MODEL=str(model)) as server,
         requests.Session() as session,
     ):
+        url = f"{server.url}/api"
         for data in photos.values():
             assert session.post(f"{url}/classify", data=data, timeout=60).status_code == 200
-        for number in range(count):
-            dice = random.Random(number)
-            name = dice.choice(list(photos))
-            data = mutated(photos[name], dice.choice(list(photos.values())), dice)
-            answer = session.post(f"{url}/classify", data=data, timeout=60)
-            assert answer.status_code in (200, 400, 413, 415, 422), (number, name, answer.text)
-            found.setdefault(name, {}).setdefault(answer.status_code, 0)
-            found[name][answer.status_code] += 1
-            slowest = max(slowest, answer.elapsed.total_seconds())
+        for seed in range(int(10_000 * share)):
+            rng = random.Random(seed)
+            name = rng.choice(list(photos))
+            data = damage(photos[name], rng.choice(list(photos.values())), rng)
+            response = session.post(f"{url}/classify", data=data, timeout=60)
+            assert response.status_code in (200, 400, 413, 415, 422), (seed, name, response.text)
+            counts = statuses.setdefault(name, {})
+            counts[response.status_code] = counts.get(response.status_code, 0) + 1
+            slowest = max(slowest, response.elapsed.total_seconds())
         assert health(url)["status"] == "ready"
-    figures["mutated photos"] = {"statuses": found, "slowest, seconds": slowest}
-    assert len({status for each in found.values() for status in each}) >= 3
+    figures["mutated photos"] = {"statuses": statuses, "slowest, seconds": slowest}
+    assert len({status for counts in statuses.values() for status in counts}) >= 3
     if share == 1:
         assert slowest < 2, slowest

@@ -1,64 +1,49 @@
-"""A bounded number of photos in flight; slow and vanished clients take no place."""
+"""A limited number of photos in flight; slow and disconnected clients hold no slot."""
 
 import json
 import threading
 
 import anyio
 import httpx
-import numpy as np
 import pytest
 from anyio.to_thread import run_sync
 from fastapi import Request
-from fastapi.testclient import TestClient
 from starlette.requests import ClientDisconnect
 
-from birds import api, photo
+from birds import photo
+from birds.api import create_app
 from birds.classifier import Classifier
 from birds.http import load_shedding
 from birds.http.load_shedding import Slots
 from birds.http.problems import Problem
 from birds.http.settings import Settings
-from tests.birds.test_api import problem
-from tests.birds.test_photo import QUARTERS, png
+from tests.birds.photos import PNG
+from tests.birds.problems import check_problem
 
-DATA = png(QUARTERS)
-PATIENCE = 30
-
-
-def asked_by(receive) -> Request:
-    return Request({"type": "http", "method": "POST", "headers": [], "log": {}}, receive)
-
-
-async def stays():
-    await anyio.sleep_forever()
+TIMEOUT = 30
 
 
 class Gate:
-    """Photos that wait to be prepared until they are let through."""
+    """Holds photos in their preparation until `open` is set, and counts them."""
 
     def __init__(self, monkeypatch):
-        self.open, self.seen, self.most = threading.Event(), 0, 0
-        self.lock, self.inside, read = threading.Lock(), 0, photo.prepare_photo
+        self.open, self.lock = threading.Event(), threading.Lock()
+        self.started = self.inside = self.most = 0
+        prepare = photo.prepare_photo
 
         def wait(data, size, filter=photo.FILTER):
-            if data != DATA:  # the classifier's own drawn photo
-                return read(data, size, filter)
+            if data != PNG:  # the classifier's own drawn photo
+                return prepare(data, size, filter)
             with self.lock:
-                self.seen += 1
+                self.started += 1
                 self.inside += 1
                 self.most = max(self.most, self.inside)
-            assert self.open.wait(PATIENCE)
+            assert self.open.wait(TIMEOUT)
             with self.lock:
                 self.inside -= 1
-            return read(data, size, filter)
+            return prepare(data, size, filter)
 
         monkeypatch.setattr(photo, "prepare_photo", wait)
-
-    async def until(self, holds):
-        """Wait until `holds()`."""
-        with anyio.fail_after(PATIENCE):
-            while not holds():
-                await anyio.sleep(0.005)
 
 
 @pytest.fixture
@@ -66,283 +51,250 @@ def gate(monkeypatch):
     return Gate(monkeypatch)
 
 
-def asking(model, run, max_in_flight: int = 3, workers: int = 2):
-    """Let `run(client, slots)` ask an app with few slots, many things at a time."""
-    app = api.create_app(model, Settings(workers=workers, max_in_flight=max_in_flight))
+async def until(condition):
+    with anyio.fail_after(TIMEOUT):
+        while not condition():
+            await anyio.sleep(0.005)
+
+
+def run_with_app(model, test, max_in_flight: int = 3, workers: int = 2):
+    """Run the coroutine function `test(client, slots)` with an app that has few slots."""
+    app = create_app(model, Settings(workers=workers, max_in_flight=max_in_flight))
 
     async def main():
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://a.example") as client:
-            return await run(client, app.state.slots)
+            await test(client, app.state.slots)
+        assert (app.state.slots.in_flight, app.state.slots.buffered_bytes) == (0, 0)
 
-    return anyio.run(main)
+    anyio.run(main)
 
 
-def test_beyond_the_photos_in_flight_the_answer_is_busy_at_once(model, gate):
-    async def run(client, slots):
-        answers = []
+def test_photos_beyond_the_limit_are_rejected_at_once(model, gate):
+    async def test(client, slots):
+        responses = []
 
-        async def ask():
-            answers.append(await client.post("/api/classify", content=DATA))
+        async def send():
+            responses.append(await client.post("/api/classify", content=PNG))
 
         async with anyio.create_task_group() as group:
             for _ in range(3):
-                group.start_soon(ask)
-            await gate.until(lambda: slots.in_flight == 3 and gate.seen == 2)
-            refused = await client.post("/api/classify", content=DATA)
-            assert gate.seen == 2
+                group.start_soon(send)
+            await until(lambda: slots.in_flight == 3 and gate.started == 2)
+            rejected = await client.post("/api/classify", content=PNG)
+            assert gate.started == 2
             gate.open.set()
-        problem(refused, 503, "busy")
-        assert refused.headers["retry-after"] == "1"
-        assert [each.status_code for each in answers] == [200] * 3
+        check_problem(rejected, 503, "busy")
+        assert rejected.headers["retry-after"] == "1"
+        assert [response.status_code for response in responses] == [200] * 3
         assert gate.most == 2  # the third waited for one of two workers
-        assert slots.in_flight == 0
-        assert (await client.post("/api/classify", content=DATA)).status_code == 200
+        assert (await client.post("/api/classify", content=PNG)).status_code == 200
 
-    asking(model, run)
+    run_with_app(model, test)
 
 
-def test_a_request_beyond_them_is_refused_before_its_body_is_read(model, gate):
-    read = []
+def test_a_rejected_body_is_not_read_and_logged_with_its_route(model, caplog):
+    chunks = []
 
     async def body():
-        read.append(True)
-        yield DATA
+        chunks.append(PNG)
+        yield PNG
 
-    async def run(client, slots):
-        with slots.acquire(), slots.acquire(), slots.acquire():
-            refused = await client.post("/api/classify", content=body())
-        problem(refused, 503, "busy")
-        assert read == []
-
-    asking(model, run)
-
-
-def test_a_refusal_is_logged_under_its_route(model, caplog):
-    async def run(client, slots):
+    async def test(client, slots):
         with caplog.at_level("INFO", "fieldmark.requests"), slots.acquire():
-            await client.post("/api/classify?top=1", content=DATA)
-        line = json.loads(caplog.messages[-1])
-        assert (line["route"], line["status"]) == ("/api/classify", 503)
-        assert line["problem"] == "busy"
+            rejected = await client.post("/api/classify?top=1", content=body())
+        check_problem(rejected, 503, "busy")
+        assert chunks == []
+        line = json.loads([r.message for r in caplog.records if r.name == "fieldmark.requests"][-1])
+        assert (line["route"], line["problem"]) == ("/api/classify", "busy")
 
-    asking(model, run, max_in_flight=1)
-
-
-def test_a_burst_may_wait_and_a_crowd_may_not(monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(load_shedding.time, "monotonic", lambda: clock[0])
-    room = Slots(workers=1, max_in_flight=3)
-    with room.acquire():
-        with room.acquire(), room.acquire(), pytest.raises(Problem):
-            room.check_free()
-        clock[0] += 0.5
-        with pytest.raises(Problem):  # one was refused just now: none waits
-            room.check_free()
-        clock[0] += 0.5
-        with pytest.raises(Problem):  # the crowd is still there
-            room.check_free()
-        clock[0] += 1
-        room.check_free()  # it has left
-    with room.acquire():
-        room.check_free()
+    run_with_app(model, test, max_in_flight=1)
 
 
-def test_a_lone_photo_gets_all_threads_and_one_among_others_its_own(model, monkeypatch):
-    seen, predict = [], Classifier.predict
+def test_bursts_queue_and_sustained_overload_is_rejected(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(load_shedding.time, "monotonic", lambda: now[0])
+    slots = Slots(workers=1, max_in_flight=3)
+    with slots.acquire():
+        with slots.acquire(), slots.acquire(), pytest.raises(Problem):
+            slots.check_free()
+        for seconds in (0.5, 0.5):  # less than RETRY_AFTER since the last rejection
+            now[0] += seconds
+            with pytest.raises(Problem):
+                slots.check_free()
+        now[0] += load_shedding.RETRY_AFTER
+        slots.check_free()
+    with slots.acquire():
+        slots.check_free()
 
-    def spy(classifier, pixels, single_thread=False):
-        seen.append(single_thread)
+
+def test_a_photo_is_computed_by_all_threads_alone_and_by_one_among_others(model, monkeypatch):
+    calls, predict = [], Classifier.predict
+
+    def record(classifier, pixels, single_thread=False):
+        calls.append(single_thread)
         return predict(classifier, pixels, single_thread)
 
-    monkeypatch.setattr(Classifier, "predict", spy)
-
-    async def run(client, slots):
-        seen.clear()  # the check at load
-        await client.post("/api/classify", content=DATA)
+    async def test(client, slots):
+        monkeypatch.setattr(Classifier, "predict", record)
+        await client.post("/api/classify", content=PNG)
         with slots.acquire():
-            await client.post("/api/classify", content=DATA)
-        assert seen == [False, True]
+            await client.post("/api/classify", content=PNG)
+        assert calls == [False, True]
 
-    asking(model, run)
-
-
-def test_both_sessions_give_the_same_answer(model):
-    classifier = Classifier(model, threads=2)
-    pixels = classifier.prepare_photo(DATA).pixels[None]
-    for alone, beside in zip(
-        classifier.predict(pixels), classifier.predict(pixels, single_thread=True), strict=True
-    ):
-        np.testing.assert_allclose(alone, beside, atol=1e-5)
+    run_with_app(model, test)
 
 
 def test_a_form_has_one_of_its_photos_in_flight_at_a_time(model, gate):
-    async def run(client, slots):
-        answers = []
+    async def test(client, slots):
+        responses = []
 
-        async def ask(count):
-            files = [("photo", ("a.png", DATA))] * count
-            answers.append(await client.post("/api/classify", files=files))
+        async def send(count):
+            files = [("photo", ("a.png", PNG))] * count
+            responses.append(await client.post("/api/classify", files=files))
 
         async with anyio.create_task_group() as group:
-            group.start_soon(ask, 5)
-            await gate.until(lambda: gate.seen == 1)
-            assert slots.in_flight == 1
-            group.start_soon(ask, 5)
-            await gate.until(lambda: gate.seen == 2)
-            assert slots.in_flight == 2
+            for number in (1, 2):
+                group.start_soon(send, 5)
+                await until(lambda number=number: gate.started == number)
+                assert slots.in_flight == number
             gate.open.set()
-        assert [len(each.json()["results"]) for each in answers] == [5, 5]
-        assert (gate.seen, gate.most, slots.in_flight) == (10, 2, 0)
+        assert [len(response.json()["results"]) for response in responses] == [5, 5]
+        assert (gate.started, gate.most) == (10, 2)
 
-    asking(model, run)
-
-
-def test_a_photo_that_fails_gives_its_place_back(model):
-    client = TestClient(api.create_app(model, Settings(workers=1, max_in_flight=1)))
-    for _ in range(3):
-        problem(client.post("/api/classify", content=b"Dear bird,"), 415, "not-a-photo")
-    assert client.app.state.slots.in_flight == 0
+    run_with_app(model, test)
 
 
-def test_a_client_that_sends_slowly_takes_no_place(model):
-    async def run(client, slots):
-        sent = anyio.Event()
+def test_a_photo_that_fails_releases_its_slot(model):
+    async def test(client, slots):
+        for _ in range(3):
+            response = await client.post("/api/classify", content=b"Dear bird,")
+            check_problem(response, 415, "not-a-photo")
 
-        async def slowly():
-            yield DATA[:10]
-            await sent.wait()
-            yield DATA[10:]
+    run_with_app(model, test, max_in_flight=1, workers=1)
+
+
+def test_a_client_that_sends_slowly_holds_no_slot(model):
+    async def test(client, slots):
+        sent, messages, responses = anyio.Event(), [PNG[:10], PNG[10:]], []
 
         async def receive():
-            parts.append(await anext(body, b""))
-            return {"type": "http.request", "body": parts[-1], "more_body": len(parts) < 2}
-
-        parts, body, answers = [], slowly(), []
+            if len(messages) == 1:
+                await sent.wait()
+            return {"type": "http.request", "body": messages.pop(0), "more_body": bool(messages)}
 
         async def send(message):
-            answers.append(message)
+            responses.append(message)
 
         scope = {"type": "http", "method": "POST", "path": "/api/classify", "headers": []}
         scope |= {"query_string": b"", "scheme": "http"}
         async with anyio.create_task_group() as group:
             group.start_soon(client._transport.app, scope, receive, send)
-            with anyio.fail_after(PATIENCE):
-                while slots.buffered_bytes != 10:
-                    await anyio.sleep(0.005)
+            await until(lambda: slots.buffered_bytes == 10)
             assert slots.in_flight == 0
-            assert (await client.post("/api/classify", content=DATA)).status_code == 200
+            assert (await client.post("/api/classify", content=PNG)).status_code == 200
             sent.set()
-        assert answers[0]["status"] == 200
-        assert (slots.in_flight, slots.buffered_bytes) == (0, 0)
+        assert responses[0]["status"] == 200
 
-    asking(model, run, max_in_flight=1)
+    run_with_app(model, test, max_in_flight=1)
 
 
-class Long:
-    """Work that begins, and ends when it is told to."""
+class LongTask:
+    """A task that says when it has started, and ends when `end` is set."""
 
     def __init__(self):
-        self.begun, self.end = threading.Event(), threading.Event()
+        self.started, self.end = threading.Event(), threading.Event()
 
     def __call__(self):
-        self.begun.set()
-        assert self.end.wait(PATIENCE)
+        self.started.set()
+        assert self.end.wait(TIMEOUT)
 
 
-async def in_hand(slots, receive, task, *details):
-    with slots.acquire():
-        return await slots.run(asked_by(receive), task, *details)
+class Client:
+    """A client that waits, and can disconnect."""
 
+    def __init__(self):
+        self.gone = anyio.Event()
 
-def test_a_client_that_leaves_while_it_waits_is_never_worked_for():
-    slots, worked, long = Slots(1, 2), [], Long()
-
-    async def main():
-        left = anyio.Event()
-
-        async def leaves():
-            await left.wait()
+    async def run(self, slots, task, *arguments):
+        async def receive():
+            await self.gone.wait()
             return {"type": "http.disconnect"}
 
+        scope = {"type": "http", "method": "POST", "headers": [], "log": {}}
+        with slots.acquire():
+            return await slots.run(Request(scope, receive), task, *arguments)
+
+
+def test_a_client_that_leaves_the_queue_is_not_processed():
+    slots, processed, task = Slots(1, 2), [], LongTask()
+
+    async def main():
+        waiting, leaving = Client(), Client()
+
+        async def leave():
+            with pytest.raises(ClientDisconnect):
+                await leaving.run(slots, processed.append, True)
+            task.end.set()
+
         async with anyio.create_task_group() as group:
-            group.start_soon(in_hand, slots, stays, long)
-            assert await run_sync(long.begun.wait, PATIENCE)
-
-            async def second():
-                with pytest.raises(ClientDisconnect):
-                    await in_hand(slots, leaves, worked.append, True)
-                long.end.set()
-
-            group.start_soon(second)
+            group.start_soon(waiting.run, slots, task)
+            assert await run_sync(task.started.wait, TIMEOUT)
+            group.start_soon(leave)
             await anyio.wait_all_tasks_blocked()
-            left.set()
-        assert await in_hand(slots, stays, lambda: "next") == "next"
+            leaving.gone.set()
+        assert await Client().run(slots, lambda: "next") == "next"
 
     anyio.run(main)
-    assert worked == []
+    assert processed == []
     assert slots.in_flight == 0
 
 
-def test_work_that_has_begun_is_finished_though_its_client_leaves():
-    slots, long = Slots(1, 2), Long()
+def test_a_task_that_has_started_is_finished_though_its_client_leaves():
+    slots, task = Slots(1, 2), LongTask()
 
     async def main():
-        left = anyio.Event()
-
-        async def leaves():
-            await left.wait()
-            return {"type": "http.disconnect"}
-
-        with slots.acquire():  # so that the other one is watched
+        leaving = Client()
+        with slots.acquire():  # so that the queue is watched for disconnects
             async with anyio.create_task_group() as group:
-                group.start_soon(in_hand, slots, leaves, long)
-                assert await run_sync(long.begun.wait, PATIENCE)
-                left.set()
+                group.start_soon(leaving.run, slots, task)
+                assert await run_sync(task.started.wait, TIMEOUT)
+                leaving.gone.set()
                 await anyio.wait_all_tasks_blocked()
                 assert slots.in_flight == 2
-                long.end.set()
-        assert slots.in_flight == 0
+                task.end.set()
 
     anyio.run(main)
+    assert slots.in_flight == 0
 
 
-def test_who_waits_and_stays_gets_the_error_of_his_own_photo():
+def test_a_client_in_the_queue_gets_the_error_of_its_own_task():
+    slots, task, raised = Slots(1, 2), LongTask(), []
+
+    def fail():
+        raise photo.NotAPhoto("It is a letter.")
+
+    async def wait_for_error():
+        with pytest.raises(photo.NotAPhoto):
+            await Client().run(slots, fail)
+        raised.append(True)
+
     async def main():
-        slots, failed, long = Slots(1, 2), [], Long()
-
-        def fail():
-            raise photo.NotAPhoto("It is a letter.")
-
         async with anyio.create_task_group() as group:
-            group.start_soon(in_hand, slots, stays, long)
-            assert await run_sync(long.begun.wait, PATIENCE)
-
-            async def second():
-                with pytest.raises(photo.NotAPhoto):
-                    await in_hand(slots, stays, fail)
-                failed.append(True)
-
-            group.start_soon(second)
+            group.start_soon(Client().run, slots, task)
+            assert await run_sync(task.started.wait, TIMEOUT)
+            group.start_soon(wait_for_error)
             await anyio.wait_all_tasks_blocked()
-            long.end.set()
-        return failed
+            task.end.set()
 
-    assert anyio.run(main) == [True]
+    anyio.run(main)
+    assert raised == [True]
 
 
-def test_places_are_counted_even_when_work_fails():
+def test_slots_are_released_after_errors():
     slots = Slots(1, 1)
     with slots.acquire(), pytest.raises(Problem), slots.acquire():
         pass
     with pytest.raises(ZeroDivisionError), slots.acquire():
         1 / 0  # noqa: B018
     assert slots.in_flight == 0
-
-
-def test_a_photo_is_computed_by_as_many_threads_as_there_are_workers(model):
-    classifier = Classifier(model, threads=3)
-    assert classifier.session.get_session_options().intra_op_num_threads == 3
-    assert classifier.single_thread_session.get_session_options().intra_op_num_threads == 1
-    app = api.create_app(model, Settings(workers=1, max_in_flight=2))
-    assert app.state.classifier.session.get_session_options().intra_op_num_threads == 1

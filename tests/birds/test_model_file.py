@@ -1,4 +1,4 @@
-"""A file that can't be served is refused with one sentence, wherever it was damaged or changed."""
+"""A file that cannot be served is refused with one line, wherever it was damaged or changed."""
 
 import json
 import random
@@ -13,9 +13,12 @@ from onnx import TensorProto, helper
 
 from birds import drawn, model_file
 from birds.classifier import Classifier, ModelError
+from birds.errors import UserError
 from birds.model_file import CHECKSUM_LENGTH, add_checksum
 from tests.conftest import SIZE
 from tests.surgery import entry, operate, rewrite
+
+PIXELS = np.stack([drawn.draw_bird(name, 1, SIZE, SIZE) for name in drawn.SPECIES])
 
 
 @pytest.fixture
@@ -23,50 +26,45 @@ def file(tmp_path):
     return tmp_path / "birds.onnx"
 
 
-def answer(path):
-    photos = np.stack([drawn.draw_bird(name, 1, SIZE, SIZE) for name in drawn.SPECIES])
-    return Classifier(path, 1).predict(photos)
+def predict(path):
+    return Classifier(path, 1).predict(PIXELS)
 
 
-def flipped(content: bytes, place: int, bit: int) -> bytes:
+def flip_bit(content: bytes, place: int, bit: int) -> bytes:
     return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
 
 
-def test_a_sealed_file_is_the_same_model_to_everybody(model, file):
+def test_a_file_with_a_checksum_is_the_same_model_to_every_onnx_reader(model, file):
     plain = model.read_bytes()
     file.write_bytes(add_checksum(plain))
-    for one, other in zip(answer(model), answer(file), strict=True):
-        assert np.array_equal(one, other)
-    read, expected = onnx.load(file), onnx.load_from_string(plain)
-    onnx.checker.check_model(read)
-    assert read.graph == expected.graph
-    assert read.metadata_props == expected.metadata_props
+    for output, expected in zip(predict(file), predict(model), strict=True):
+        assert np.array_equal(output, expected)
+    proto, expected = onnx.load(file), onnx.load_from_string(plain)
+    onnx.checker.check_model(proto)
+    assert proto.graph == expected.graph
+    assert proto.metadata_props == expected.metadata_props
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_sealed_file_with_a_flipped_bit_is_refused_or_answers_exactly_alike(model, file, seed):
-    content, chance = add_checksum(model.read_bytes()), random.Random(seed)
-    places = [*range(CHECKSUM_LENGTH), *(chance.randrange(len(content)) for _ in range(200))]
-    right, refused = answer(model), 0
+def test_a_flipped_bit_is_noticed_or_harmless(model, file):
+    """Only bits of the checksum's own field can be harmless: the file then counts as without."""
+    content, rng = add_checksum(model.read_bytes()), random.Random(0)
+    expected = predict(model)
+    places = [*range(0, CHECKSUM_LENGTH, 3), *(rng.randrange(len(content)) for _ in range(100))]
     for place in places:
-        file.write_bytes(flipped(content, place, chance.randrange(8)))
+        file.write_bytes(flip_bit(content, place, rng.randrange(8)))
         try:
-            found = answer(file)
+            outputs = predict(file)
         except ModelError:
-            refused += 1
-        else:
-            assert all(np.array_equal(a, b) for a, b in zip(found, right, strict=True)), place
-    assert refused >= len(places) - CHECKSUM_LENGTH
+            continue
+        assert place < CHECKSUM_LENGTH
+        assert all(np.array_equal(a, b) for a, b in zip(outputs, expected, strict=True)), place
 
 
-def test_a_sealed_file_is_refused_wherever_it_was_cut(model, file):
+def test_an_incomplete_file_is_refused_wherever_it_ends(model, file):
     content = add_checksum(model.read_bytes())
-    for place in [
-        *range(CHECKSUM_LENGTH + 1),
-        *range(CHECKSUM_LENGTH + 1, len(content), 997),
-        len(content) - 1,
-    ]:
-        file.write_bytes(content[:place])
+    ends = [*range(0, CHECKSUM_LENGTH + 2, 5), *range(100, len(content), 9973), len(content) - 1]
+    for end in ends:
+        file.write_bytes(content[:end])
         with pytest.raises(ModelError):
             Classifier(file, 1)
 
@@ -75,12 +73,12 @@ FUZZ = """
 import random, sys
 from pathlib import Path
 from birds.classifier import Classifier, ModelError
-content, file, chance = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]), random.Random(0)
+content, file, rng = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]), random.Random(0)
 for turn in range(80):
-    bad = bytearray(content)
-    for _ in range(chance.choice((1, 1, 4, 32))):
-        bad[chance.randrange(len(bad))] ^= 1 << chance.randrange(8)
-    file.write_bytes(bad if turn % 2 else content[: chance.randrange(len(content))])
+    damaged = bytearray(content)
+    for _ in range(rng.choice((1, 1, 4, 32))):
+        damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+    file.write_bytes(damaged if turn % 2 else content[: rng.randrange(len(content))])
     try:
         Classifier(file, 1)
     except ModelError as error:
@@ -90,16 +88,17 @@ for turn in range(80):
 """
 
 
-def test_a_file_without_a_seal_may_be_damaged_anywhere_and_ends_no_process(model, file):
-    """Saved by another tool, say: what differs on the drawn photo is refused all the same."""
+def test_a_damaged_file_without_checksum_never_crashes_the_process(model, file):
+    """Such as one saved by another tool; its outputs for the drawn photo are checked instead."""
     plain = operate(model, file.with_name("plain.onnx"), lambda proto: None)
     command = [sys.executable, "-c", FUZZ, str(plain), str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
-    told = done.stdout.splitlines()
-    assert len(told) == 80
-    assert {*told[::2]} & {"loaded"} == set()
-    assert {"loaded"} < {*told[1::2]}
+    lines = done.stdout.splitlines()
+    assert len(lines) == 80
+    assert "loaded" not in lines[::2]  # the incomplete ones
+    assert "loaded" in lines[1::2]
+    assert len(set(lines[1::2])) > 1
 
 
 def folder(model, file):
@@ -214,11 +213,12 @@ def test_a_file_that_cannot_be_served_is_refused_in_one_line(model, file, plant,
     plant(model, file)
     with pytest.raises(ModelError, match=reason) as caught:
         Classifier(file, 1)
+    assert isinstance(caught.value, UserError)
     assert re.fullmatch(r"[^\n]+ [^\n]+\.", str(caught.value))
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_file_that_may_not_be_read_says_so(model, file, monkeypatch):
+def test_a_file_without_read_access_is_refused_with_the_reason(model, file, monkeypatch):
     def forbidden(*_, **__):
         raise PermissionError(13, "Permission denied")
 
@@ -228,7 +228,7 @@ def test_a_file_that_may_not_be_read_says_so(model, file, monkeypatch):
         Classifier(file, 1)
 
 
-def test_an_entry_that_nobody_foresaw_is_kept(model, file):
+def test_unfamiliar_keys_of_a_card_are_kept(model, file):
     rewrite(model, file, lambda card: card.update(moon="full"))
     assert Classifier(file, 1).card["moon"] == "full"
     assert "moon" not in json.loads(entry(onnx.load(model)).value)

@@ -1,62 +1,52 @@
-"""Photos on their way in: forms, limits counted while reading, nothing on a disk."""
+"""Request bodies: forms, limits counted while bytes arrive, nothing written to a disk."""
 
 import tempfile
 
 import anyio
 import pytest
 from fastapi import Request
-from fastapi.testclient import TestClient
 
-from birds import api, drawn, photo
-from birds.http import request_body
+from birds import drawn, photo
+from birds.http import load_shedding, request_body
 from birds.http.load_shedding import Slots
 from birds.http.problems import Problem
-from tests.birds.test_api import problem
-from tests.birds.test_photo import QUARTERS, png
-
-BIRD = drawn.encode_photo(drawn.draw_bird("Night_Inkling"))
-
-
-@pytest.fixture
-def client(model):
-    return TestClient(api.create_app(model))
+from birds.http.request_body import read_photos
+from tests.birds.photos import BIRD, PNG
+from tests.birds.problems import check_problem
 
 
 def form(*photos: bytes) -> list:
     return [("photo", (f"{number}.jpg", data)) for number, data in enumerate(photos)]
 
 
-def test_each_photo_of_a_form_answers_for_itself(client):
-    files = form(BIRD, b"Dear bird,", b"", BIRD[:500], png(QUARTERS))
+def test_each_photo_of_a_form_has_a_result_of_its_own(client):
+    files = form(BIRD, b"Dear bird,", b"", BIRD[:500], PNG)
     response = client.post("/api/classify?top=1&heatmap=true", files=files)
     assert response.status_code == 200
-    first, text, empty, cut, last = response.json()["results"]
+    first, letter, empty, half, last = response.json()["results"]
     alone = client.post("/api/classify?top=1&heatmap=true", content=BIRD).json()
     assert first | {"milliseconds": None} == alone | {"milliseconds": None}
     assert last["photo"]["width"] == 64
-    assert [each["status"] for each in (text, empty, cut)] == [415, 400, 422]
-    assert [each["type"][14:] for each in (text, empty, cut)] == [
+    assert [result["status"] for result in (letter, empty, half)] == [415, 400, 422]
+    assert [result["type"].split(":")[-1] for result in (letter, empty, half)] == [
         *("not-a-photo", "empty-photo", "damaged-photo")
     ]
 
 
-def test_a_form_with_one_photo_is_answered_with_one_result(client):
-    assert len(client.post("/api/classify", files=form(BIRD)).json()["results"]) == 1
-
-
-def test_other_fields_of_a_form_are_passed_over(client):
+def test_other_fields_of_a_form_are_ignored(client):
     response = client.post("/api/classify", files=form(BIRD), data={"place": "my garden"})
     assert len(response.json()["results"]) == 1
 
 
+FORM_HEADER = {"content-type": "multipart/form-data"}
+
+
 @pytest.mark.parametrize(
-    ("sent", "sentence"),
+    ("request_arguments", "reason"),
     [
-        pytest.param({"files": {"picture": BIRD}}, "no part named photo", id="other name"),
+        pytest.param({"files": {"picture": BIRD}}, "photo", id="other name"),
         pytest.param({"files": form(*[b"x"] * 33)}, "Too many files", id="33 photos"),
-        pytest.param(
-            {"files": [("photo", (None, "text"))]}, "has no filename", id="photo as a field"
-        ),
+        pytest.param({"files": [("photo", (None, "text"))]}, "filename", id="photo as a field"),
         pytest.param(
             {"files": form(BIRD), "data": {f"field {n}": "" for n in range(33)}},
             "Too many fields",
@@ -65,102 +55,88 @@ def test_other_fields_of_a_form_are_passed_over(client):
         pytest.param(
             {"files": form(BIRD), "data": {"note": "x" * 5000}}, "maximum size", id="long field"
         ),
-        pytest.param(
-            {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
-            "boundary",
-            id="no boundary",
-        ),
+        pytest.param({"content": b"x", "headers": FORM_HEADER}, "boundary", id="no boundary"),
         pytest.param(
             {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=b"}},
             "Invalid multipart",
-            id="no form",
+            id="not a form",
         ),
     ],
 )
-def test_a_form_that_cannot_be_read_is_told(client, sent, sentence):
-    assert sentence in problem(client.post("/api/classify", **sent), 400, "bad-form")
+def test_a_form_that_cannot_be_parsed_is_refused_with_the_reason(client, request_arguments, reason):
+    assert reason in check_problem(
+        client.post("/api/classify", **request_arguments), 400, "bad-form"
+    )
 
 
-def test_a_form_over_the_limit_is_told(client):
+def test_all_photos_of_a_form_share_the_limit_of_a_body(client):
     half = bytes(photo.MAX_BYTES // 2)
-    problem(client.post("/api/classify", files=form(half, half)), 413, "photo-too-large")
+    check_problem(client.post("/api/classify", files=form(half, half)), 413, "photo-too-large")
 
 
 @pytest.mark.parametrize("as_form", [True, False], ids=["form", "bytes"])
-def test_a_photo_of_5_mb_needs_no_temporary_folder(client, monkeypatch, as_form):
+def test_a_photo_of_5_mb_is_not_written_to_a_disk(client, monkeypatch, as_form):
     def refuse(*_, **__):
-        raise PermissionError("there is no folder to write to")
+        raise PermissionError("there is no writable folder")
 
-    for opener in (
-        "NamedTemporaryFile",
-        "TemporaryFile",
-        "mkstemp",
-        "gettempdir",
-        "_mkstemp_inner",
-    ):
-        monkeypatch.setattr(tempfile, opener, refuse)
-    pixels = drawn.draw_bird("Night_Inkling", 0, 1300, 1300)
-    data = drawn.encode_photo(pixels, "BMP")
+    names = ("NamedTemporaryFile", "TemporaryFile", "mkstemp", "gettempdir", "_mkstemp_inner")
+    for name in names:
+        monkeypatch.setattr(tempfile, name, refuse)
+    data = drawn.encode_photo(drawn.draw_bird("Night_Inkling", 0, 1300, 1300), "BMP")
     assert len(data) > 5e6
-    sent = {"files": form(data)} if as_form else {"content": data}
-    response = client.post("/api/classify", **sent)
+    arguments = {"files": form(data)} if as_form else {"content": data}
+    response = client.post("/api/classify", **arguments)
     assert response.status_code == 200
-    found = response.json()["results"][0] if as_form else response.json()
-    assert found["photo"]["width"] == 1300
+    body = response.json()["results"][0] if as_form else response.json()
+    assert body["photo"]["width"] == 1300
 
 
-def request_of(*messages: dict) -> Request:
-    """Make a request whose messages come one after the other, and then never another."""
-    left = list(messages)
-
-    async def receive():
-        if not left:
-            await anyio.sleep_forever()
-        return left.pop(0)
-
-    scope = {"type": "http", "method": "POST", "headers": [], "log": {}}
-    return Request(scope, receive)
-
-
-def chunk(data: bytes, more: bool = True) -> dict:
+def chunk(data: bytes, more: bool = False) -> dict:
     return {"type": "http.request", "body": data, "more_body": more}
 
 
-def test_bytes_are_counted_while_they_come_and_those_over_the_limit_dropped():
-    slots = Slots(1, 1)
-    held = []
+def read(receive, slots):
+    scope = {"type": "http", "method": "POST", "headers": [], "log": {}}
+    return anyio.run(read_photos, Request(scope, receive), slots)
+
+
+def test_bytes_over_the_limit_are_counted_and_dropped():
+    slots, buffered = Slots(1, 1), []
 
     async def receive():
-        held.append(slots.buffered_bytes)
-        return chunk(bytes(2**20))
+        buffered.append(slots.buffered_bytes)
+        return chunk(bytes(2**20), more=True)
 
-    request = request_of()
-    request._receive = receive
     with pytest.raises(photo.PhotoTooLarge):
-        anyio.run(request_body.read_photos, request, slots)
-    assert max(held) == photo.MAX_BYTES  # and not a chunk more, though the sender went on
-    assert len(held) == request_body.MAX_DRAINED // 2**20 + 1
+        read(receive, slots)
+    assert max(buffered) == photo.MAX_BYTES
+    assert len(buffered) == request_body.MAX_DRAINED // 2**20 + 1  # then the body is abandoned
     assert slots.buffered_bytes == 0
 
 
-def test_a_sender_who_is_too_slow_is_told_and_keeps_nothing(monkeypatch):
+def test_a_body_that_does_not_arrive_in_time_is_refused(monkeypatch):
     monkeypatch.setattr(request_body, "TIMEOUT", 0.01)
     slots = Slots(1, 1)
     with pytest.raises(Problem) as caught:
-        anyio.run(request_body.read_photos, request_of(chunk(b"a")), slots)
+        read(anyio.sleep_forever, slots)
     assert caught.value.status == 408
     assert slots.buffered_bytes == slots.in_flight == 0
 
 
-def test_all_bodies_together_have_a_limit(monkeypatch):
-    monkeypatch.setattr("birds.http.load_shedding.MAX_BUFFERED", 10)
+@pytest.mark.parametrize(("size", "accepted"), [(4, True), (5, False)])
+def test_all_bodies_together_have_a_limit(monkeypatch, size, accepted):
+    monkeypatch.setattr(load_shedding, "MAX_BUFFERED", 10)
     slots = Slots(1, 1)
-    with slots.reserve_bytes() as hold:
-        hold(6)
-        with pytest.raises(Problem) as caught:
-            anyio.run(request_body.read_photos, request_of(chunk(bytes(5), more=False)), slots)
-        assert caught.value.status == 503
-        assert anyio.run(
-            request_body.read_photos, request_of(chunk(bytes(4), more=False)), slots
-        ).photos
+
+    async def receive():
+        return chunk(bytes(size))
+
+    with slots.reserve_bytes() as reserve:
+        reserve(6)
+        if accepted:
+            assert read(receive, slots).photos == [bytes(size)]
+        else:
+            with pytest.raises(Problem) as caught:
+                read(receive, slots)
+            assert caught.value.status == 503
     assert slots.buffered_bytes == 0
