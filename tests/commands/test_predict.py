@@ -16,7 +16,7 @@ def photos(tmp_path):
     (folder / "more").mkdir(parents=True)
     for number, name in enumerate(list(drawn.SPECIES)[:3]):
         place = folder / "more" if number == 2 else folder
-        (place / f"{number}.jpg").write_bytes(drawn.encoded(drawn.bird(name, number)))
+        (place / f"{number}.jpg").write_bytes(drawn.encode_photo(drawn.draw_bird(name, number)))
     (folder / "broken.jpg").write_bytes(b"no photo")
     (folder / "notes.txt").write_text("not listed")
     return folder

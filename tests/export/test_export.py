@@ -189,7 +189,7 @@ def test_the_gate_catches(plant, learn, model, table, folder, monkeypatch):
 
 
 def test_the_gate_catches_a_photo_that_only_the_function_refuses(learn, model, monkeypatch):
-    read, pixels = photo.read, drawn.draw_bird("Night_Inkling", 0, SIZE, SIZE)
+    read, pixels = photo.prepare_photo, drawn.draw_bird("Night_Inkling", 0, SIZE, SIZE)
 
     def refuse(data, size, filter="bicubic"):
         if data == b"odd":
@@ -199,7 +199,7 @@ def test_the_gate_catches_a_photo_that_only_the_function_refuses(learn, model, m
     def see(data, size, filter="bicubic"):
         return pixels if data == b"odd" else read(data, size, filter).pixels
 
-    monkeypatch.setattr(photo, "read", refuse)
+    monkeypatch.setattr(photo, "prepare_photo", refuse)
     monkeypatch.setattr(photo, "prepare", see)
     with pytest.raises(GateError, match="damaged-photo"):
         judged(learn, model, {"one": b"odd"})
