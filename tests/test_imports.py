@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 APP = {path.stem for path in (ROOT / "app").glob("*.py")}
-BASE = {"errors", "files", "statistics", "recipe", "run", "plotting"}
+BASE = {"errors", "files", "statistics", "recipe", "run", "run_folder", "environment", "plotting"}
 LAYERS = {  # a package -> what it may import of this repository
     "azure_function/birds": {"birds"},
     "azure_function/function_app.py": {"birds"},

@@ -12,7 +12,7 @@ from torch import nn
 
 from fieldmark.errors import NetworkError, WeightsError
 from fieldmark.files import sha256_file
-from fieldmark.run import read_weights_card
+from fieldmark.run_folder import read_weights_card
 
 if TYPE_CHECKING:
     from fieldmark.network.network import Network

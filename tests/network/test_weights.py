@@ -16,7 +16,7 @@ from fieldmark.network.weights import (
     previous_splits,
     tensors_with_prefix,
 )
-from fieldmark.run import read_weights_card
+from fieldmark.run_folder import read_weights_card
 from tests.conftest import ARCH, LABELS, create_network
 
 
