@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from birds.classifier import Classifier
-from fieldmark.data.datasets import source
-from fieldmark.data.locations import PhotosError
-from fieldmark.data.ood_photos import strangers
+from fieldmark.data.datasets import load_dataset
+from fieldmark.data.ood_photos import list_ood_photos
+from fieldmark.errors import DatasetError
 from fieldmark.evaluation import latency as speed
 from fieldmark.evaluation import measure
 from fieldmark.evaluation.uncertainty import Part
@@ -54,7 +54,7 @@ def main() -> int:
     classifier = Classifier(file)
     try:
         rows = [*promises(classifier, pd.read_csv(run / "split.csv", dtype=str))]
-    except PhotosError as error:
+    except DatasetError as error:
         print(error, file=sys.stderr)
         return 2
     print(f"{classifier.card['name']} {classifier.card['version']}, {date.today()},")
@@ -68,7 +68,8 @@ def main() -> int:
 def promises(classifier: Classifier, split: pd.DataFrame):
     """Measure accuracy, calibration, lists and `unknown`; yield rows of name, value and n."""
     card = classifier.card
-    folder, _ = source(card["recipe"])
+    recipe = card["recipe"]
+    folder, _ = load_dataset(recipe["photos"], crop_to_box=recipe.get("crop_to_box", False))
     judged = Part.of(split[split["split"] == "calibration"], folder, classifier.labels)
     outputs = measure.asked(classifier, judged.paths)
     families = [each["family"] for each in card["labels"]]
@@ -80,7 +81,7 @@ def promises(classifier: Classifier, split: pd.DataFrame):
         kind: measure.strangers(
             outputs.unknown, measure.asked(classifier, paths).unknown, chosen["unknown"]
         )
-        for kind, paths in strangers("").items()
+        for kind, paths in list_ood_photos("").items()
     }
     rehearsed = (card.get("rehearsal") or card).get("strangers", {})
     found |= {kind: rehearsed[kind] for kind in ("unseen",) if kind in rehearsed}

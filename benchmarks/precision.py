@@ -31,7 +31,7 @@ from export import weights_dtype as precision
 from export.graph import ExportError, Graph
 from export.look import look
 from export.rebuild import restore_learner
-from fieldmark.data.locations import PhotosError
+from fieldmark.errors import DatasetError
 from fieldmark.evaluation import latency as speed
 from fieldmark.evaluation import measure
 from fieldmark.evaluation.uncertainty import Part
@@ -55,7 +55,7 @@ def main() -> int:
     asked = parser.parse_args()
     try:
         learn, photos, folder, card = restore_learner(asked.run)
-    except (PhotosError, UserError) as error:
+    except (DatasetError, UserError) as error:
         print(error, file=sys.stderr)
         return 2
     print(f"{card['name']} {card['version']}, {date.today()}, {cpu_count()} CPUs,")

@@ -5,12 +5,13 @@ figure has the interval of all photos, where a single split would judge by a ten
 """
 
 import argparse
+from dataclasses import asdict
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from fieldmark.data import loaders as data
-from fieldmark.data.datasets import source
+from fieldmark.data.datasets import load_dataset
 from fieldmark.network.network import Network
 from fieldmark.network.preparation import Preparation
 from fieldmark.network.probe import fit_probe
@@ -28,12 +29,12 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    folder, photos = source({"photos": asked.folder})
+    folder, photos = load_dataset(asked.folder)
     photos = photos[photos["split"] == "train"]
     # every photo goes through the validation path; one must train, or there is no DataLoader
     photos = photos.assign(split=["train", *["valid"] * (len(photos) - 1)])
-    dls = data.dataloaders(photos, folder, **data.settings(asked.arch), batch_size=64)
     preparation = Preparation.for_arch(asked.arch)
+    dls = data.make_dataloaders(photos, folder, **asdict(preparation), batch_size=64)
     weights = resolve_weights(asked.weights)
     network = Network.create(asked.arch, list(dls.vocab), preparation, weights)
     learn = make_learner(network, dls)

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
@@ -38,11 +39,11 @@ from matplotlib.figure import Figure
 
 from export.exporter import publish
 from fieldmark.data import loaders as data
-from fieldmark.data.cache import cached
-from fieldmark.data.datasets import source
-from fieldmark.data.quality import checked
-from fieldmark.data.splits import split
-from fieldmark.data.survey import survey
+from fieldmark.data.cache import build_cache
+from fieldmark.data.datasets import load_dataset
+from fieldmark.data.quality import remove_bad_photos
+from fieldmark.data.splits import split_photos
+from fieldmark.data.survey import survey_photos
 from fieldmark.environment import cpu_name
 from fieldmark.network.network import Network
 from fieldmark.network.preparation import Preparation
@@ -178,11 +179,11 @@ class Judge(Callback):
 
 def photos(recipe: dict) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
     """Return folder, survey and split of a recipe's photos."""
-    folder, found = source(recipe)
-    seen = survey(found, folder)
-    listed, _ = checked(seen, recipe["allow_duplicates"], recipe["min_photos"])
+    folder, found = load_dataset(recipe["photos"], recipe["test_name"], recipe["crop_to_box"])
+    seen = survey_photos(found, folder)
+    listed, _ = remove_bad_photos(seen, recipe["allow_duplicates"], recipe["min_photos"])
     shares = recipe["valid_share"], recipe["calibration_share"]
-    return folder, seen, split(listed, *shares, recipe["seed"])
+    return folder, seen, split_photos(listed, *shares, recipe["seed"])
 
 
 def documented(recipe: dict, clock: Clock, frozen: bool) -> None:
@@ -195,7 +196,7 @@ def documented(recipe: dict, clock: Clock, frozen: bool) -> None:
         used[["path", "label", "judges"]],
         folder,
         valid_col="judges",
-        item_tfms=Resize(data.settings(recipe["arch"])["size"]),
+        item_tfms=Resize(Preparation.for_arch(recipe["arch"]).size),
         batch_tfms=aug_transforms(),
         bs=recipe["batch_size"],
     )
@@ -211,7 +212,9 @@ def documented(recipe: dict, clock: Clock, frozen: bool) -> None:
 def linear_probe(recipe: dict, clock: Clock) -> None:
     """Fit a logistic regression to what the frozen body makes of each photo."""
     folder, _, listed = photos(recipe)
-    dls = data.dataloaders(listed, folder, **data.settings(recipe["arch"]), validate="calibration")
+    swapped = listed["split"].map({"train": "train", "calibration": "valid"}).fillna("unlabelled")
+    preparation = asdict(Preparation.for_arch(recipe["arch"]))
+    dls = data.make_dataloaders(listed.assign(split=swapped), folder, **preparation)
     preparation = Preparation.for_arch(recipe["arch"])
     weights = resolve_weights(recipe["weights"])
     learn = make_learner(Network.create(recipe["arch"], list(dls.vocab), preparation, weights), dls)
@@ -225,10 +228,11 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     """Train as train.ipynb does, and write the model file."""
     folder, seen, listed = photos(recipe)
     clock.lap("survey")
-    settings = data.settings(recipe["arch"], recipe["size"], **recipe["arch_options"])
-    cache = cached(listed, seen, folder, settings["size"], settings["filter"], out / "cache")
-    looks = {argument: recipe[key] for argument, key in LOOKS.items()}
-    dls = data.dataloaders(listed, folder, **settings, cache=cache, **looks)
+    options = recipe["arch_options"]
+    settings = asdict(Preparation.for_arch(recipe["arch"], recipe["size"], **options))
+    cache = build_cache(listed, seen, folder, settings["size"], settings["filter"], out / "cache")
+    looks = {key: recipe[key] for key in LOOKS}
+    dls = data.make_dataloaders(listed, folder, **settings, cache=cache, **looks)
     clock.lap("decode")
     options = recipe["arch_options"]
     preparation = Preparation.for_arch(recipe["arch"], recipe["size"], **options)
@@ -263,9 +267,8 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     clock.points.append((clock.seconds(), clock.points[-1][1]))
 
 
-LOOKS = {"batch_size": "batch_size", "train_size": "train_size", "closest": "min_crop_area"}
-LOOKS |= {"farthest": "min_scale", "flip": "flip", "rotate": "max_rotate", "warp": "max_warp"}
-LOOKS |= {"light": "max_lighting"}
+LOOKS = ("batch_size", "train_size", "min_crop_area", "min_scale", "flip", "max_rotate")
+LOOKS += ("max_warp", "max_lighting")
 
 
 def one(way: str, recipe: dict, epochs: int) -> dict:

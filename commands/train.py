@@ -66,12 +66,12 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
 
 def check_inputs(recipe) -> None:
     """Raise UserError unless photos, weights, teacher and open-set run are in place."""
-    from fieldmark.data.locations import folder
-    from fieldmark.data.ood_photos import promises, rehearsal
+    from fieldmark.data.locations import find_photo_folder
+    from fieldmark.evaluation.open_set import promises, rehearsal
     from fieldmark.network.weights import find_weights_file, resolve_weights
     from fieldmark.training.distillation import check_teacher
 
-    folder(recipe.photos)
+    find_photo_folder(recipe.photos)
     find_weights_file(resolve_weights(recipe.weights))
     promises(recipe.model_dump(), rehearsal(recipe.open_set_run))
     if recipe.teacher:

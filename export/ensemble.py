@@ -8,9 +8,9 @@ from fastai.vision.all import Learner
 
 from export.exporter import publish
 from export.rebuild import restore_learner
-from fieldmark.data.ood_photos import promises
 from fieldmark.errors import UserError
 from fieldmark.evaluation import metrics as judge
+from fieldmark.evaluation.open_set import promises
 from fieldmark.network.ensemble import average_weights, describe_member, join_networks
 from fieldmark.network.network import Network
 from fieldmark.run import Run

@@ -6,11 +6,11 @@ import pandas as pd
 from fastai.vision.all import Learner
 
 from export.exporter import publish
-from fieldmark.data.datasets import source
-from fieldmark.data.loaders import dataloaders
-from fieldmark.data.locations import PhotosError
-from fieldmark.data.ood_photos import KEYS as PROMISED
-from fieldmark.data.ood_photos import promises, rehearsal
+from fieldmark.data.datasets import load_dataset
+from fieldmark.data.loaders import make_dataloaders
+from fieldmark.errors import DatasetError
+from fieldmark.evaluation.open_set import KEYS as PROMISED
+from fieldmark.evaluation.open_set import promises, rehearsal
 from fieldmark.network.network import Network
 from fieldmark.recipe import Recipe, rename_keys
 from fieldmark.run import Run
@@ -41,7 +41,7 @@ def rebuild(
 
     Another `recipe` than the model's own may promise otherwise, but not have taught otherwise;
     `stored` is another precision of the file.
-    Raises PhotosError where something isn't in place, or where photos are prepared otherwise than
+    Raises DatasetError where something isn't in place, or where photos are prepared otherwise than
     when the model was trained, unless that is wanted: `prepare_anew`.
     """
     learn, photos, folder, card = restore_learner(out, prepare_anew)
@@ -60,33 +60,34 @@ def restore_learner(
 ) -> tuple[Learner, pd.DataFrame, Path, dict]:
     """Return the Learner of a run, its split, the folder of its photos, and its card.
 
-    Raises PhotosError if a photo of the split is missing.
+    Raises DatasetError if a photo of the split is missing.
     """
     network = Network.load(run, check_preparation=not prepare_anew)
     network.pretrained = False  # it is not trained further, so nothing needs freezing
     card = Run(run).card
     photos = pd.read_csv(run / "split.csv", dtype=str)
-    folder, _ = source(card["recipe"])
+    recipe = card["recipe"]
+    folder, _ = load_dataset(recipe["photos"], crop_to_box=recipe.get("crop_to_box", False))
     missing = [path for path in photos["path"] if not (folder / path).is_file()]
     if missing:
-        raise PhotosError(
+        raise DatasetError(
             f"The gate needs the photos of the split, and {len(missing)} of them, like "
             f"{missing[0]}, are not in {folder}. Set FIELDMARK_PHOTOS to the folder that has them."
         )
     prepared = {key: card["preparation"][key] for key in ("size", "mean", "std", "filter")}
-    return make_learner(network, dataloaders(photos, folder, **prepared)), photos, folder, card
+    return make_learner(network, make_dataloaders(photos, folder, **prepared)), photos, folder, card
 
 
 def repromised(old: dict, new: dict) -> dict:
     """Return the card entries that another recipe changes.
 
-    Raises PhotosError where it would have taught another model.
+    Raises DatasetError where it would have taught another model.
     """
     recipe = Recipe.parse(new)
     known = Recipe().model_dump() | rename_keys(old)
     other = [key for key, value in recipe.training_keys().items() if known[key] != value]
     if other:
-        raise PhotosError(
+        raise DatasetError(
             f"That recipe teaches otherwise ({', '.join(other)}): `make train` with it, or change "
             f"only {', '.join(PROMISED)}."
         )

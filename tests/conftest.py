@@ -71,17 +71,17 @@ def pytest_runtest_makereport(item, call):
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     """Draw a folder of six species, twelve photos each."""
-    return photos.draw(tmp_path_factory.mktemp("birds"), count=12)
+    return photos.draw_birds(tmp_path_factory.mktemp("birds"), count=12)
 
 
 @pytest.fixture(scope="session")
 def table(folder):
-    return parts.split(sources.table(folder), 0.2, 0.2, seed=1)
+    return parts.split_photos(sources.list_photos(folder), 0.2, 0.2, seed=1)
 
 
 @pytest.fixture(scope="session")
 def settings():
-    return data.settings(ARCH, SIZE)
+    return asdict(Preparation.for_arch(ARCH, SIZE))
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +125,7 @@ def new_learner(table, folder, weights):
     def create(start=weights, arch=ARCH, size=SIZE, **options):
         set_seed(0)
         preparation = Preparation.for_arch(arch, size)
-        dls = data.dataloaders(table, folder, **asdict(preparation), batch_size=8)
+        dls = data.make_dataloaders(table, folder, **asdict(preparation), batch_size=8)
         return create_learner(dls, start, arch, size, **options)
 
     return create
@@ -145,7 +145,7 @@ FACTS = {
 def run(tmp_path_factory, table, folder, settings, weights):
     """Publish a tiny model, as the notebook does, and return its folder."""
     set_seed(0)
-    dls = data.dataloaders(table, folder, **settings, batch_size=8)
+    dls = data.make_dataloaders(table, folder, **settings, batch_size=8)
     learn = create_learner(dls, weights)
     with learn.no_bar(), learn.no_logging():
         learn.fit(2, 5e-3)

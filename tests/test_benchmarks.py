@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import train
 from benchmarks.heatmap import remove_heatmap
-from fieldmark.data.locations import draw_things
+from fieldmark.data.locations import draw_objects
 from tests.conftest import ROOT
 
 
@@ -50,7 +50,7 @@ def test_the_function_is_measured_beside_the_model_without_http(tmp_path):
 
 
 def test_what_a_model_promises_is_measured_and_what_it_costs(run, folder, tmp_path):
-    places = {"FIELDMARK_PHOTOS": folder, "FIELDMARK_NOT_BIRDS": draw_things(tmp_path, 20)}
+    places = {"FIELDMARK_PHOTOS": folder, "FIELDMARK_NOT_BIRDS": draw_objects(tmp_path, 20)}
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.model", str(run)],
         cwd=ROOT,

@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 
 from export.weights_dtype import PRECISIONS as DTYPES
 from fieldmark import plotting as plots
-from fieldmark.data import loaders as data
 from fieldmark.errors import RecipeError
 from fieldmark.evaluation.ood import SCORES
 from fieldmark.network.backbone import Backbone
+from fieldmark.network.preparation import Preparation
 from fieldmark.recipe import RENAMED_KEYS, RENAMED_VALUES, Recipe, rename_keys, validate_recipe
 from fieldmark.training.fit import OPTIMIZERS, SCHEDULES
 from fieldmark.training.mixed_precision import PRECISIONS
@@ -197,7 +197,7 @@ def test_the_docs_have_a_command_and_the_size_of_every_family(command):
         model = timm.create_model(recipe.arch, num_classes=0)
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     row = next(line for line in SYSTEMS.splitlines() if f"`{command}`" in line)
-    assert f"| {millions:.1f} | {data.settings(recipe.arch)['size']} |" in row
+    assert f"| {millions:.1f} | {Preparation.for_arch(recipe.arch).size} |" in row
     assert timm.get_pretrained_cfg(recipe.arch).license.upper() in recipe.licence.upper()
 
 
@@ -214,21 +214,21 @@ def test_families_differ_in_nothing_but_their_network_and_what_suits_it():
 
 @pytest.mark.parametrize("arch", ["resnet18.a1_in1k", "efficientnet_b0.ra_in1k"])
 def test_the_network_of_a_family_has_a_feature_map(arch):
-    size = data.settings(arch)["size"]
+    size = Preparation.for_arch(arch).size
     body = Backbone(network(arch, size), size)
     assert body.map_size == {"height": -(-size // 32), "width": -(-size // 32)}
 
 
 SHORT = {  # a recipe of each way to train -> a small network of its family, and a data set
-    "birds555": ("test_efficientnet", SIZE, trees.nabirds),
-    "cub200": ("little_swin", SIZE, trees.cub),
-    "cub100-quickest": ("test_efficientnet", SIZE, trees.birds_400),
+    "birds555": ("test_efficientnet", SIZE, trees.make_nabirds),
+    "cub200": ("little_swin", SIZE, trees.make_cub),
+    "cub100-quickest": ("test_efficientnet", SIZE, trees.make_birds_400),
 }
 
 
 def shorten(recipe: Recipe, arch: str, size: int, photos: Path, folder: Path) -> dict:
     """Return a recipe's values with a small network, few drawn photos and one or two epochs."""
-    full = data.settings(recipe.arch, recipe.size)["size"]
+    full = Preparation.for_arch(recipe.arch, recipe.size).size
     return recipe.model_dump() | {
         **{"photos": str(photos), "arch": arch, "size": size, "out": str(folder / "run")},
         "weights": str(pretrained(arch, size, folder / "weights.safetensors")),

@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 
 from birds import drawn
-from fieldmark.data.loaders import PhotoFile, dataloaders
+from fieldmark.data.loaders import PhotoFile, make_dataloaders
 from fieldmark.network.network import Network
 from fieldmark.training.learner import make_learner
 
@@ -34,7 +34,7 @@ def load(run: Path) -> Learner:
         splits = ("train", "valid")
         rows = [(split, label, "black.jpg") for label in network.labels for split in splits]
         photos = pd.DataFrame(rows, columns=["split", "label", "path"])
-        dls = dataloaders(photos, Path(folder), **asdict(preparation))
+        dls = make_dataloaders(photos, Path(folder), **asdict(preparation))
     return make_learner(network, dls)
 
 

@@ -1,4 +1,4 @@
-"""Photos decoded once: their pixels in one file, from which batches are cut without decoding."""
+"""Decode photos once and keep their pixels in one file, from which batches are cut."""
 
 import hashlib
 import mmap
@@ -14,135 +14,139 @@ import torch
 from PIL import Image
 
 from birds import photo
-from fieldmark.data.locations import PhotosError
-from fieldmark.data.parallel import each
+from fieldmark.data.parallel import map_threads
+from fieldmark.errors import DatasetError
+from fieldmark.files import atomic_path
 
-HOME = Path("runs/cache")
-LAYOUT = 1  # changes with what a cache holds, so that an older one is not taken for it
-MARGIN = 8 / 7  # of a cached photo's side over what the network sees: a crop loses little
-BLOCK = 256  # photos after which what was decoded counts as done
-SPARE = 2**30  # bytes of a disk that are left free
+CACHES = Path("runs/cache")
+FORMAT_VERSION = 1  # part of a cache's name: increase it when the content of a cache changes
+MARGIN = 8 / 7  # a cached photo's side over the network's: random crops lose little detail
+BLOCK = 256  # photos after which progress is written to the disk
+FREE_BYTES = 2**30  # of a disk, never used
 
 
-class Cache:
-    """N photos as uint8 [N, side, side, 3] in a file; each whole, and squeezed to a square.
+class PixelCache:
+    """N photos as uint8 [N, side, side, 3] in a file, each whole and squeezed to a square.
 
-    `aspects` [N], float32, are the photos' widths over their heights, by which a crop undoes the
-    squeeze. The file is mapped, so that memory holds no more of it than is being read.
+    `aspects` [N], float32, are the photos' widths over their heights; crops use them to undo the
+    squeeze. The files are memory-mapped.
     """
 
     def __init__(self, folder: Path, count: int, side: int):
         self.folder, self.side = folder, side
-        shapes = {"pixels": (np.uint8, (count, side, side, 3)), "aspects": (np.float32, (count,))}
-        shapes["done"] = (bool, (count,))
-        if not all(whole(folder / f"{name}.npy", *shape) for name, shape in shapes.items()):
-            for name, shape in reversed(shapes.items()):  # nothing is done before all is there
-                made(folder / f"{name}.npy", *shape)
-        self.pixels, self.aspects, self.done = (mapped(folder / f"{name}.npy") for name in shapes)
+        arrays = {
+            "pixels": (np.uint8, (count, side, side, 3)),
+            "aspects": (np.float32, (count,)),
+            "done": (bool, (count,)),
+        }
+        if not all(is_complete(folder / f"{name}.npy", *array) for name, array in arrays.items()):
+            for name, array in reversed(arrays.items()):  # `done` first, all False
+                create_array(folder / f"{name}.npy", *array)
+        self.pixels, self.aspects, self.done = (
+            map_array(folder / f"{name}.npy") for name in arrays
+        )
 
     def __len__(self) -> int:
         return len(self.done)
 
     def fill(self, files: list[Path], filter: str = photo.FILTER) -> int:
-        """Decode the photos that aren't there yet, and return how many those were.
+        """Decode the photos that are missing, and return their number.
 
-        A photo counts as done once its pixels are on the disk, so an interruption at any moment
-        costs the photos of a block and spoils none. Raises PhotosError for one that can't be read.
+        A photo is marked done after its pixels are on the disk, so an interruption costs at most
+        one block of decoding. Raises DatasetError if a photo cannot be decoded.
         """
         missing = np.flatnonzero(~self.done)
-        for first in range(0, len(missing), BLOCK):
-            rows = missing[first : first + BLOCK]
-            each(partial(self.put, files=files, filter=filter), list(rows))
+        for start in range(0, len(missing), BLOCK):
+            rows = missing[start : start + BLOCK]
+            map_threads(partial(self.decode_row, files=files, filter=filter), rows.tolist())
             self.pixels.flush()
             self.aspects.flush()
             self.done[rows] = True
             self.done.flush()
-            self.forget()
+            self.release_memory()
         return len(missing)
 
-    def put(self, row: int, files: list[Path], filter: str) -> None:
+    def decode_row(self, row: int, files: list[Path], filter: str) -> None:
         """Decode one photo into its row."""
         try:
             image, (width, height) = photo.decode_photo(files[row].read_bytes(), self.side)
         except photo.PhotoError as error:
-            raise PhotosError(f"{files[row]} can't be learned from: {error}") from error
+            raise DatasetError(f"{files[row]} cannot be trained on: {error}") from error
         squeezed = photo.convert_to_rgb(image).resize(
             (self.side,) * 2, Image.Resampling[filter.upper()]
         )
         self.pixels[row] = np.asarray(squeezed)
         self.aspects[row] = width / height
 
-    def take(self, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def read_rows(self, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return photos, uint8 [n, 3, side, side], and their aspects, float32 [n]."""
         pixels = torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2)
-        self.forget()
+        self.release_memory()
         return pixels, torch.from_numpy(self.aspects[rows])
 
-    def forget(self) -> None:
-        """Let go of what was read of the file, where the system can; it stays in its own cache."""
+    def release_memory(self) -> None:
+        """Drop the mapped pages from this process; the system keeps them in its page cache."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self.pixels._mmap.madvise(mmap.MADV_DONTNEED)
 
 
-def cached(
+def build_cache(
     photos: pd.DataFrame,
     survey: pd.DataFrame,
     folder: Path,
     size: int,
     filter: str = photo.FILTER,
-    home: Path = HOME,
-) -> Cache:
-    """Return a complete cache of the photos that train, for a network that sees `size` pixels.
+    caches: Path = CACHES,
+) -> PixelCache:
+    """Return a complete cache of the photos of `train`, for a network that takes `size` pixels.
 
-    It lies below `home` under a fingerprint of the photos' bytes, which the survey has read, and of
-    how they are decoded; what an interrupted run had decoded is not decoded again. Raises
-    PhotosError where the disk is too small.
+    Its folder below `caches` is named by a hash of the photos' bytes, from the survey, and of how
+    they are decoded, so later runs reuse it and an interrupted one is completed. Raises
+    DatasetError if the disk is too small.
     """
     paths = photos["path"][photos["split"] == "train"]
     digests, side = survey.set_index("path")["sha256"][paths], round(size * MARGIN)
-    place = home / fingerprint(digests, side, filter)
-    room(place, len(paths) * side**2 * 3)
-    cache = Cache(place, len(paths), side)
+    cache_folder = caches / hash_content(digests, side, filter)
+    check_disk_space(cache_folder, len(paths) * side**2 * 3)
+    cache = PixelCache(cache_folder, len(paths), side)
     cache.fill([folder / path for path in paths], filter)
     return cache
 
 
-def fingerprint(digests: Iterable[str], side: int, filter: str) -> str:
-    """Name photos and how they are decoded in 16 hexadecimal digits."""
-    made = f"{LAYOUT} {side} {filter} {PIL.__version__}"
-    return hashlib.sha256("\n".join([made, *digests]).encode()).hexdigest()[:16]
+def hash_content(digests: Iterable[str], side: int, filter: str) -> str:
+    """Return 16 hexadecimal digits for photos and how they are decoded."""
+    settings = f"{FORMAT_VERSION} {side} {filter} {PIL.__version__}"
+    return hashlib.sha256("\n".join([settings, *digests]).encode()).hexdigest()[:16]
 
 
-def room(place: Path, size: int) -> None:
-    """Make a cache's folder; raise PhotosError where the disk has no room for `size` bytes."""
-    place.mkdir(parents=True, exist_ok=True)
-    there = sum(file.stat().st_blocks * 512 for file in place.iterdir())  # a file may have holes
-    free = shutil.disk_usage(place).free
-    if size - there > free - SPARE:
-        raise PhotosError(
-            f"The decoded photos take {size / 1e9:.1f} GB, and the disk of {place.parent} has "
-            f"{free / 1e9:.1f} GB left. Make room (old folders there may go), or set "
-            "`cache: false`, which decodes photos in every epoch anew."
+def check_disk_space(folder: Path, size: int) -> None:
+    """Create a cache's folder; raise DatasetError if `size` bytes do not fit on its disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    used = sum(file.stat().st_blocks * 512 for file in folder.iterdir())  # files may be sparse
+    free = shutil.disk_usage(folder).free
+    if size - used > free - FREE_BYTES:
+        raise DatasetError(
+            f"The decoded photos need {size / 1e9:.1f} GB, and the disk of {folder.parent} has "
+            f"{free / 1e9:.1f} GB left. Delete old folders there, or set `cache: false`, which "
+            "decodes the photos again in every epoch."
         )
 
 
-def mapped(file: Path) -> np.memmap:
-    """Map an array's file to be read and written."""
+def map_array(file: Path) -> np.memmap:
+    """Map an array's file for reading and writing."""
     return np.lib.format.open_memmap(file, "r+")
 
 
-def whole(file: Path, kind: type, shape: tuple[int, ...]) -> bool:
-    """Tell whether a file holds an array of this kind and shape, to its end."""
+def is_complete(file: Path, dtype: type, shape: tuple[int, ...]) -> bool:
+    """Return whether a file holds a whole array of this type and shape."""
     try:
-        found = mapped(file)
-    except (OSError, ValueError):  # it isn't there, or was cut short
+        array = map_array(file)
+    except (OSError, ValueError):  # missing or truncated
         return False
-    return (found.dtype, found.shape) == (kind, shape)
+    return (array.dtype, array.shape) == (dtype, shape)
 
 
-def made(file: Path, kind: type, shape: tuple[int, ...]) -> None:
-    """Make an array's file, all zeros; it has its name once it is whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_suffix(".writing")
-    np.lib.format.open_memmap(scratch, "w+", kind, shape).flush()
-    scratch.replace(file)
+def create_array(file: Path, dtype: type, shape: tuple[int, ...]) -> None:
+    """Create an array's file, all zeros."""
+    with atomic_path(file) as scratch:
+        np.lib.format.open_memmap(scratch, "w+", dtype, shape).flush()

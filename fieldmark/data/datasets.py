@@ -1,104 +1,135 @@
-"""List the photos of a folder as one table, whatever data set lies there.
+"""List the photos of a folder as one table, whichever data set it holds.
 
-Columns: `path` (relative to the folder), `label`, `split` (`train` is what may be taught with;
-others stay as their data set has them), `source`; for some also `box_x`, `box_y`, `box_width`,
+Columns: `path` (relative to the folder), `label`, `split` (`train` may be split further; other
+splits stay as the data set has them), `source`; some data sets add `box_x`, `box_y`, `box_width`,
 `box_height` (pixels of the file) or `class` (a competition's own name of the label).
 """
 
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
-from fieldmark.data import locations as places
-from fieldmark.data.crops import cropped
-from fieldmark.data.listings import distinct, listed
-from fieldmark.data.locations import PhotosError
+from birds import photo
+from fieldmark.data.crops import crop_to_boxes
+from fieldmark.data.listings import list_annotated_photos, make_unique_labels
+from fieldmark.data.locations import find_photo_folder
+from fieldmark.errors import DatasetError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
-TAUGHT = ("train", "valid", "val", "validation")
-
-
-def source(recipe: dict) -> tuple[Path, pd.DataFrame]:
-    """Return the folder that a recipe's photos lie in, and their table, cropped if it says so."""
-    folder = places.folder(recipe["photos"])
-    photos = table(folder, recipe.get("test_name", "test"))
-    return cropped(photos, folder) if recipe.get("crop_to_box") else (folder, photos)
+EXTENSIONS = Image.registered_extensions().items()
+# what birds.photo decodes; the HEIC decoder is only registered when the first such photo comes
+PHOTO_SUFFIXES = {suffix for suffix, name in EXTENSIONS if name in photo.FORMATS}
+PHOTO_SUFFIXES |= {".heic", ".heif"}
+TRAIN_FOLDERS = ("train", "valid", "val", "validation")
 
 
-def table(folder: Path, test_name: str = "test") -> pd.DataFrame:
-    """List the photos of a folder; what it holds says which data set it is.
+def load_dataset(
+    photos: str, test_name: str = "test", crop_to_box: bool = False
+) -> tuple[Path, pd.DataFrame]:
+    """Return the folder that a recipe's `photos` names and the table of its photos.
 
-    `test_name` is what the split of a folder `test` is called, such as hand-picked.
-    Raises PhotosError where nothing fits, a listed photo is missing, or there is nothing to tell
-    apart.
+    With `crop_to_box` both are those of the photos cropped to their boxes.
+    """
+    folder = find_photo_folder(photos)
+    table = list_photos(folder, test_name)
+    return crop_to_boxes(table, folder) if crop_to_box else (folder, table)
+
+
+def list_photos(folder: Path, test_name: str = "test") -> pd.DataFrame:
+    """List the photos of a folder; its content tells which data set it is.
+
+    `test_name` names the split of a folder `test`, such as hand-picked. Raises DatasetError if no
+    layout fits, a listed photo is missing, there are fewer than two classes, or a test class has no
+    training photos.
     """
     if (folder / "images.txt").is_file():
-        photos = listed(folder)
+        photos = list_annotated_photos(folder)
     elif (folder / "names.txt").is_file() and (folder / "train").is_dir():
-        photos = competition(folder)
+        photos = list_competition(folder)
     elif (folder / "train").is_dir():
-        photos = parted(folder, test_name)
+        photos = list_split_folders(folder, test_name)
     else:
-        photos = per_class(folder)
-    taught = set(photos["label"][photos["split"] == "train"])
-    if len(taught) < 2:
-        raise PhotosError(
-            f"{folder} needs at least two folders with photos in them, one a species; or folders "
-            "train and test with such folders in them; or images.txt, as CUB-200-2011 has it. "
-            "FIELDMARK_PHOTOS can say which folder is meant."
+        photos = list_class_folders(folder)
+    train_labels = set(photos["label"][photos["split"] == "train"])
+    if len(train_labels) < 2:
+        raise DatasetError(
+            f"{folder} needs at least two folders with photos, one per species; or folders train "
+            "and test with such folders in them; or images.txt, as in CUB-200-2011. Set "
+            "FIELDMARK_PHOTOS if another folder is meant."
         )
-    untaught = sorted(set(photos["label"].dropna()) - taught)
-    if untaught:
-        raise PhotosError(
-            f"{folder} has photos to judge by of what no photo teaches: {', '.join(untaught)}. "
-            "Is a folder's name misspelt? Rename it or take it away."
+    missing = sorted(set(photos["label"].dropna()) - train_labels)
+    if missing:
+        raise DatasetError(
+            f"{folder} has test photos but no training photos of: {', '.join(missing)}. Correct "
+            "the folder's name if it is misspelt, or remove the folder."
         )
     return photos
 
 
-def per_class(folder: Path, part: str = "") -> pd.DataFrame:
-    """List a folder per class, or those in a part of it; a label is a folder's name with spaces."""
-    files = sorted(f for f in (folder / part).glob("*/*") if f.suffix.lower() in SUFFIXES)
+def list_class_folders(folder: Path, subfolder: str = "") -> pd.DataFrame:
+    """List one folder per class; the label is the folder's name with spaces for underscores."""
+    files = sorted(file for file in (folder / subfolder).glob("*/*") if is_photo(file))
     return pd.DataFrame(
         {
-            "path": [f.relative_to(folder).as_posix() for f in files],
-            "label": [f.parent.name.replace("_", " ") for f in files],
+            "path": [file.relative_to(folder).as_posix() for file in files],
+            "label": [file.parent.name.replace("_", " ") for file in files],
             "split": "train",
             "source": "folder per class",
         }
     )
 
 
-def parted(folder: Path, test_name: str) -> pd.DataFrame:
-    """List folders train, valid and test with a folder per class in each, as BIRDS 400 has them.
+def list_split_folders(folder: Path, test_name: str) -> pd.DataFrame:
+    """List folders train, valid and test with one folder per class in each, as in BIRDS 400.
 
-    Train and valid are one, to be split anew; test stays apart, under the name that it is given.
+    Train and valid are merged, to be split anew; the photos of test get the split `test_name`.
     """
-    taught = [per_class(folder, name) for name in TAUGHT]
-    found = [*taught, per_class(folder, "test").assign(split=test_name)]
-    return pd.concat(found, ignore_index=True).assign(source="train and test folders")
+    tables = [list_class_folders(folder, name) for name in TRAIN_FOLDERS]
+    tables.append(list_class_folders(folder, "test").assign(split=test_name))
+    return pd.concat(tables, ignore_index=True).assign(source="train and test folders")
 
 
-def competition(folder: Path) -> pd.DataFrame:
-    """List a competition: class folders in `train`, `test` without labels, names in names.txt.
+def list_competition(folder: Path) -> pd.DataFrame:
+    """List a competition: class folders in `train`, unlabelled photos in `test`, and names.txt.
 
-    Line n of names.txt names the folder n, counted from 0, or from 1 where that fits; a folder
-    that is no number keeps its own name. `class` is the folder's name.
+    Line n of names.txt is the label of folder n, counted from 0, or from 1 if that fits; a folder
+    whose name is not a number is its own label. Column `class` is the folder's name.
     """
-    taught = parted(folder, "unlabelled").query("split == 'train'")
-    classes = taught["path"].str.split("/").str[1]
+    train = list_split_folders(folder, "unlabelled").query("split == 'train'")
+    classes = train["path"].str.split("/").str[1]
     names = pd.Series((folder / "names.txt").read_text(encoding="utf-8").strip().splitlines())
     numbers = pd.to_numeric(classes, errors="coerce")
     if numbers.notna().all() and len(numbers):
         if numbers.min() > 0 and numbers.max() == len(names):
             numbers -= 1
         if numbers.max() >= len(names):
-            raise PhotosError(
-                f"{folder}/names.txt has {len(names)} lines, too few to name the class folder "
-                f"{classes[numbers.idxmax()]}."
+            raise DatasetError(
+                f"{folder}/names.txt has {len(names)} lines, and no name for class folder "
+                f"{classes[numbers.idxmax()]}. Add the missing lines."
             )
-        taught = taught.assign(label=numbers.map(distinct(names.str.strip())))
-    unlabelled = [f for f in (folder / "test").rglob("*") if f.suffix.lower() in SUFFIXES]
-    asked = pd.DataFrame({"path": sorted(f.relative_to(folder).as_posix() for f in unlabelled)})
-    both = [taught.assign(**{"class": classes}), asked.assign(split="unlabelled")]
-    return pd.concat(both, ignore_index=True).assign(source="competition")
+        train = train.assign(label=numbers.map(make_unique_labels(names.str.strip())))
+    files = sorted(file for file in (folder / "test").rglob("*") if is_photo(file))
+    unlabelled = pd.DataFrame({"path": [file.relative_to(folder).as_posix() for file in files]})
+    tables = [train.assign(**{"class": classes}), unlabelled.assign(split="unlabelled")]
+    return pd.concat(tables, ignore_index=True).assign(source="competition")
+
+
+def is_photo(file: Path) -> bool:
+    """Return whether a file's suffix is that of a photo format that can be decoded."""
+    return file.suffix.lower() in PHOTO_SUFFIXES
+
+
+def list_ignored_files(folder: Path, photos: pd.DataFrame) -> pd.DataFrame:
+    """Count the files beside the photos of a folder that are not photos, by suffix.
+
+    Folders that hold no photo at all count too, if they lie beside one that does. Columns as in
+    `remove_bad_photos`; `path` is the first such file. Hidden files are not counted.
+    """
+    roots = {(folder / path).parent.parent for path in photos["path"]}
+    files = {file for root in roots for file in root.glob("*/*") if file.is_file()}
+    others = sorted(file for file in files if not is_photo(file) and file.name[0] != ".")
+    table = pd.DataFrame({"path": [file.relative_to(folder).as_posix() for file in others]})
+    suffixes = pd.Series([file.suffix.lower() or "no suffix" for file in others], dtype=object)
+    ignored = table.groupby(suffixes)["path"].agg(["first", "size"]).reset_index(names="suffix")
+    problem = ignored["size"].astype(str) + " files that are not photos: " + ignored["suffix"]
+    return pd.DataFrame({"path": ignored["first"], "problem": problem, "action": "ignored"})

@@ -1,83 +1,79 @@
-"""Find the folder of photos that a recipe names; draw or fetch what can be had without asking."""
+"""Find the folder of photos that a recipe names; draw or download built-in data sets."""
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
-from fastai.data.external import URLs, untar_data
+from fastdownload import FastDownload
 from PIL import Image, ImageDraw
 
 from birds import drawn
-from fieldmark.errors import DatasetError as PhotosError
+from fieldmark.errors import DatasetError
 
 CUB = "cub-200-2011"
+CUB_URL = "https://s3.amazonaws.com/fast-ai-imageclas/CUB_200_2011.tgz"
 
 
-def folder(photos: str) -> Path:
+def find_photo_folder(photos: str) -> Path:
     """Return the folder that a recipe's `photos` names; FIELDMARK_PHOTOS overrides it.
 
-    `drawn` draws six invented species, 40 photos each, into runs/drawn-birds and returns that;
-    `cub-200-2011` is where fastai keeps that data set, and fastai fetches it where it isn't there.
-    Raises PhotosError where there is no such folder.
+    `drawn` draws six invented species, 40 photos each, into runs/drawn-birds. `cub-200-2011` is
+    that data set in fastai's folder, downloaded if it is not there. Raises DatasetError if the
+    folder does not exist.
     """
     photos = os.environ.get("FIELDMARK_PHOTOS") or photos
     if photos == "drawn":
-        return draw(Path("runs/drawn-birds"))
+        return draw_birds(Path("runs/drawn-birds"))
     if photos == CUB:
-        return fetched(URLs.CUB_200_2011)
-    path = Path(photos).expanduser()
-    if not path.is_dir():
-        raise PhotosError(
-            f"There is no folder {path}. Put the photos there, one folder a species, or set "
+        return download_dataset(CUB_URL)
+    folder = Path(photos).expanduser()
+    if not folder.is_dir():
+        raise DatasetError(
+            f"There is no folder {folder}. Put the photos there, one folder per species, or set "
             "FIELDMARK_PHOTOS to the folder that holds them."
         )
-    return path
+    return folder
 
 
-def draw(path: Path, count: int = 40) -> Path:
-    """Draw `count` photos of every invented species into a folder per species."""
-    for label in drawn.SPECIES:
-        (path / label).mkdir(parents=True, exist_ok=True)
+def draw_birds(folder: Path, count: int = 40) -> Path:
+    """Draw `count` photos of each invented species into a folder per species; return `folder`."""
+    for species in drawn.SPECIES:
+        (folder / species).mkdir(parents=True, exist_ok=True)
         for seed in range(1, count + 1):
-            (path / label / f"{seed:03}.jpg").write_bytes(
-                drawn.encode_photo(drawn.draw_bird(label, seed))
-            )
-    return path
+            photo = drawn.encode_photo(drawn.draw_bird(species, seed))
+            (folder / species / f"{seed:03}.jpg").write_bytes(photo)
+    return folder
 
 
-def draw_things(path: Path = Path("runs/drawn-things"), count: int = 60) -> Path:
-    """Draw photos of what is no bird, a few boxes and balls each, into a folder."""
-    path.mkdir(parents=True, exist_ok=True)
+def draw_objects(folder: Path = Path("runs/drawn-objects"), count: int = 60) -> Path:
+    """Draw photos without a bird, a few boxes and balls each, into a folder; return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     for seed in range(count):
-        chance = np.random.default_rng(seed)
-        colours = iter(chance.integers(256, size=(10, 3)).tolist())
+        rng = np.random.default_rng(seed)
+        colours = iter(rng.integers(256, size=(10, 3)).tolist())
         image = Image.new("RGB", (160, 120), tuple(next(colours)))
-        pen = ImageDraw.Draw(image)
-        for _ in range(chance.integers(2, 9)):
-            left, top, width, height = chance.integers((-20, -20, 10, 10), (140, 100, 90, 90))
-            draw = (pen.rectangle, pen.ellipse)[chance.integers(2)]
-            draw((left, top, left + width, top + height), fill=tuple(next(colours)))
-        image.save(path / f"{seed:03}.jpg")
-    return path
+        canvas = ImageDraw.Draw(image)
+        for _ in range(rng.integers(2, 9)):
+            left, top, width, height = rng.integers((-20, -20, 10, 10), (140, 100, 90, 90))
+            draw_shape = (canvas.rectangle, canvas.ellipse)[rng.integers(2)]
+            draw_shape((left, top, left + width, top + height), fill=tuple(next(colours)))
+        image.save(folder / f"{seed:03}.jpg")
+    return folder
 
 
-def fetched(url: str) -> Path:
-    """Return the folder of a data set that fastai keeps or fetches.
+def download_dataset(url: str) -> Path:
+    """Return the folder of a data set in fastai's folder; download and extract it if needed.
 
-    Some archives hold one folder of the same name beside a few loose files: then it is that one.
-    Raises PhotosError where it isn't kept here and can't be fetched.
+    If the archive holds one folder of the same name beside a few loose files, that inner folder is
+    returned. Raises DatasetError if the download fails.
     """
+    home = os.environ.get("FASTAI_HOME", "~/.fastai")
     try:
-        path = Path(untar_data(url))
-    except Exception as error:  # no network, no room, half an archive: each its own kind
-        raise PhotosError(
-            f"{url} can't be fetched: {error}. Fetch it where there is a network, unpack it, and "
-            "set FIELDMARK_PHOTOS to the folder that has images.txt in it."
+        folder = Path(FastDownload(base=home).get(url))
+    except Exception as error:  # network, disk and archive errors share no base class
+        raise DatasetError(
+            f"{url} cannot be downloaded: {error}. Download it on a machine with a network, "
+            "extract it, and set FIELDMARK_PHOTOS to the folder that holds images.txt."
         ) from error
-    inner = path / path.name
-    return inner if inner.is_dir() else path
-
-
-if __name__ == "__main__":
-    print(draw(Path(sys.argv[1])))
+    inner = folder / folder.name
+    return inner if inner.is_dir() else folder

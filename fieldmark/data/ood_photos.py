@@ -1,76 +1,29 @@
-"""What a model is to promise, and photos of what it doesn't know, to judge that by."""
+"""List photos that show no bird, to measure how well the model rejects them."""
 
 import os
 from pathlib import Path
 
-from birds.classifier import Classifier
-from birds.model_file import ModelError
-from fieldmark.data.datasets import SUFFIXES
-from fieldmark.data.locations import PhotosError, draw_things
-from fieldmark.evaluation.uncertainty import AUTO, Promises
+from fieldmark.data.datasets import is_photo
+from fieldmark.data.locations import draw_objects
+from fieldmark.errors import DatasetError
 
-SETTING = "FIELDMARK_NOT_BIRDS"
-KEYS = (
-    "coverage",
-    "known_rejection_rate",
-    "ood_score",
-    "not_birds",
-    "open_set_run",
-    "weights_dtype",
-)  # of a recipe; none teaches
-FEWEST = 20
-RENAMED = {"coverage": "level", "known_rejection_rate": "rejected", "weights_dtype": "stored"}
+VARIABLE = "FIELDMARK_NOT_BIRDS"
+MIN_OOD_PHOTOS = 20
 
 
-def promises(recipe: dict, rehearsed: dict | None = None) -> Promises:
-    """Make of a recipe what its model promises; a rehearsal chooses the score, where it may.
+def list_ood_photos(folder: str) -> dict[str, list[Path]]:
+    """List the photos below a recipe's `not_birds`, or FIELDMARK_NOT_BIRDS, by kind.
 
-    Raises PhotosError where the photos of other things aren't in place.
+    Without a folder there are none; `drawn` draws some. Raises DatasetError if there are too few.
     """
-    score = recipe.get("ood_score", AUTO)
-    if score == AUTO and rehearsed:
-        score = rehearsed["score"]
-    kept = {new: recipe[key] for key, new in RENAMED.items() if key in recipe}
-    return Promises(score=score, strangers=strangers(recipe.get("not_birds", "")), **kept)
-
-
-def strangers(folder: str) -> dict[str, list[Path]]:
-    """List the photos below a recipe's `not_birds`, or FIELDMARK_NOT_BIRDS; none without one.
-
-    Raises PhotosError where there are too few.
-    """
-    folder = os.environ.get(SETTING) or folder
+    folder = os.environ.get(VARIABLE) or folder
     if not folder:
         return {}
-    home = draw_things() if folder == "drawn" else Path(folder).expanduser()
-    found = sorted(p for p in home.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if len(found) < FEWEST:
-        raise PhotosError(
-            f"There are {len(found)} photos of other things than birds in {home}, and {FEWEST} "
-            f"tell little already. Put more there, or set {SETTING} to a folder that has them."
+    root = draw_objects() if folder == "drawn" else Path(folder).expanduser()
+    photos = sorted(file for file in root.rglob("*") if is_photo(file))
+    if len(photos) < MIN_OOD_PHOTOS:
+        raise DatasetError(
+            f"There are {len(photos)} photos without birds in {root}, and at least "
+            f"{MIN_OOD_PHOTOS} are needed. Add some, or set {VARIABLE} to another folder."
         )
-    return {"not_birds": found}
-
-
-def rehearsal(run: str) -> dict | None:
-    """Read what a run without some of the species found out about `unknown`, for the card.
-
-    A run that left none out but had such a rehearsal itself hands that one on. Raises PhotosError
-    where that run isn't there, or has neither.
-    """
-    if not run:
-        return None
-    try:
-        card = Classifier(Path(run) / "birds.onnx").card
-    except ModelError as error:
-        raise PhotosError(
-            f"{run} is no rehearsal: {error} Run its recipe first, or leave `open_set_run` out."
-        ) from error
-    if "unseen" not in card.get("strangers", {}) or not card["thresholds"]["unknown"]:
-        if card.get("rehearsal"):
-            return card["rehearsal"]
-        raise PhotosError(f"The run {run} left no species out: set its `unseen_share`.")
-    return {key: card[key] for key in ("name", "version", "unknown_compared", "strangers")} | {
-        "species": len(card["labels"]),
-        "score": card["thresholds"]["unknown"]["score"],
-    }
+    return {"not_birds": photos}

@@ -1,17 +1,25 @@
-"""Do something with each of many photos, in threads, with a bar where a person looks."""
+"""Apply a function to many photos in threads; Pillow releases the GIL while it decodes."""
 
 import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from fastcore.basics import IN_NOTEBOOK
-from fastcore.parallel import parallel
+from tqdm.std import tqdm
+
+from birds.process import cpu_count
+
+MAX_THREADS = 16
 
 
-def each(function, items: list, **options) -> list:
-    """Return what `function` makes of each item; Pillow lets other threads run while it decodes."""
-    seen = bool(items) and watched()
-    return list(parallel(function, items, threadpool=True, progress=seen, **options))
+def map_threads(function: Callable[[Any], Any], items: Sequence) -> list:
+    """Return `function(item)` for each item in order, with a progress bar if a person watches."""
+    with ThreadPoolExecutor(min(MAX_THREADS, cpu_count())) as pool:
+        results = pool.map(function, items)
+        hidden = not items or not shows_progress()
+        return list(tqdm(results, total=len(items), file=sys.stdout, leave=False, disable=hidden))
 
 
-def watched() -> bool:
-    """Whether a person looks: a notebook or a terminal. fastprogress itself never asks."""
-    return IN_NOTEBOOK or sys.stdout.isatty()
+def shows_progress() -> bool:
+    """Return whether the output goes to a terminal or a notebook."""
+    return sys.stdout.isatty() or "ipykernel" in sys.modules

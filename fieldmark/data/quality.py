@@ -1,73 +1,92 @@
-"""Act on what is wrong with the photos before they teach anything, and keep a list of it."""
+"""Remove photos that should not be trained on, and report every problem."""
 
 import pandas as pd
 
-from fieldmark.data.duplicates import NEAR, near, together
-from fieldmark.data.locations import PhotosError
-from fieldmark.data.splits import FEWEST, enough
-from fieldmark.data.survey import LOOK
+from fieldmark.data.duplicates import MAX_DISTANCE, find_duplicates, group_photos
+from fieldmark.data.splits import MIN_PHOTOS, check_class_sizes
+from fieldmark.data.survey import COLUMNS
+from fieldmark.errors import DatasetError
+
+SHOWN = 3  # leaks in a message
 
 
-def checked(
+def remove_bad_photos(
     survey: pd.DataFrame,
     allow_duplicates: bool = False,
-    fewest: int = FEWEST,
-    distance: int = NEAR,
+    min_photos: int = MIN_PHOTOS,
+    distance: int = MAX_DISTANCE,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the photos to go on with, and the trouble: `path`, `trouble` and what was `done`.
+    """Return the photos to use and the problems: `path`, `problem` and the `action` taken.
 
-    Unreadable files are left out. Of the same bytes in `train` one stays, or none where labels
-    differ, since nobody knows which is right; photos much alike there become one `group`. Other
-    splits stay as their data set has them. Raises PhotosError where a photo of one split is in
-    another too, unless that is allowed, and where fewer than `fewest` photos of a class may teach.
+    Unreadable files are left out. Of copies in `train` the first is kept, or none if their labels
+    differ; near-duplicates there get the same `group`. Copies within other splits stay. Raises
+    DatasetError if a photo is in several splits, unless `allow_duplicates`, and if a class has
+    fewer than `min_photos` training photos left.
     """
-    bad = survey["problem"].notna()
-    trouble = [told(survey[bad], survey["problem"], "left out")]
-    photos = survey[~bad]
-    pairs = near(photos, distance)
-    same = together(photos.drop(columns="group", errors="ignore"), pairs)
-    photos = photos.assign(same=same, group=together(photos, pairs))
-    trouble.append(across(photos, allow_duplicates))
-
-    taught = photos[photos["split"] == "train"]
-    copies = taught.groupby("sha256")
-    doubtful = copies["label"].transform("nunique") > 1
-    trouble.append(told(taught[doubtful], "the same file has several labels", "left out"))
-    extra = taught["sha256"].duplicated() & ~doubtful
-    said = "a copy of " + copies["path"].transform("first")
-    trouble.append(told(taught[extra], said, "left out"))
-
-    taught = taught[~(doubtful | extra)]
-    alike = taught[taught["same"].duplicated(keep=False)]
-    mixed = alike.groupby("same")["label"].transform("nunique") > 1
-    first = alike.groupby("same")["path"].transform("first")
-    said = "much like " + first + mixed.map({True: ", of another label", False: ""})
-    trouble.append(told(alike[first != alike["path"]], said, "kept in one part with it"))
-
-    grouped = taught[taught["group"].duplicated(keep=False)]
-    group = grouped.groupby("group")["path"].transform("first").reindex(photos.index)
-    stay = (photos["split"] != "train") | photos.index.isin(taught.index)
-    photos = photos.assign(group=group)[stay].drop(columns=[*LOOK, "same"])
-    enough(photos, fewest, survey["label"])
-    return photos.reset_index(drop=True), pd.concat(trouble, ignore_index=True)
+    unreadable = survey["problem"].notna()
+    photos = survey[~unreadable]
+    pairs = find_duplicates(photos, distance)
+    same_photo = group_photos(photos.drop(columns="group", errors="ignore"), pairs)
+    photos = photos.assign(same_photo=same_photo, group=group_photos(photos, pairs))
+    leaks = find_leaks(photos, allow_duplicates)
+    train, copies = drop_copies(photos[photos["split"] == "train"])
+    kept = photos[(photos["split"] != "train") | photos.index.isin(train.index)]
+    groups = train["group"].where(train["group"].duplicated(keep=False)).dropna()
+    first_paths = train["path"].groupby(groups).transform("first")
+    kept = kept.assign(group=first_paths.reindex(kept.index))
+    kept = kept.drop(columns=[*COLUMNS, "same_photo"])
+    check_class_sizes(kept, min_photos, survey["label"])
+    reports = [
+        report(survey[unreadable], survey["problem"], "left out"),
+        leaks,
+        copies,
+        report_near_duplicates(train),
+    ]
+    return kept.reset_index(drop=True), pd.concat(reports, ignore_index=True)
 
 
-def across(photos: pd.DataFrame, allowed: bool) -> pd.DataFrame:
-    """List the photos that are in several splits; raise PhotosError unless that is allowed."""
-    shared = photos[photos.groupby("same")["split"].transform("nunique") > 1]
-    found = {same: " = ".join(paths) for same, paths in shared.groupby("same")["path"]}
-    if found and not allowed:
-        raise PhotosError(
-            f"What judges has taught: the same photo is in several splits, {len(found)} times: "
-            f"{'; '.join([*found.values()][:3])}{' ...' if len(found) > 3 else ''}. Take it out of "
-            "one, or set `allow_duplicates: true` and trust the figures less."
+def find_leaks(photos: pd.DataFrame, allowed: bool) -> pd.DataFrame:
+    """Report photos that are in several splits; raise DatasetError unless that is allowed."""
+    in_several = photos.groupby("same_photo")["split"].transform("nunique") > 1
+    leaks = photos[in_several]
+    copies = {name: " = ".join(paths) for name, paths in leaks.groupby("same_photo")["path"]}
+    if copies and not allowed:
+        examples = "; ".join([f"`{paths}`" for paths in copies.values()][:SHOWN])
+        raise DatasetError(
+            f"Train/test leak: {len(copies)} photos are in several splits: {examples}"
+            f"{'; ...' if len(copies) > SHOWN else ''}. Remove one copy of each, or set "
+            "`allow_duplicates: true`, which makes test metrics too good."
         )
-    said = [f"in another split too: {found[same]}" for same in shared["same"]]
-    return told(shared, pd.Series(said, shared.index, dtype=object), "allowed")
+    problems = [f"in another split too: {copies[name]}" for name in leaks["same_photo"]]
+    return report(leaks, pd.Series(problems, leaks.index, dtype=object), "allowed")
 
 
-def told(photos: pd.DataFrame, trouble: pd.Series | str, done: str) -> pd.DataFrame:
-    """Say what the trouble is with some photos, and what was done; a Series goes by their index."""
-    if isinstance(trouble, pd.Series):
-        trouble = trouble.reindex(photos.index)
-    return pd.DataFrame({"path": photos["path"], "trouble": trouble, "done": done}, dtype=object)
+def drop_copies(train: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the training photos without exact copies, and the report about those."""
+    copies = train.groupby("sha256")
+    has_conflict = copies["label"].transform("nunique") > 1
+    is_copy = train["sha256"].duplicated() & ~has_conflict
+    reports = [
+        report(train[has_conflict], "copies of this file have different labels", "left out"),
+        report(train[is_copy], "a copy of " + copies["path"].transform("first"), "left out"),
+    ]
+    return train[~(has_conflict | is_copy)], pd.concat(reports)
+
+
+def report_near_duplicates(train: pd.DataFrame) -> pd.DataFrame:
+    """Report the near-duplicates of an earlier training photo, which share its split."""
+    similar = train[train["same_photo"].duplicated(keep=False)]
+    group = similar.groupby("same_photo")
+    first = group["path"].transform("first")
+    has_conflict = group["label"].transform("nunique") > 1
+    problem = "nearly a copy of " + first
+    problem += has_conflict.map({True: ", which has another label", False: ""})
+    return report(similar[first != similar["path"]], problem, "kept in the same split")
+
+
+def report(photos: pd.DataFrame, problem: pd.Series | str, action: str) -> pd.DataFrame:
+    """Return the rows of a problem report; a Series of problems is aligned by index."""
+    if isinstance(problem, pd.Series):
+        problem = problem.reindex(photos.index)
+    rows = {"path": photos["path"], "problem": problem, "action": action}
+    return pd.DataFrame(rows, dtype=object)

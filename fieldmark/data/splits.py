@@ -1,116 +1,146 @@
-"""Give each photo a part to play, so that what judges the model never trained it."""
+"""Split photos so that no photo evaluates a model that has trained on it.
+
+`train` is for learning. `valid` is for choosing: epoch, temperature, score, model. `calibration`
+sets thresholds and supplies the reported metrics; nothing is chosen on it. `unseen` holds species
+that are left out, to measure how well they are told from trained ones. `unlabelled` photos have no
+label. Every other split is a test set that came with the photos and is evaluated once.
+Near-duplicates stay in one split.
+"""
 
 import pandas as pd
 
-from fieldmark.data.locations import PhotosError
+from fieldmark.errors import DatasetError
 
 UNSEEN = "unseen"
-FEWEST = 5  # photos of a class: three to teach, one to choose by, one to report by
+RESERVED = ("train", "valid", "calibration", UNSEEN, "unlabelled")
+MIN_PHOTOS = 5  # per class: three to train on, one for valid, one for calibration
 
 
-def split(
+def split_photos(
     photos: pd.DataFrame,
     valid: float = 0.1,
     calibration: float = 0.1,
     seed: int = 0,
-    known: pd.Series | None = None,
+    previous: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """Carve `valid` (to choose by) and `calibration` (to report by) out of the split `train`.
+    """Move a fraction of each class from the split `train` to `valid` and to `calibration`.
 
-    Each class gives each part its share, and at least one photo; a seed gives one split. Photos of
-    one `group` stay together, and small groups are taken first, so that judges are independent.
-    Every other split stays as it is. With the parts of an earlier run `known` by path, photos keep
-    theirs, and new ones fill up what is short. Raises PhotosError where a class is too small for
-    three parts.
+    Each class gives both at least one photo; other splits stay. Photos of one `group` stay
+    together, and small groups are taken first. Photos keep the `previous` split of their path in an
+    earlier run, and new ones fill up what is missing. Raises DatasetError if a class is too small.
     """
     if not (valid > 0 and calibration > 0 and valid + calibration < 1):
-        raise PhotosError(
-            f"Shares of {valid} for valid and {calibration} for calibration leave none for train."
+        raise DatasetError(
+            f"`valid_share: {valid}` and `calibration_share: {calibration}` leave a split empty. "
+            "Set both above 0 and their sum below 1."
         )
-    shown = photos["split"] != UNSEEN
-    enough(photos[shown])
+    has_classes = photos["split"] != UNSEEN
+    check_class_sizes(photos[has_classes])
     shuffled = photos[photos["split"] == "train"].sample(frac=1, random_state=seed)
-    group = shuffled["path"]
+    groups = shuffled["path"]
     if "group" in shuffled:
-        group = shuffled["group"].fillna(group)
-    members = group.value_counts().to_dict()
-    group = group[group.map(members).sort_values(kind="stable").index]
-    given = kept(shuffled, group, known) if known is not None else {}
-    for _, names in group.groupby(shuffled["label"]):
-        for part, share in (("valid", valid), ("calibration", calibration)):
-            wanted = max(round(len(names) * share), 1)
-            have = sum(given.get(name) == part for name in names)
+        groups = shuffled["group"].fillna(groups)
+    sizes = groups.value_counts().to_dict()
+    groups = groups[groups.map(sizes).sort_values(kind="stable").index]
+    assigned = keep_previous(shuffled, groups, previous) if previous is not None else {}
+    for _, names in groups.groupby(shuffled["label"]):
+        for split, fraction in (("valid", valid), ("calibration", calibration)):
+            target = max(round(len(names) * fraction), 1)
+            count = sum(assigned.get(name) == split for name in names)
             for name in dict.fromkeys(names):
-                if have < wanted and name not in given:
-                    given[name] = part
-                    have += members[name]
-    parts = photos["split"].copy()
-    parts[group.index] = group.map(given).fillna("train")
-    counts = pd.crosstab(photos["label"][shown], parts)
+                if count < target and name not in assigned:
+                    assigned[name] = split
+                    count += sizes[name]
+    splits = photos["split"].copy()
+    splits[groups.index] = groups.map(assigned).fillna("train")
+    counts = pd.crosstab(photos["label"][has_classes], splits)
     counts = counts.reindex(columns=["train", "valid", "calibration"], fill_value=0)
-    bare = counts.index[(counts == 0).any(axis=1)]
-    if len(bare):
-        raise PhotosError(
-            f"Nearly all photos belong together, and can't be both taught and judged by, in: "
-            f"{', '.join(bare)}. Add other photos of these, or leave them out."
+    empty = counts.index[(counts == 0).any(axis=1)]
+    if len(empty):
+        raise DatasetError(
+            "Nearly all photos are near-duplicates, which cannot be in several splits, in: "
+            f"{', '.join(empty)}. Add other photos of these classes, or remove the classes."
         )
-    return photos.assign(split=parts)
+    photos = photos.assign(split=splits)
+    check_no_leak(photos)
+    return photos
 
 
-def kept(photos: pd.DataFrame, group: pd.Series, known: pd.Series) -> dict[str, str]:
-    """Return the part that each group has from an earlier run, whose parts are `known` by path.
+def keep_previous(photos: pd.DataFrame, groups: pd.Series, previous: pd.Series) -> dict[str, str]:
+    """Return the split that each group had in an earlier run; `previous` has splits by path.
 
-    A photo that was moved to another folder, since its label was wrong, is known by its name. What
-    taught once teaches again, with all its group.
+    A photo that was moved to another folder, since its label was wrong, is recognised by its name.
+    If any photo of a group was in `train`, the whole group stays there.
     """
     order = ("calibration", "valid", "train")
-    gone = known[~known.index.isin(photos["path"])]
-    gone = gone.set_axis(gone.index.map(name_of))
-    moved = {name: part for part in order for name in gone.index[gone == part]}
-    before = photos["path"].map(known).fillna(photos["path"].map(name_of).map(moved))
-    given = {}
-    for part in order:
-        given |= dict.fromkeys(group[(before == part).loc[group.index]], part)
-    return given
+    gone = previous[~previous.index.isin(photos["path"])]
+    gone = gone.set_axis(gone.index.map(get_file_name))
+    moved = {name: split for split in order for name in gone.index[gone == split]}
+    names = photos["path"].map(get_file_name)
+    before = photos["path"].map(previous).fillna(names.map(moved))
+    assigned = {}
+    for split in order:
+        assigned |= dict.fromkeys(groups[(before == split).loc[groups.index]], split)
+    return assigned
 
 
-def name_of(path: str) -> str:
+def get_file_name(path: str) -> str:
     """Return a file's name without its folders."""
     return path.rsplit("/", 1)[-1]
 
 
-def leave_out(photos: pd.DataFrame, share: float, seed: int = 0) -> pd.DataFrame:
-    """Give all labelled photos of a share of the classes, drawn by seed, the split `unseen`.
+def leave_out_species(photos: pd.DataFrame, share: float, seed: int = 0) -> pd.DataFrame:
+    """Move all labelled photos of a share of the classes, drawn by seed, to the split `unseen`.
 
-    They are never taught, and show what a model makes of birds that it doesn't know. Raises
-    PhotosError where fewer than two classes would be left.
+    Raises DatasetError if fewer than two classes would be left.
     """
     if not share:
         return photos
     labels = photos["label"][photos["split"] == "train"].drop_duplicates().sort_values()
-    chosen = labels.sample(max(round(len(labels) * share), 1), random_state=seed)
-    if len(labels) - len(chosen) < 2:
-        raise PhotosError(
-            f"Without {len(chosen)} of {len(labels)} species too few are left to teach: "
-            "lower `unseen_share`."
+    drawn = labels.sample(max(round(len(labels) * share), 1), random_state=seed)
+    if len(labels) - len(drawn) < 2:
+        raise DatasetError(
+            f"`unseen_share: {share}` leaves {len(labels) - len(drawn)} of {len(labels)} species "
+            "to train on, and at least two are needed. Lower it."
         )
-    return photos.assign(split=photos["split"].mask(photos["label"].isin(chosen), UNSEEN))
+    return photos.assign(split=photos["split"].mask(photos["label"].isin(drawn), UNSEEN))
 
 
-def enough(photos: pd.DataFrame, fewest: int = FEWEST, labels: pd.Series | None = None) -> None:
-    """Raise PhotosError where a class has fewer photos to train with; `labels` may name more."""
+def check_no_leak(photos: pd.DataFrame) -> None:
+    """Raise DatasetError if a photo, or photos of one `group`, are in several splits."""
+    for key in photos.columns.intersection(["path", "group"]):
+        leaks = photos[photos.groupby(key)["split"].transform("nunique") > 1]
+        if len(leaks):
+            first = leaks[leaks[key] == leaks[key].iloc[0]].drop_duplicates("split").head(2)
+            a, b = first["path"]
+            what = f"`{a}` is" if a == b else f"`{a}` and its near-duplicate `{b}` are"
+            splits = " and ".join(first["split"])
+            raise DatasetError(f"Train/test leak: {what} in the splits {splits}. Remove one copy.")
+
+
+def check_class_sizes(
+    photos: pd.DataFrame, min_photos: int = MIN_PHOTOS, labels: pd.Series | None = None
+) -> None:
+    """Raise DatasetError if a class has too few training photos; `labels` adds empty classes."""
     counts = photos["label"][photos["split"] == "train"].value_counts()
-    wanted = photos["label"] if labels is None else labels
-    counts = counts.reindex(wanted.dropna().unique(), fill_value=0)
-    if (counts < fewest).any():
-        few = ", ".join(f"{label} ({n})" for label, n in counts[counts < fewest].items())
-        raise PhotosError(
-            f"A class needs {fewest} photos to be trained and judged; too few in: {few}."
+    labels = photos["label"] if labels is None else labels
+    counts = counts.reindex(labels.dropna().unique(), fill_value=0)
+    small = counts[counts < min_photos]
+    if len(small):
+        classes = ", ".join(f"{label} ({n})" for label, n in small.items())
+        raise DatasetError(
+            f"Each class needs {min_photos} training photos; too few in: {classes}. Add photos, "
+            "or remove the classes."
         )
 
 
-def described(photos: pd.DataFrame, trained_on: str) -> str:
-    """Say how many photos taught the model, and what its owner says of them."""
-    taught = photos[photos["split"] == "train"]
-    counted = f"{len(taught):,} photos of {taught['label'].nunique()} species"
-    return f"{counted}: {trained_on}" if trained_on else counted
+def list_test_splits(photos: pd.DataFrame) -> list[str]:
+    """Return the names of the test sets that came with the photos."""
+    return sorted(set(photos["split"]) - set(RESERVED))
+
+
+def describe_training_photos(photos: pd.DataFrame, trained_on: str) -> str:
+    """Return the number of training photos and species, and the owner's description of them."""
+    train = photos[photos["split"] == "train"]
+    counts = f"{len(train):,} photos of {train['label'].nunique()} species"
+    return f"{counts}: {trained_on}" if trained_on else counts

@@ -1,6 +1,7 @@
-"""Look at every photo once before training: whether it can be read, its size, what it shows."""
+"""Decode every photo once before training: is it readable, how large is it, what is its hash."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import imagehash
@@ -8,35 +9,35 @@ import pandas as pd
 from PIL import ImageStat
 
 from birds import photo
-from fieldmark.data.parallel import each
+from fieldmark.data.parallel import map_threads
 
-HASH_SIZE = 16  # 256 bits, since by 64 two birds in the same pose are the same photo
-PLAIN = 4.0  # grey levels; what varies less has no detail to be known by
-LOOK = ["width", "height", "sha256", "hash", "problem"]
+HASH_SIZE = 16  # 256 bits; with 64 bits two birds in the same pose have the same hash
+MIN_CONTRAST = 4.0  # standard deviation in grey levels; hashes of plainer pictures mean nothing
+COLUMNS = ["width", "height", "sha256", "hash", "problem"]
 
 
-def survey(photos: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def survey_photos(photos: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Add `width`, `height` (upright, in pixels), `sha256`, `hash` and `problem` of each photo.
 
-    `hash` is a perceptual hash in hexadecimal digits, and missing for a plain picture. `problem` is
-    missing where a photo is readable, and else says why the function could not read it either.
+    `hash` is a perceptual hash in hexadecimal digits, missing for a plain picture. `problem` is
+    missing for a readable photo, else it is the message of `birds.photo`.
     """
-    found = each(look, list(photos["path"]), folder=folder)
-    seen = pd.DataFrame(found, columns=LOOK, index=photos.index)
-    return photos.assign(**seen.astype({"width": "Int64", "height": "Int64"}))
+    rows = map_threads(partial(survey_photo, folder=folder), list(photos["path"]))
+    columns = pd.DataFrame(rows, columns=COLUMNS, index=photos.index)
+    return photos.assign(**columns.astype({"width": "Int64", "height": "Int64"}))
 
 
-def look(path: str, folder: Path) -> tuple:
-    """Look at one photo: the values of LOOK."""
+def survey_photo(path: str, folder: Path) -> tuple:
+    """Return the values of COLUMNS for one photo."""
     try:
         data = (folder / path).read_bytes()
     except OSError as error:
-        return None, None, None, None, f"This file can't be opened: {error.strerror}."
+        return None, None, None, None, f"This file cannot be opened: {error.strerror}."
     digest = hashlib.sha256(data).hexdigest()
     try:
         image, (width, height) = photo.decode_photo(data, 4 * HASH_SIZE)
     except photo.PhotoError as error:
         return None, None, digest, None, str(error)
     grey = photo.convert_to_rgb(image).convert("L")
-    plain = ImageStat.Stat(grey).stddev[0] < PLAIN
-    return width, height, digest, None if plain else str(imagehash.phash(grey, HASH_SIZE)), None
+    is_plain = ImageStat.Stat(grey).stddev[0] < MIN_CONTRAST
+    return width, height, digest, None if is_plain else str(imagehash.phash(grey, HASH_SIZE)), None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from fastai.vision.all import Learner, noop
 
-from fieldmark.data.locations import PhotosError
+from fieldmark.errors import DatasetError
 
 
 def answers(learn: Learner, photos: pd.DataFrame) -> pd.Series:
@@ -22,12 +22,12 @@ def write(photos: pd.DataFrame, labels: pd.Series, folder: Path, out: Path) -> p
 
     `photos` is the table, `labels` the answers by path. A sample file in `folder` says how paths
     are written and ordered; without one, as in the table. A photo that could not be read gets the
-    commonest class, since every line is wanted. Raises PhotosError for an unknown label.
+    commonest class, since every line is wanted. Raises DatasetError for an unknown label.
     """
     taught = photos.dropna(subset="class").drop_duplicates("label").set_index("label")["class"]
     unknown = sorted(set(labels) - set(taught.index))
     if unknown:
-        raise PhotosError(f"The competition has no class for {', '.join(unknown)}.")
+        raise DatasetError(f"The competition has no class for {', '.join(unknown)}.")
     asked = photos["path"][photos["split"] == "unlabelled"]
     answers = labels.map(taught)
     wanted = sample(folder, asked)

@@ -9,7 +9,7 @@ from fastai.vision.all import DataLoaders
 from matplotlib.figure import Figure
 
 from birds.photo import prepare
-from fieldmark.data.loaders import as_in_training
+from fieldmark.data.loaders import augmented_loader
 from fieldmark.evaluation.metrics import Answers
 from fieldmark.plotting import BLUE, RED, panels, styled
 
@@ -20,7 +20,7 @@ def augmentation(dls: DataLoaders, count: int = 6, times: int = 2, seed: int = 0
     items = dls.train.items.sample(min(count, len(dls.train.items)), random_state=seed)
     loader = dls.test_dl(items.reset_index(drop=True), with_labels=True, bs=count, num_workers=0)
     rows = [("as prepared", pixels(dls, loader))]
-    with as_in_training(dls, loader) as shown:
+    with augmented_loader(dls, loader) as shown:
         rows += [("in training", pixels(dls, shown)) for _ in range(times)]
     figure, grid = panels(1.8 * len(items), 1.85 * len(rows) + 0.6, len(rows), len(items))
     for line, (name, photos) in zip(grid, rows, strict=True):

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from fastai.vision.all import Learner
 
-from fieldmark.data.loaders import as_in_training
+from fieldmark.data.loaders import augmented_loader
 from fieldmark.statistics import bootstrap_interval, wilson_interval
 
 DRAWS = 2000
@@ -74,7 +74,7 @@ def answers(learn: Learner, photos: pd.DataFrame, part: str, views: int = 0) -> 
     with learn.no_bar(), learn.no_logging():
         probability, truth = learn.get_preds(dl=loader, act=probabilities)
         if views:
-            with as_in_training(learn.dls, loader) as shown:
+            with augmented_loader(learn.dls, loader) as shown:
                 looks = [learn.get_preds(dl=shown, act=probabilities)[0] for _ in range(views)]
             probability = torch.lerp(torch.stack(looks).mean(0), probability, 0.25)
     vocab = list(learn.dls.vocab)

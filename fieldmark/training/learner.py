@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
-from fieldmark.data.parallel import watched
+from fieldmark.data.parallel import shows_progress
 from fieldmark.errors import NetworkError
 from fieldmark.evaluation import calibration
 from fieldmark.network.network import Network
@@ -98,7 +98,7 @@ def features(
     for items in (learn.dls.train.items, learn.dls.valid.items):
         seen = []
         loader = learn.dls.test_dl(items, with_labels=True)
-        for photos, labels in progress_bar(loader, leave=False, display=watched()):
+        for photos, labels in progress_bar(loader, leave=False, display=shows_progress()):
             photos = photos.contiguous(memory_format=torch.channels_last)
             with torch.no_grad(), autocast(precision):
                 found = body(photos).as_subclass(torch.Tensor).float()

@@ -58,7 +58,7 @@ def epochs_in(checkpoint: Path) -> int:
 @pytest.fixture(scope="module")
 def resumed(workspace, weights):
     """Kill a run after some epochs and start it again; return its folder and the killed history."""
-    photos = trees.birds_400(workspace / "birds-400")
+    photos = trees.make_birds_400(workspace / "birds-400")
     values = {"photos": str(photos), "test_name": "hand-picked", "track": ["tensorboard"]}
     values |= {"weights": str(weights), "epochs": EPOCHS}
     path = write_recipe("resumed", **values)
@@ -142,7 +142,7 @@ def test_a_run_continues_from_the_weights_of_another_and_distils_it(resumed, wei
 
 
 def test_a_competition_with_a_teacher_gets_a_file_of_predictions(workspace, weights, capsys):
-    photos = trees.competition(workspace / "competition")
+    photos = trees.make_competition(workspace / "competition")
     path = write_recipe("competition", photos=str(photos), weights=str(weights))
     teacher = json.dumps({"arch": ARCH, "weights": str(weights), "num_classes": 3})
     train(path, settings=[f"teacher={teacher}", "accumulation_steps=2", "mixup=0.4"])
@@ -156,7 +156,7 @@ def test_a_competition_with_a_teacher_gets_a_file_of_predictions(workspace, weig
 
 
 def test_an_error_in_the_notebook_is_reported_with_exit_status_2(workspace, weights):
-    photos = trees.birds_400(workspace / "duplicates")
+    photos = trees.make_birds_400(workspace / "duplicates")
     original = next((photos / "test").glob("*/*.jpg"))
     copy = photos / "train" / original.parent.name / "copy.jpg"
     copy.write_bytes(original.read_bytes())

@@ -1,38 +1,40 @@
-"""The folder that a recipe names is there, drawn or fetched, or a sentence says what to do."""
+"""A recipe's `photos` names a folder, drawn birds, or a data set to download."""
 
 import pytest
-from fastai.data.external import URLs
 
-from fieldmark.data import datasets as sources
-from fieldmark.data import locations as photos
-from fieldmark.data.locations import PhotosError
+from fieldmark.data import locations
+from fieldmark.data.datasets import list_photos
+from fieldmark.errors import DatasetError
 from tests import trees
 
 
-def test_a_missing_folder_says_what_to_put_where(tmp_path):
-    with pytest.raises(PhotosError, match="one folder a species"):
-        photos.folder(str(tmp_path / "nowhere"))
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DatasetError, match="nowhere"):
+        locations.find_photo_folder(str(tmp_path / "nowhere"))
 
 
 def test_the_environment_overrides_a_recipes_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("FIELDMARK_PHOTOS", str(tmp_path))
-    assert photos.folder("drawn") == tmp_path
-    assert photos.folder("cub-200-2011") == tmp_path
+    assert locations.find_photo_folder("drawn") == tmp_path
+    assert locations.find_photo_folder(locations.CUB) == tmp_path
 
 
-def test_cub_is_fetched_by_fastai_and_found_within_its_archive(tmp_path, monkeypatch):
-    trees.cub(tmp_path / "CUB_200_2011" / "CUB_200_2011")
-    (tmp_path / "CUB_200_2011" / "attributes.txt").write_text("")
-    kept = {URLs.CUB_200_2011: tmp_path / "CUB_200_2011"}
-    monkeypatch.setattr(photos, "untar_data", kept.get)
-    folder = photos.folder("cub-200-2011")
-    assert set(sources.table(folder)["source"]) == {"CUB-200-2011"}
+@pytest.fixture
+def fastai_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTAI_HOME", str(tmp_path))
+    (tmp_path / "config.ini").write_text("[DEFAULT]\ndata = data\narchive = archive\n")
+    return tmp_path
 
 
-def test_without_a_network_cub_says_what_to_fetch(monkeypatch):
-    def offline(url):
-        raise OSError("no route to host")
+def test_cub_is_read_from_fastais_folder_without_a_download(fastai_home):
+    extracted = fastai_home / "data" / "CUB_200_2011"
+    trees.make_cub(extracted / "CUB_200_2011", 1, 1)
+    (extracted / "attributes.txt").write_text("")
+    folder = locations.find_photo_folder(locations.CUB)
+    assert set(list_photos(folder)["source"]) == {"CUB-200-2011"}
 
-    monkeypatch.setattr(photos, "untar_data", offline)
-    with pytest.raises(PhotosError, match=r"CUB_200_2011.*no route.*FIELDMARK_PHOTOS"):
-        photos.folder("cub-200-2011")
+
+def test_a_failed_download_names_the_address_and_the_way_out(fastai_home):
+    missing = (fastai_home / "archive.tgz").as_uri()
+    with pytest.raises(DatasetError, match=r"archive\.tgz.*FIELDMARK_PHOTOS"):
+        locations.download_dataset(missing)

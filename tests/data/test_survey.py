@@ -1,64 +1,91 @@
-"""A photo is looked at before it teaches: what it is, and which other one it is."""
+"""The survey finds unreadable photos, and copies of the same photo."""
 
 import io
 
 import numpy as np
 import pandas as pd
+import pillow_heif
 import pytest
 from PIL import Image, ImageEnhance
 
 from birds import drawn, photo
-from fieldmark.data import datasets as sources
-from fieldmark.data import duplicates
-from fieldmark.data.survey import survey
+from fieldmark.data.cache import build_cache
+from fieldmark.data.datasets import list_photos
+from fieldmark.data.duplicates import find_duplicates, group_photos
+from fieldmark.data.loaders import make_dataloaders
+from fieldmark.data.quality import remove_bad_photos
+from fieldmark.data.splits import split_photos
+from fieldmark.data.survey import survey_photos
 from tests import trees
 
 
-def surveyed(folder, files: dict) -> pd.DataFrame:
-    """Survey some files, given by their name and bytes."""
+def survey_files(folder, files: dict) -> pd.DataFrame:
+    """Write files, given by name and bytes, and survey them."""
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    table = pd.DataFrame({"path": list(files), "label": "wren", "split": "train"})
-    return survey(table, folder).set_index("path", drop=False)
+    photos = pd.DataFrame({"path": list(files), "label": "wren", "split": "train"})
+    return survey_photos(photos, folder).set_index("path", drop=False)
 
 
-def bird(species="Night_Inkling", seed=1, **options) -> bytes:
-    return drawn.encode_photo(drawn.draw_bird(species, seed), **options)
-
-
-def altered(change) -> bytes:
-    """Return a changed copy of the bird that `bird` draws."""
-    return drawn.encode_photo(change(Image.open(io.BytesIO(bird()))))
+def list_pairs(survey) -> list:
+    return find_duplicates(survey)[["first", "second"]].to_numpy().tolist()
 
 
 def test_width_and_height_are_those_of_the_upright_photo(tmp_path):
     pixels = drawn.draw_bird("Night_Inkling", 1, 120, 80)
-    files = {"plain.jpg": drawn.encode_photo(pixels), "turned.jpg": drawn.encode_rotated(6, pixels)}
-    found = surveyed(tmp_path, files)
-    assert found[["width", "height"]].to_numpy().tolist() == [[120, 80]] * 2
-    assert duplicates.near(found)[["one", "other"]].to_numpy().tolist() == [list(files)]
+    files = {
+        "plain.jpg": drawn.encode_photo(pixels),
+        "rotated.jpg": drawn.encode_rotated(6, pixels),
+    }
+    survey = survey_files(tmp_path, files)
+    assert survey[["width", "height"]].to_numpy().tolist() == [[120, 80]] * 2
+    assert list_pairs(survey) == [list(files)]
 
 
-def test_what_the_function_cannot_read_is_a_problem_and_no_crash(tmp_path):
-    files = {"cut.jpg": bird()[:800], "text.jpg": b"a bird", "empty.jpg": b"", "good.jpg": bird()}
-    found = surveyed(tmp_path, files)
-    assert found["problem"].notna().tolist() == [True, True, True, False]
+def test_photos_that_the_function_cannot_read_have_its_message_as_their_problem(tmp_path):
+    bird = trees.draw_photo("Night_Inkling", 1)
+    files = {"cut.jpg": bird[:800], "text.jpg": b"a bird", "empty.jpg": b"", "good.jpg": bird}
+    survey = survey_files(tmp_path, files)
+    assert survey["problem"].notna().tolist() == [True, True, True, False]
     for name in ("cut.jpg", "text.jpg", "empty.jpg"):
         with pytest.raises(photo.PhotoError) as error:
             photo.prepare(files[name], 64)
-        assert found.loc[name, "problem"] == str(error.value)
+        assert survey.loc[name, "problem"] == str(error.value)
 
 
-def test_a_file_that_is_gone_is_a_problem_too(tmp_path):
-    found = survey(pd.DataFrame({"path": ["none.jpg"]}), tmp_path)
-    assert "No such file" in found["problem"][0]
-    assert len(duplicates.near(found)) == 0
+def test_a_missing_file_is_a_problem(tmp_path):
+    survey = survey_photos(pd.DataFrame({"path": ["none.jpg"]}), tmp_path)
+    assert "No such file" in survey["problem"][0]
+    assert list_pairs(survey) == []
 
 
 def test_every_awkward_photo_can_be_surveyed(tmp_path):
-    found = surveyed(tmp_path, drawn.awkward_photos())
-    assert found["problem"].isna().all()
-    assert found["hash"].notna().all()
+    survey = survey_files(tmp_path, drawn.awkward_photos())
+    assert survey["problem"].isna().all()
+    assert survey["hash"].notna().all()
+
+
+def test_heic_photos_are_surveyed_cached_and_loaded_as_the_function_reads_them(tmp_path, settings):
+    trees.make_class_folders(tmp_path, 5)
+    heic = tmp_path / "Night_Inkling" / "phone.heic"
+    image = Image.fromarray(drawn.draw_bird("Night_Inkling", 9, 120, 80))
+    pillow_heif.from_pillow(image).save(heic)
+    survey = survey_photos(list_photos(tmp_path), tmp_path)
+    photos, problems = remove_bad_photos(survey)
+    assert len(problems) == 0
+    row = survey[survey["path"] == "Night_Inkling/phone.heic"].iloc[0]
+    assert (row["width"], row["height"]) == (120, 80)
+    photos = split_photos(photos)
+    photos.loc[photos["path"] == "Night_Inkling/phone.heic", "split"] = "train"
+    size = settings["size"]
+    cache = build_cache(photos, survey, tmp_path, size, caches=tmp_path / "caches")
+    cached = photos["path"][photos["split"] == "train"].tolist().index("Night_Inkling/phone.heic")
+    assert cache.aspects[cached] == pytest.approx(1.5)
+    dls = make_dataloaders(photos, tmp_path, **settings)
+    (pixels,) = dls.test_dl([heic], rm_type_tfms=1, num_workers=0).one_batch()
+    decoded = dls.valid.after_batch.decode((pixels,))[0][0].permute(1, 2, 0).numpy()
+    expected = photo.prepare(heic.read_bytes(), size)
+    assert np.abs(decoded - expected.astype(int)).max() <= 1
 
 
 CHANGES = {
@@ -71,52 +98,52 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_changed_copy_of_a_photo_is_found(tmp_path, change):
-    files = {"a.jpg": bird(), "b.jpg": altered(change), "c.jpg": bird(seed=2)}
-    files["d.jpg"] = bird("Rusty_Inkling")
-    found = duplicates.near(surveyed(tmp_path, files))
-    assert found[["one", "other"]].to_numpy().tolist() == [["a.jpg", "b.jpg"]]
+    original = trees.draw_photo("Night_Inkling", 1)
+    changed = drawn.encode_photo(change(Image.open(io.BytesIO(original))))
+    files = {"a.jpg": original, "b.jpg": changed, "c.jpg": trees.draw_photo("Night_Inkling", 2)}
+    files["d.jpg"] = trees.draw_photo("Rusty_Inkling", 1)
+    assert list_pairs(survey_files(tmp_path, files)) == [["a.jpg", "b.jpg"]]
 
 
-def test_other_birds_of_a_species_are_other_photos(tmp_path):
-    table = sources.table(trees.birds_400(tmp_path, 8, 2, 3))
-    assert len(duplicates.near(survey(table, tmp_path))) == 0
+def test_different_birds_are_not_duplicates(folder):
+    assert list_pairs(survey_photos(list_photos(folder), folder)) == []
 
 
-def test_plain_pictures_are_not_all_the_same(tmp_path):
+def test_plain_pictures_are_duplicates_only_if_their_bytes_are_equal(tmp_path):
     shades = [drawn.encode_photo(np.full((64, 64, 3), shade, np.uint8)) for shade in (0, 128, 255)]
     files = {f"{n}.jpg": data for n, data in enumerate([*shades, shades[0]])}
-    found = duplicates.near(surveyed(tmp_path, files))
-    assert found[["one", "other"]].to_numpy().tolist() == [["0.jpg", "3.jpg"]]
+    assert list_pairs(survey_files(tmp_path, files)) == [["0.jpg", "3.jpg"]]
 
 
 def test_copies_are_paired_with_the_first_of_them(tmp_path):
-    found = duplicates.near(surveyed(tmp_path, dict.fromkeys(["a.jpg", "b.jpg", "c.jpg"], bird())))
+    bird = trees.draw_photo("Night_Inkling", 1)
+    survey = survey_files(tmp_path, dict.fromkeys(["a.jpg", "b.jpg", "c.jpg"], bird))
     pairs = [["a.jpg", "b.jpg", 0], ["a.jpg", "c.jpg", 0]]
-    assert found.to_numpy().tolist() == pairs
+    assert find_duplicates(survey).to_numpy().tolist() == pairs
 
 
 @pytest.mark.parametrize("distance", [0, 1, 4, 9, 20])
-def test_every_pair_within_a_distance_is_found_as_if_all_were_compared(distance):
-    chance = np.random.default_rng(distance)
-    hashes = chance.integers(0, 256, (60, 32), np.uint8)
+def test_the_same_pairs_are_found_as_by_comparing_all(distance):
+    rng = np.random.default_rng(distance)
+    hashes = rng.integers(0, 256, (60, 32), np.uint8)
     bits = np.unpackbits(hashes[:30], axis=1)
     for row, flips in zip(bits, range(30), strict=True):
-        row[chance.choice(256, flips, replace=False)] ^= 1
+        row[rng.choice(256, flips, replace=False)] ^= 1
     hashes = np.concatenate([hashes, np.packbits(bits, axis=1)])
     names = [f"{n:02}" for n in range(len(hashes))]
-    table = pd.DataFrame(
-        {"path": names, "sha256": names, "hash": [h.tobytes().hex() for h in hashes]}
+    survey = pd.DataFrame(
+        {"path": names, "sha256": names, "hash": [row.tobytes().hex() for row in hashes]}
     )
-    apart = np.bitwise_count(hashes[:, None] ^ hashes).sum(axis=2)
-    expected = np.argwhere(np.triu(apart <= distance, 1))
-    found = duplicates.near(table, distance)
+    distances = np.bitwise_count(hashes[:, None] ^ hashes).sum(axis=2)
+    expected = np.argwhere(np.triu(distances <= distance, 1))
+    pairs = find_duplicates(survey, distance)
     assert len(expected) == distance + 1
-    assert sorted(zip(found["one"], found["other"], strict=True)) == [
+    assert sorted(zip(pairs["first"], pairs["second"], strict=True)) == [
         (names[a], names[b]) for a, b in expected
     ]
 
 
-def test_what_is_paired_or_grouped_in_a_chain_is_together():
+def test_a_chain_of_pairs_and_groups_is_one_group():
     photos = pd.DataFrame({"path": list("abcdef"), "group": [None, None, "x", "x", None, None]})
-    pairs = pd.DataFrame({"one": ["a", "b"], "other": ["b", "c"]})
-    assert duplicates.together(photos, pairs).tolist() == ["a", "a", "a", "a", "e", "f"]
+    pairs = pd.DataFrame({"first": ["a", "b"], "second": ["b", "c"]})
+    assert group_photos(photos, pairs).tolist() == ["a", "a", "a", "a", "e", "f"]

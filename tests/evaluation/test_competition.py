@@ -5,7 +5,7 @@ import pytest
 
 from birds import drawn
 from fieldmark.data import datasets as sources
-from fieldmark.data.locations import PhotosError
+from fieldmark.errors import DatasetError
 from fieldmark.evaluation import competition
 from tests import trees
 
@@ -13,7 +13,7 @@ from tests import trees
 @pytest.fixture
 def asked(tmp_path):
     """Return the table of a competition, and the right answers by path."""
-    table = sources.table(trees.competition(tmp_path / "birds", 2, 8))
+    table = sources.list_photos(trees.make_competition(tmp_path / "birds", 2, 8))
     paths = table["path"][table["split"] == "unlabelled"]
     labels = [name.replace("_", " ") for name in drawn.SPECIES]
     return table, pd.Series([labels[n % 6] for n in range(8)], paths), tmp_path / "birds"
@@ -46,5 +46,5 @@ def test_a_photo_without_an_answer_gets_the_commonest_class(asked, tmp_path):
 
 def test_a_label_that_the_competition_does_not_have_is_named(asked, tmp_path):
     table, answers, folder = asked
-    with pytest.raises(PhotosError, match="Dodo"):
+    with pytest.raises(DatasetError, match="Dodo"):
         competition.write(table, answers.replace("Green Inkling", "Dodo"), folder, tmp_path / "x")

@@ -174,5 +174,5 @@ def test_views_are_those_of_the_train_loader_which_fastais_own_tta_leaves_out(ne
     loader = learn.dls.test_dl(table[table["split"] == "valid"], with_labels=True)
     with loader.dataset.set_split_idx(0):  # as `tta` does
         assert loader.one_batch()[0].any()
-    with data.as_in_training(learn.dls, loader) as shown:
+    with data.augmented_loader(learn.dls, loader) as shown:
         assert not shown.one_batch()[0].any()

@@ -14,11 +14,12 @@ from export.graph import Graph
 from export.look import Look, look
 from fieldmark.data import datasets as sources
 from fieldmark.data import locations as photos
-from fieldmark.data import ood_photos as strangers
 from fieldmark.data import splits as parts
-from fieldmark.data.locations import PhotosError
+from fieldmark.data.ood_photos import list_ood_photos
+from fieldmark.errors import DatasetError
 from fieldmark.evaluation import calibration, conformal, measure
 from fieldmark.evaluation import ood as unknown
+from fieldmark.evaluation.open_set import promises, rehearsal
 from fieldmark.evaluation.uncertainty import Promises
 from tests.conftest import FACTS, SIZE
 
@@ -183,7 +184,8 @@ def test_a_graph_with_another_score_is_caught(new_learner, table, folder, tmp_pa
 @pytest.fixture
 def without_two(folder):
     """Return the split table of the drawn birds, two species of which are never taught."""
-    return parts.split(parts.leave_out(sources.table(folder), 0.3, seed=1), 0.1, 0.5, seed=1)
+    known = parts.leave_out_species(sources.list_photos(folder), 0.3, seed=1)
+    return parts.split_photos(known, 0.1, 0.5, seed=1)
 
 
 def test_a_card_tells_what_was_compared_and_what_is_promised(
@@ -193,9 +195,9 @@ def test_a_card_tells_what_was_compared_and_what_is_promised(
     from tests.conftest import create_learner
 
     torch.manual_seed(0)
-    dls = data.dataloaders(without_two, folder, **settings, batch_size=8)
+    dls = data.make_dataloaders(without_two, folder, **settings, batch_size=8)
     learn = create_learner(dls, weights)
-    things = sorted(photos.draw_things(tmp_path / "things", 20).iterdir())
+    things = sorted(photos.draw_objects(tmp_path / "things", 20).iterdir())
     promised = Promises(level=0.9, rejected=0.1, strangers={"not_birds": things})
     card = publish(learn, without_two, folder, SIZE, FACTS, tmp_path / "run", promised=promised)
     assert set(card["unknown_compared"]) == set(unknown.SCORES)
@@ -206,13 +208,13 @@ def test_a_card_tells_what_was_compared_and_what_is_promised(
     best = unknown.choose(card["unknown_compared"], 4)
     assert chosen["unknown"]["score"] == best
     assert card["metrics"]["ece"]["n"] == (without_two["split"] == "calibration").sum()
-    found = strangers.rehearsal(str(tmp_path / "run"))
+    found = rehearsal(str(tmp_path / "run"))
     assert (found["species"], found["score"], found["strangers"]) == (4, best, card["strangers"])
     proto, later = onnx.load(tmp_path / "run" / "birds.onnx"), tmp_path / "later"
     later.mkdir()
     facts = {"rehearsal": found, "name": "later", "strangers": {}}
     model_file.write(proto, card | facts, later / "birds.onnx")
-    assert strangers.rehearsal(str(later)) == found
+    assert rehearsal(str(later)) == found
 
 
 def test_too_few_photos_promise_nothing(run):
@@ -221,30 +223,30 @@ def test_too_few_photos_promise_nothing(run):
 
 
 def test_a_recipe_says_what_is_promised(tmp_path):
-    things = str(photos.draw_things(tmp_path, 20))
+    things = str(photos.draw_objects(tmp_path, 20))
     recipe = {
         "coverage": 0.8,
         "known_rejection_rate": 0.1,
         "ood_score": "auto",
         "not_birds": things,
     }
-    found = strangers.promises(recipe, {"score": "energy"})
+    found = promises(recipe, {"score": "energy"})
     assert (found.level, found.rejected, found.score) == (0.8, 0.1, "energy")
     assert len(found.strangers["not_birds"]) == 20
-    assert strangers.promises(recipe | {"ood_score": "msp"}, {"score": "energy"}).score == "msp"
-    assert strangers.promises({}) == Promises()
+    assert promises(recipe | {"ood_score": "msp"}, {"score": "energy"}).score == "msp"
+    assert promises({}) == Promises()
 
 
 def test_strangers_that_are_not_in_place_are_told(tmp_path, monkeypatch):
-    with pytest.raises(PhotosError, match="FIELDMARK_NOT_BIRDS"):
-        strangers.strangers(str(tmp_path / "nowhere"))
-    monkeypatch.setenv("FIELDMARK_NOT_BIRDS", str(photos.draw_things(tmp_path, 20)))
-    assert len(strangers.strangers("")["not_birds"]) == 20
+    with pytest.raises(DatasetError, match="FIELDMARK_NOT_BIRDS"):
+        list_ood_photos(str(tmp_path / "nowhere"))
+    monkeypatch.setenv("FIELDMARK_NOT_BIRDS", str(photos.draw_objects(tmp_path, 20)))
+    assert len(list_ood_photos("")["not_birds"]) == 20
 
 
 def test_a_rehearsal_that_was_not_run_is_told(tmp_path, run):
-    assert strangers.rehearsal("") is None
-    with pytest.raises(PhotosError, match="Run its recipe first"):
-        strangers.rehearsal(str(tmp_path))
-    with pytest.raises(PhotosError, match="unseen_share"):
-        strangers.rehearsal(str(run))
+    assert rehearsal("") is None
+    with pytest.raises(DatasetError, match="Run its recipe first"):
+        rehearsal(str(tmp_path))
+    with pytest.raises(DatasetError, match="unseen_share"):
+        rehearsal(str(run))

@@ -285,7 +285,7 @@ def test_a_rebuild_sees_that_photos_are_prepared_otherwise(copy, run, monkeypatc
 def test_photos_are_resized_as_the_architecture_wants_from_training_to_service(
     table, folder, settings, weights, tmp_path
 ):
-    dls = data.dataloaders(table, folder, **settings | {"filter": "bilinear"}, batch_size=8)
+    dls = data.make_dataloaders(table, folder, **settings | {"filter": "bilinear"}, batch_size=8)
     learn = create_learner(dls, weights)
     publish.publish(learn, table, folder, SIZE, FACTS, tmp_path, "bilinear")
     classifier = Classifier(tmp_path / "birds.onnx")
@@ -297,10 +297,10 @@ def test_photos_are_resized_as_the_architecture_wants_from_training_to_service(
 
 def test_a_run_on_crops_is_rebuilt_from_crops(settings, weights, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    recipe = {"photos": str(trees.cub(tmp_path / "cub", 8, 2)), "crop_to_box": True}
-    folder, found = sources.source(recipe)
-    found = parts.split(found)
-    dls = data.dataloaders(found, folder, **settings, batch_size=8)
+    recipe = {"photos": str(trees.make_cub(tmp_path / "cub", 8, 2)), "crop_to_box": True}
+    folder, found = sources.load_dataset(recipe["photos"])
+    found = parts.split_photos(found)
+    dls = data.make_dataloaders(found, folder, **settings, batch_size=8)
     publish.publish(
         create_learner(dls, weights),
         found,

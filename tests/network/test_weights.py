@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from fieldmark.data.splits import split
+from fieldmark.data.splits import split_photos
 from fieldmark.errors import WeightsError
 from fieldmark.network.network import Network
 from fieldmark.network.weights import (
@@ -41,7 +41,7 @@ def test_a_new_head_is_drawn_unless_the_old_one_is_loaded(run):
 def test_photos_keep_the_parts_that_they_had(table, run):
     known = previous_splits(run / "birds.safetensors")
     assert known.to_dict() == table.set_index("path")["split"].to_dict()
-    again = split(table.assign(split="train"), 0.2, 0.2, seed=7, known=known)
+    again = split_photos(table.assign(split="train"), 0.2, 0.2, seed=7, previous=known)
     pd.testing.assert_series_equal(again["split"], table["split"])
     swap = {"train": "calibration", "calibration": "train", "valid": "valid"}
     check_previous_splits(known, again)
@@ -64,7 +64,7 @@ def test_new_photos_fill_up_and_moved_ones_keep_their_part(table, run):
     new = pd.DataFrame({"path": [f"{first}/new-{k}.jpg" for k in range(20)], "label": first})
     labels = table["label"].where(table.index != moved, second)
     grown = pd.concat([table.assign(path=paths, label=labels), new], ignore_index=True)
-    made = split(grown.assign(split="train"), 0.2, 0.2, seed=1, known=known)
+    made = split_photos(grown.assign(split="train"), 0.2, 0.2, seed=1, previous=known)
     assert made["split"].iloc[moved] == "train"
     old = made.iloc[: len(table)]
     assert (old["split"] == table["split"]).all()
@@ -78,7 +78,7 @@ def test_what_resembles_a_photo_that_taught_teaches(table, run):
     taught, judged = (table.index[table["split"] == part][0] for part in ("train", "calibration"))
     pair = pd.Series(None, table.index, dtype=object)
     pair[[taught, judged]] = "pair"
-    made = split(table.assign(split="train", group=pair), 0.2, 0.2, known=known)
+    made = split_photos(table.assign(split="train", group=pair), 0.2, 0.2, previous=known)
     assert made["split"][judged] == "train"
 
 

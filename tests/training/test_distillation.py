@@ -77,7 +77,7 @@ def test_a_run_can_be_the_teacher_and_answers_as_its_file_does(
     table, folder, settings, weights, run
 ):
     other = settings | {"mean": (0.5,) * 3, "std": (0.25,) * 3}
-    dls = data.dataloaders(table, folder, **other, batch_size=8)
+    dls = data.make_dataloaders(table, folder, **other, batch_size=8)
     learn = create_learner(dls, "random", mean=(0.5,) * 3, std=(0.25,) * 3)
     net, right = make_teacher(learn, ARCH, str(weights), classes=3, run=str(run))
     loader = learn.dls.test_dl(table[table["split"] == "valid"], with_labels=True)
@@ -117,7 +117,8 @@ def test_a_run_and_a_probe_answer_together(new_learner, weights, run):
 def test_a_run_that_was_taught_what_judges_here_is_no_teacher(table, folder, settings, run):
     swap = {"train": "calibration", "calibration": "train", "valid": "valid"}
     listed = table.assign(split=table["split"].map(swap))
-    learn = create_learner(data.dataloaders(listed, folder, **settings, batch_size=8), "random")
+    dls = data.make_dataloaders(listed, folder, **settings, batch_size=8)
+    learn = create_learner(dls, "random")
     with pytest.raises(WeightsError, match=r"learned from \d+ photos that judge here"):
         make_teacher(learn, ARCH, "random", run=str(run))
 
@@ -125,7 +126,7 @@ def test_a_run_that_was_taught_what_judges_here_is_no_teacher(table, folder, set
 @pytest.mark.usefixtures("at_hand")
 def test_a_run_with_other_labels_or_none_is_no_teacher(table, folder, settings, run, tmp_path):
     fewer = table[table["label"] != table["label"].iloc[0]]
-    learn = create_learner(data.dataloaders(fewer, folder, **settings, batch_size=8), "random")
+    learn = create_learner(data.make_dataloaders(fewer, folder, **settings, batch_size=8), "random")
     with pytest.raises(WeightsError, match="other labels"):
         make_teacher(learn, ARCH, "random", run=str(run))
     with pytest.raises(WeightsError, match="`make train` writes it"):

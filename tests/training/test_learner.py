@@ -1,19 +1,14 @@
 """A frozen body does not move, a validation photo is what the function sees, rates differ."""
 
-import warnings
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 import torchinfo
-from fastai.vision.all import Normalize, Pipeline, TensorImage
+from fastai.vision.all import Normalize
 from torch import nn
 
-from birds import drawn, photo
-from fieldmark.data import loaders as data
-from fieldmark.data.loaders import augmented
-from fieldmark.data.locations import PhotosError
 from fieldmark.errors import WeightsError
 from fieldmark.network.weights import find_weights_file
 from fieldmark.training.learner import features, head_learner, layer_learning_rates
@@ -133,69 +128,6 @@ def test_the_photos_are_normalised_once_pretrained_or_not(new_learner, settings)
 def test_the_head_is_affine(new_learner):
     kinds = [type(layer) for layer in new_learner().model[1] if not isinstance(layer, nn.Dropout)]
     assert [kind.__name__ for kind in kinds[2:]] == ["BatchNorm1d", "Linear"]
-
-
-def test_a_validation_photo_is_what_the_function_would_see(new_learner, settings):
-    learn = new_learner()
-    files = drawn.awkward_photos()
-    loader = learn.dls.test_dl(list(files.values()), rm_type_tfms=1, num_workers=0)
-    seen = torch.cat([batch[0] for batch in loader])
-    mean, std = (torch.tensor(settings[key]).view(3, 1, 1) for key in ("mean", "std"))
-    for tensor, content in zip(seen, files.values(), strict=True):
-        pixels = torch.from_numpy(photo.prepare(content, SIZE)).permute(2, 0, 1)
-        expected = (pixels / 255 - mean) / std
-        assert abs(tensor - expected).max() < 1e-6
-
-
-def test_a_training_photo_is_framed_anew_each_time(folder):
-    file = data.PhotoFile.read(next(folder.glob("*/*.jpg")))
-    frame = data.Frame(SIZE, closest=0.3)
-    first, second = (np.asarray(frame(file, split_idx=0)) for _ in range(2))
-    assert first.shape == second.shape == (SIZE, SIZE, 3)
-    assert not np.array_equal(first, second)
-    again = [np.asarray(frame(file, split_idx=1)) for _ in range(2)]
-    assert np.array_equal(*again)
-
-
-PLAIN = {"flip": False, "rotate": 0.0, "light": 0.0, "farthest": 1.0, "warp": 0.0}
-
-
-def look(**options) -> torch.Tensor:
-    """Return how much each of 32 equal photos [3, S, S] is changed at most by augmentation."""
-    photo = torch.from_numpy(drawn.draw_bird("Green_Inkling", 3, SIZE, SIZE)).permute(2, 0, 1) / 255
-    batch = TensorImage(photo[None].repeat(32, 1, 1, 1))
-    torch.manual_seed(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch.jit, which fastai's colours still use
-        made = Pipeline(augmented(**PLAIN | options), split_idx=0)(batch.clone())
-    return abs(made - batch).as_subclass(torch.Tensor).amax((1, 2, 3))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"flip": True},
-        {"rotate": 30.0},
-        {"farthest": 0.5},
-        {"warp": 0.3},
-        {"light": 0.4},
-        {"colour": 0.3},
-        {"erase": 0.5},
-    ],
-    ids=str,
-)
-def test_each_augmentation_changes_some_photos_and_only_when_asked(options):
-    changed = look(**options) > 0.05
-    assert 4 < changed.sum() < 32
-    assert look().max() < 1e-3
-
-
-@pytest.mark.parametrize("split_idx", [0, 1])
-def test_a_file_that_cannot_be_learned_from_is_named(tmp_path, split_idx):
-    (tmp_path / "bad.jpg").write_bytes(drawn.encode_photo(drawn.draw_bird("Night_Inkling"))[:800])
-    file = data.PhotoFile.read(tmp_path / "bad.jpg")
-    with pytest.raises(PhotosError, match=r"bad\.jpg"):
-        data.Frame(SIZE, closest=0.3)(file, split_idx=split_idx)
 
 
 def test_random_weights_have_nothing_to_keep(new_learner):

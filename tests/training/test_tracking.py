@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from export.rebuild import repromised
 from fieldmark import plotting as plots
-from fieldmark.data.locations import PhotosError
+from fieldmark.errors import DatasetError
 from fieldmark.recipe import Recipe
 from fieldmark.run import Run
 from fieldmark.training.fit import accumulation, fit
@@ -258,7 +258,7 @@ def test_nothing_is_followed_unless_it_is_asked_for(tmp_path, table):
 def test_a_model_may_be_made_anew_by_a_recipe_that_only_tracks_otherwise():
     known = Recipe().model_dump()
     assert repromised(known, known | {"track": ["clearml"]})["recipe"]["track"] == ["clearml"]
-    with pytest.raises(PhotosError, match=r"teaches otherwise \(learning_rate\)"):
+    with pytest.raises(DatasetError, match=r"teaches otherwise \(learning_rate\)"):
         repromised(known, known | {"learning_rate": 0.5})
 
 
