@@ -83,7 +83,7 @@ def promises(classifier: Classifier, split: pd.DataFrame):
         )
         for kind, paths in list_ood_photos("").items()
     }
-    rehearsed = (card.get("rehearsal") or card).get("strangers", {})
+    rehearsed = (card.get("open_set_run") or card).get("out_of_distribution", {})
     found |= {kind: rehearsed[kind] for kind in ("unseen",) if kind in rehearsed}
     for kind, of in found.items():
         for key, each in of.items():

@@ -20,6 +20,7 @@ from birds.photo import prepare
 from birds.prediction import classify_photo
 from export.card import fingerprints
 from export.exporter import digest
+from fieldmark.recipe import Recipe
 from tests.conftest import ROOT
 
 MODEL = ROOT / "azure_function/model"
@@ -44,7 +45,7 @@ def test_the_card_says_what_it_knows_and_who_may_use_it(classifier):
     assert "Caltech-UCSD Birds-200-2011" in card["trained_on"]
     assert card["architecture"].startswith("tf_efficientnet")
     assert card["thresholds"]["shortlist"]["level"] == 0.95
-    assert {"not_birds", "unseen"} == set(card["rehearsal"]["strangers"])
+    assert {"not_birds", "unseen"} == set(card["open_set_run"]["out_of_distribution"])
     assert card["heatmap"] == {"height": 7, "width": 7}
 
 
@@ -60,6 +61,7 @@ def test_it_was_made_of_the_weights_recipe_and_split_beside_it(classifier):
     assert sorted(card["data"]["photos"].values()) == sorted(split["split"].value_counts())
     kept = yaml.safe_load((MODEL / "recipe.yaml").read_text(encoding="utf-8"))
     assert card["recipe"] == kept
+    assert Recipe.load(MODEL / "recipe.yaml").arch == card["architecture"]
     assert f"{card['data']['photos']['train']:,} photos" in card["trained_on"]
 
 
