@@ -46,6 +46,7 @@ DEPLOYED = {  # what requirements.txt installs where the code is deployed
 LIGHT = {  # a module -> packages that it must not load, directly or through others
     "birds.photo": {"fastapi", "starlette", "azure", "torch", "fastai", "pandas"},
     "birds.classifier": {"fastapi", "starlette", "azure", "torch", "fastai", "pandas"},
+    "birds.batch": {"fastapi", "starlette", "azure", "torch", "fastai", "pandas"},
     "birds.describe": {"fastapi", "starlette", "azure", "torch", "fastai", "pandas"},
     "fieldmark.errors": {"torch", "fastai", "timm"},
     "fieldmark.files": {"torch", "fastai", "timm"},

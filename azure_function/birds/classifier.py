@@ -95,8 +95,6 @@ class Classifier:
                     "the file is damaged, or this onnxruntime computes it wrongly. Export it again."
                 )
 
-    read = prepare_photo  # old name, until every caller in the repository has the new one
-
 
 def create_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     """Load a graph to be computed by `threads`, which spin only while it is being computed."""

@@ -118,7 +118,3 @@ def awkward_photos() -> dict[str, bytes]:
         "wide": encode_photo(draw_bird(names[0], 0, 450, 150), "WEBP", lossless=True),
         "tiny": encode_photo(draw_bird(names[1], 0, 12, 9), "PNG"),
     }
-
-
-# Old names, until every caller in the repository has the new ones.
-bird, encoded, rotated, awkward = draw_bird, encode_photo, encode_rotated, awkward_photos

@@ -126,6 +126,3 @@ def is_label(label: object) -> bool:
 def reject_constant(constant: str) -> None:
     """Raise ValueError for NaN and infinity, which Python parses and browsers do not."""
     raise ValueError(constant)
-
-
-sealed = add_checksum  # old name, until every caller in the repository has the new one

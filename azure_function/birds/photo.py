@@ -184,8 +184,3 @@ def check_decoding_cost(image: ImageFile.ImageFile, data: bytes) -> None:
     scans = data.count(b"\xff\xda") if image.info.get("progressive") else 0
     if scans > MAX_SCANS or any(tile.codec_name == "bmp_rle" for tile in image.tile):
         raise DamagedPhoto("This photo is packed in an unusual way. Save it as a plain JPEG.")
-
-
-# Old names, until every caller in the repository has the new ones.
-read, decode, turned, to_rgb = prepare_photo, decode_photo, apply_orientation, convert_to_rgb
-square, read_heic = centre_square, register_heic

@@ -80,7 +80,7 @@ def contents(folder) -> dict[str, bytes]:
 def outputs(file) -> list[np.ndarray]:
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     size = session.get_inputs()[0].shape[1]
-    photos = np.stack([prepare(photo, size) for photo in drawn.awkward().values()])
+    photos = np.stack([prepare(photo, size) for photo in drawn.awkward_photos().values()])
     return session.run(list(OUTPUTS), {"photo": photos})
 
 
