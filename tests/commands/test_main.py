@@ -34,11 +34,10 @@ def test_completion_can_be_installed():
 
 
 def test_a_user_error_is_a_message_on_standard_error_and_exit_status_2(tmp_path):
-    command = [sys.executable, "-m", "commands", "describe", str(tmp_path / "none.onnx")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "none.onnx" in done.stderr
-    assert "Traceback" not in done.stderr
+    result = run_command("describe", tmp_path / "none.onnx")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "none.onnx" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_package_that_is_not_installed_is_named():

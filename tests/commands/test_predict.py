@@ -2,11 +2,14 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 
 from birds import drawn
 from tests.command_line import run_command
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -31,6 +34,20 @@ def test_a_folder_becomes_a_table_with_a_row_for_each_photo(photos, model):
     ]
     assert "not a photo" in lines[3]
     assert "1 of 4" in result.stderr
+
+
+def test_a_broken_photo_does_not_end_the_job_where_only_the_function_is_installed(photos, model):
+    code = "import sys\n"
+    for name in ("torch", "fastai", "timm", "onnx", "pandas", "scipy", "yaml", "safetensors"):
+        code += f"sys.modules[{name!r}] = None\n"  # as if it were not installed
+    code += "from commands.main import main; main()"
+    words = ["predict", photos / "broken.jpg", photos / "0.jpg", "--model", model, "--csv", "-"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert [bool(row["error"]) for row in rows] == [True, False]
 
 
 def test_csv_and_json_hold_the_same_results(photos, model, tmp_path):
