@@ -11,6 +11,7 @@ from birds import api, drawn, photo
 from birds.classifier import Classifier
 from birds.http import request_body
 from birds.http.schema import BLUE_JAY
+from commands import main
 from fieldmark.run import Run
 from tests.conftest import ROOT
 
@@ -50,6 +51,8 @@ def test_every_command_in_a_document_exists(name):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     assert commands_in(text, r"\bmake ([a-z]+)\b") <= targets
+    names = {command.__name__ for command in main.COMMANDS}
+    assert commands_in(text, r"\bfieldmark ([a-z]+)\b") <= names
     for module in commands_in(text, r"python -m ([a-z_]+(?:\.[a-z_]+)*)") - {"pip"}:
         files = [ROOT / place / f"{module.replace('.', '/')}.py" for place in PYTHON_PATH]
         assert any(file.is_file() for file in files), module
