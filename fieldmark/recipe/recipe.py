@@ -79,18 +79,17 @@ class Recipe(Parameters):
 
     @classmethod
     def markdown_table(cls) -> str:
-        """Return the table of all parameters in docs/training.md, a heading for each group."""
-        lines, heading = [], None
+        """Return the table of all parameters in docs/training.md."""
+        lines = ["| group | parameter | default | values | meaning | retrain |", "|---" * 6 + "|"]
+        previous = None
         for key, schema in cls.model_json_schema()["properties"].items():
-            if heading != schema["group"]:
-                heading = schema["group"]
-                lines.append(f"| **{heading}** | | | | |")
+            group = "" if schema["group"] == previous else schema["group"]
+            previous = schema["group"]
             default = yaml.safe_dump(schema["default"], default_flow_style=True).split("\n")[0]
             retrain = "yes" if schema["retrain"] else "no"
-            cells = (f"`{key}`", f"`{default}`", describe_values(schema), schema["description"])
-            lines.append(f"| {' | '.join((*cells, retrain))} |")
-        head = "| parameter | default | values | meaning | retrain |\n|---|---|---|---|---|"
-        return "\n".join([head, *lines])
+            cells = (group, f"`{key}`", f"`{default}`", describe_values(schema))
+            lines.append(f"| {' | '.join((*cells, schema['description'], retrain))} |")
+        return "\n".join(lines)
 
 
 def validate_recipe(values: Mapping[str, Any]) -> Recipe:

@@ -37,10 +37,10 @@ def workspace(tmp_path_factory):
         yield path
 
 
-def write_recipe(name: str, **values) -> Path:
+def write_recipe(stem: str, **values) -> Path:
     """Write a recipe of tiny photos and one epoch a phase; return its path."""
     small = {"arch": ARCH, "size": 32, "batch_size": 16, "frozen_epochs": 1, "epochs": 1}
-    path = Path(f"{name}.yaml")
+    path = Path(f"{stem}.yaml")
     path.write_text(yaml.safe_dump(small | values))
     return path
 
