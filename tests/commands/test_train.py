@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from birds.classifier import Classifier
 from commands.train import train
-from fieldmark.errors import DatasetError, RecipeError, WeightsError
+from fieldmark.errors import DatasetError, RecipeError, RunError, WeightsError
 from fieldmark.run import Run
 from tests import trees
 from tests.conftest import ARCH, ROOT
@@ -172,7 +172,7 @@ def test_an_error_in_the_notebook_is_reported_with_exit_status_2(workspace, weig
     [
         ({"photos": "/no/such/folder"}, DatasetError, "FIELDMARK_PHOTOS"),
         ({"weights": "none.safetensors"}, WeightsError, "FIELDMARK_WEIGHTS"),
-        ({"teacher": {"arch": ARCH, "run": "runs/none"}}, WeightsError, "runs/none"),
+        ({"teacher": {"arch": ARCH, "run": "runs/none"}}, RunError, "runs/none"),
         ({"open_set_run": "runs/none"}, DatasetError, "open_set_run"),
         ({"out": "elsewhere"}, RecipeError, "out"),
     ],
