@@ -33,10 +33,9 @@ def compare(
         fieldmark compare
         fieldmark compare runs/cub100 runs/cub100-resnet18 --rounds 300
     """
-    from fieldmark.evaluation.comparison.report import RUNS
-    from fieldmark.evaluation.comparison.report import compare as compare_runs
+    from fieldmark.evaluation.comparison.report import compare_runs
     from fieldmark.run import Run
 
-    folders = runs or [run.folder for run in Run.find_all(RUNS)]
+    folders = runs or [run.folder for run in Run.find_all(Path("runs"))]
     typer.echo(compare_runs(Run.open_all(folders), out, rounds if speed else 0))
     typer.echo(f"The page, tables and figures are in {out}.")

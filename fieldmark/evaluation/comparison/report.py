@@ -1,4 +1,4 @@
-"""Put finished runs side by side, from the files that they left."""
+"""Compare finished runs, from the files in their folders, on one page."""
 
 import platform
 from datetime import date
@@ -10,25 +10,15 @@ import onnxruntime
 import pandas as pd
 
 from birds.classifier import Classifier, ModelError
-from fieldmark import plotting as plots
+from fieldmark import plotting
 from fieldmark.environment import cpu_name
 from fieldmark.errors import RunError
-from fieldmark.evaluation.comparison import pairs
-from fieldmark.evaluation.comparison import plots as compare_plots
-from fieldmark.evaluation.comparison.tables import (
-    COLUMNS,
-    SHOWN,
-    class_words,
-    described,
-    markdown,
-    pair_words,
-    table,
-)
+from fieldmark.evaluation.comparison import plots, tables
+from fieldmark.evaluation.comparison.pairs import SIGNIFICANCE, compare_classes, compare_pairs
 from fieldmark.evaluation.latency import timed
-from fieldmark.run import Run
+from fieldmark.files import write_text
+from fieldmark.run import Run, write_table
 
-RUNS = Path("runs")
-OUT = RUNS / "comparison"
 TABLES = ("table", "pairs", "classes")
 FIGURES = {
     "pareto": "accuracy against milliseconds, and the Pareto front",
@@ -37,46 +27,48 @@ FIGURES = {
 }
 
 
-def compare(runs: list[Run], out: Path, rounds: int) -> str:
-    """Compare runs, write tables and figures into `out`, and return the page about them.
+def compare_runs(runs: list[Run], out: Path, rounds: int) -> str:
+    """Compare runs; write tables, figures and the page into `out`, and return the page (Markdown).
 
-    Each model file is asked for a photo `rounds` times, 0 for no times to be measured.
+    Each model file is timed `rounds` times; 0 measures no times.
     """
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    for old in (*(f"{name}.csv" for name in TABLES), *(f"figures/{name}.png" for name in FIGURES)):
-        (out / old).unlink(missing_ok=True)
-    found = table(runs, speeds(runs, rounds))
+    for name in TABLES:
+        (out / f"{name}.csv").unlink(missing_ok=True)
+    for name in FIGURES:
+        (out / "figures" / f"{name}.png").unlink(missing_ok=True)
+    table = tables.summarise_runs(runs, measure_times(runs, rounds))
     by_name = {run.name: run for run in runs}
-    runs = [by_name[name] for name in found["run"]]
-    told, not_compared = pairs.pairs(runs)
-    page = ["# Comparison", "", *first_part(found, rounds), *second_part(told, not_compared)]
-    found.to_csv(out / "table.csv", index=False)
-    told.to_csv(out / "pairs.csv", index=False)
-    if best := best_two(runs, told):
-        classes = pairs.by_class(*best)
-        classes.to_csv(out / "classes.csv", index=False)
-        page += third_part(classes, *best)
-        if classes["points"].abs().max() > 0:
-            figure = compare_plots.class_differences(classes, best[0].name, best[1].name)
-            plots.save(figure, out, "classes")
+    runs = [by_name[name] for name in table["run"]]
+    pairs, not_compared = compare_pairs(runs)
+    write_table(out / "table.csv", table)
+    write_table(out / "pairs.csv", pairs)
+    sections = [describe_runs(table, rounds), describe_pairs(pairs, not_compared)]
+    figures = {}
     if rounds:
-        plots.save(compare_plots.pareto(found), out, "pareto")
-    histories = {run.name: run.history for run in runs if len(run.history)}
-    if histories:
-        plots.save(compare_plots.curves(histories), out, "curves")
-    drawn = [name for name in FIGURES if (out / f"figures/{name}.png").is_file()]
-    page += ["## Figures", ""] if drawn else []
-    for name in drawn:
-        page += [f"![{FIGURES[name]}](figures/{name}.png)", ""]
-    text = "\n".join(page)
-    (out / "index.md").write_text(text, encoding="utf-8")
-    return text
+        figures["pareto"] = plots.plot_pareto(table)
+    if histories := {run.name: run.history for run in runs if len(run.history)}:
+        figures["curves"] = plots.plot_curves(histories)
+    if best := find_best_pair(runs, pairs):
+        names = [run.name for run in best]
+        classes = compare_classes(*best)
+        write_table(out / "classes.csv", classes)
+        sections.append(describe_classes(classes, *names))
+        if classes["points"].abs().max() > 0:
+            figures["classes"] = plots.plot_class_differences(classes, *names)
+    if figures:
+        sections.append(["## Figures"])
+    for name, figure in figures.items():
+        plotting.save(figure, out, name)
+        sections.append([f"![{FIGURES[name]}](figures/{name}.png)"])
+    page = "# Comparison\n\n" + "\n\n".join("\n".join(lines) for lines in sections) + "\n"
+    write_text(out / "index.md", page)
+    return page
 
 
-def speeds(runs: list[Run], rounds: int) -> dict[str, np.ndarray]:
-    """Take the milliseconds of each run's model file, on one thread, in turns.
+def measure_times(runs: list[Run], rounds: int) -> dict[str, np.ndarray]:
+    """Return milliseconds [rounds] of each run's model file on one thread; they take turns.
 
-    Raises RunError for a file that can't be served.
+    Raises RunError if a model file cannot be loaded.
     """
     classifiers = {}
     for run in runs if rounds else []:
@@ -87,60 +79,59 @@ def speeds(runs: list[Run], rounds: int) -> dict[str, np.ndarray]:
     return timed(classifiers, rounds)
 
 
-def best_two(runs: list[Run], told: pd.DataFrame) -> tuple[Run, Run] | None:
-    """Return the two most accurate runs that can be compared, None if no two can."""
-    can = {frozenset(each) for each in told[["first", "second"]].to_numpy().tolist()}
+def find_best_pair(runs: list[Run], pairs: pd.DataFrame) -> tuple[Run, Run] | None:
+    """Return the two most accurate runs that were compared, None if there are none."""
+    compared = {frozenset(names) for names in pairs[["first", "second"]].to_numpy().tolist()}
     order = sorted(runs, key=lambda run: run.metrics["accuracy"]["value"], reverse=True)
-    both = (two for two in combinations(order, 2) if {run.name for run in two} in can)
-    return next(both, None)
+    candidates = (pair for pair in combinations(order, 2) if {run.name for run in pair} in compared)
+    return next(candidates, None)
 
 
-def first_part(found: pd.DataFrame, rounds: int) -> list[str]:
-    """Write what each run is, how well it does and what it costs."""
-    rows = [described(row) for _, row in found.iterrows()]
-    lines = [
-        markdown(rows, COLUMNS),
-        "",
-        f"{date.today()}. In brackets: 95 % intervals; of milliseconds, where 95 in 100 lie.",
-    ]
+def describe_runs(table: pd.DataFrame, rounds: int) -> list[str]:
+    """Return the lines about what each run is, how accurate it is and what it costs."""
+    intervals = "In brackets: 95 % intervals; for milliseconds, the central 95 % of all timings."
+    lines = [tables.format_runs(table), "", f"{date.today()}. {intervals}"]
     if rounds:
         lines.append(
-            f"Milliseconds: of birds.onnx and one prepared photo, on one thread, {rounds} times "
-            f"in turns; {cpu_name()}, {platform.system()}, onnxruntime {onnxruntime.__version__}."
+            f"Milliseconds: birds.onnx with one prepared photo on one thread, {rounds} timings, "
+            f"files taking turns; {cpu_name()}, {platform.system()}, "
+            f"onnxruntime {onnxruntime.__version__}."
         )
-    for machine, names in found.groupby("machine", sort=False)["run"]:
+    for machine, names in table.groupby("machine", sort=False)["run"]:
         lines.append(f"Trained on {machine}: {', '.join(names)}.")
-    for name, parts in found.loc[found["made_of"] != "", ["run", "made_of"]].to_numpy():
-        lines.append(f"Made of {parts}: {name}.")
-    return [*lines, ""]
+    ensembles = table[table["members"] != ""]
+    lines += [
+        f"Ensemble of {members}: {name}."
+        for name, members in ensembles[["run", "members"]].to_numpy()
+    ]
+    return lines
 
 
-def second_part(told: pd.DataFrame, not_compared: pd.DataFrame) -> list[str]:
-    """Write which differences are beyond noise, and which pairs can't be told."""
-    lines = ["## Which differences are beyond noise?", ""]
-    if len(told):
-        lines += [markdown([pair_words(row) for _, row in told.iterrows()]), ""]
+def describe_pairs(pairs: pd.DataFrame, not_compared: pd.DataFrame) -> list[str]:
+    """Return the lines about which differences are significant, and which pairs have no test."""
+    lines = ["## Which differences are significant?", ""]
+    if len(pairs):
         lines += [
-            "On the photos that judged both and taught neither. Beyond noise: the exact test of",
-            f"McNemar gives p below {pairs.LEVEL}, adjusted (Holm) for {len(told)} "
-            f"{'pairs' if len(told) > 1 else 'pair'}.",
+            tables.format_pairs(pairs),
+            "",
+            "On the photos that evaluated both runs and trained neither. Significant: McNemar's",
+            f"exact test gives p < {SIGNIFICANCE}, adjusted (Holm) for the number of pairs, "
+            f"{len(pairs)}.",
         ]
-    lines += [""] if len(told) and len(not_compared) else []
     for why, group in not_compared.groupby("why", sort=False):
-        names = (f"{one} and {other}" for one, other in group[["first", "second"]].to_numpy())
-        lines.append(f"- Not compared, since {why}: {'; '.join(names)}.")
-    if not len(told) and not len(not_compared):
-        lines.append("There is one run only.")
-    return [*lines, ""]
+        names = "; ".join(" and ".join(row) for row in group[["first", "second"]].to_numpy())
+        lines += ["", f"Not compared, since {why}: {names}."]
+    if not len(pairs) and not len(not_compared):
+        lines.append("There is only one run.")
+    return lines
 
 
-def third_part(classes: pd.DataFrame, first: Run, second: Run) -> list[str]:
-    """Write which species one run of two names better."""
-    differ = classes[classes["points"].abs() > 0]
-    lines = [f"## Species by species: {first.name} beside {second.name}", ""]
-    if len(differ):
-        shown = (row for _, row in differ.head(SHOWN).iterrows())
-        rows = [class_words(row, first.name, second.name) for row in shown]
-        lines += [markdown(rows), ""]
-    lines.append(f"{len(differ)} of {len(classes)} species differ; classes.csv has all of them.")
-    return [*lines, "With few photos a species this says where to look, not what is so.", ""]
+def describe_classes(classes: pd.DataFrame, first: str, second: str) -> list[str]:
+    """Return the lines about the species whose recall differs between two runs."""
+    different = classes[classes["points"].abs() > 0]
+    lines = [f"## Recall per species: {first} and {second}", ""]
+    if len(different):
+        lines += [tables.format_classes(different, first, second), ""]
+    lines.append(f"{len(different)} of {len(classes)} species differ; classes.csv lists all.")
+    lines.append("With few photos per species these differences are hints, not results.")
+    return lines

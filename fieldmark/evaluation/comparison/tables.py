@@ -1,4 +1,4 @@
-"""Tables that put runs side by side: numbers for a CSV file, and words for a page."""
+"""Tables that compare runs: numbers for CSV files, formatted text for the page."""
 
 import numpy as np
 import pandas as pd
@@ -6,125 +6,118 @@ import pandas as pd
 from fieldmark.environment import describe_machine
 from fieldmark.run import Run
 
-NOT_KNOWN = "–"
+MISSING = "–"
 SHOWN = 10  # species on the page; the CSV file has all
-COLUMNS = {
-    "run": "run",
-    "architecture": "architecture",
-    "task": "names",
-    "right": "first answer right, %",
-    "n": "n",
-    "f1": "macro F1",
-    "parameters": "parameters, millions",
-    "megabytes": "MB",
-    "milliseconds": "ms a photo",
-    "trained": "trained for",
-}
 
 
-def tasks(runs: list[Run]) -> dict[str, str]:
-    """Name what each run tells apart, by its name; runs of one task have the same labels."""
-    names, counts = {}, {}
+def name_tasks(runs: list[Run]) -> dict[str, str]:
+    """Return what each run distinguishes, such as "100 species"; runs of one task share labels."""
+    tasks: dict[frozenset, str] = {}
     for run in runs:
-        if run.labels not in names:
-            size = len(run.labels)
-            counts[size] = counts.get(size, 0) + 1
-            other = f" ({counts[size]})" if counts[size] > 1 else ""
-            names[run.labels] = f"{size} species{other}"
-    return {run.name: names[run.labels] for run in runs}
+        same_size = sum(len(labels) == len(run.labels) for labels in tasks)
+        suffix = f" ({same_size + 1})" if same_size else ""
+        tasks.setdefault(run.labels, f"{len(run.labels)} species{suffix}")
+    return {run.name: tasks[run.labels] for run in runs}
 
 
-def table(runs: list[Run], spent: dict[str, np.ndarray]) -> pd.DataFrame:
-    """List what each run is, how well it does and what it costs; the best of each task first.
+def summarise_runs(runs: list[Run], times: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Return a row per run: metrics, size, speed and training time; the best of each task first.
 
-    `spent` holds milliseconds [rounds] by name; of those the median, and where 95 in 100 lie.
+    `times` has milliseconds [rounds] by run; `ms` is their median, `ms_low` and `ms_high` the
+    central 95 % of them.
     """
-    names, rows = tasks(runs), []
+    tasks, rows = name_tasks(runs), []
     for run in runs:
-        row = {"run": run.name, "architecture": run.card["architecture"], "task": names[run.name]}
+        row = {"run": run.name, "architecture": run.card["architecture"], "task": tasks[run.name]}
         for key in ("accuracy", "macro_f1"):
             value, (low, high) = run.metrics[key]["value"], run.metrics[key]["interval"]
             row |= {key: value, f"{key}_low": low, f"{key}_high": high}
         row |= {"n": len(run.predictions), "parameters": run.num_parameters}
         row |= {"bytes": run.model_file.stat().st_size}
-        if run.name in spent:
-            took = np.quantile(spent[run.name], [0.5, 0.025, 0.975])
-            row |= dict(zip(("ms", "ms_low", "ms_high"), took, strict=True))
-        machine = None if run.members else describe_machine(run.environment)
-        row |= {"seconds": run.seconds, "machine": machine}
-        rows.append(row | {"made_of": " and ".join(run.members)})
-    found = pd.DataFrame(rows)
-    found["task"] = pd.Categorical(found["task"], list(found["task"].value_counts().index))
-    found = found.sort_values(["task", "accuracy"], ascending=[True, False], ignore_index=True)
-    return found.assign(task=found["task"].astype(str))
+        quantiles = np.quantile(times.get(run.name, [np.nan]), [0.5, 0.025, 0.975])
+        row |= dict(zip(("ms", "ms_low", "ms_high"), quantiles, strict=True))
+        row |= {"seconds": run.seconds}
+        row["machine"] = None if run.members else describe_machine(run.environment)
+        row["members"] = " and ".join(run.members)
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    common_first = list(table["task"].value_counts().index)
+    rank = table["task"].map(common_first.index)
+    table = table.assign(rank=rank).sort_values(["rank", "accuracy"], ascending=[True, False])
+    return table.drop(columns="rank").reset_index(drop=True)
 
 
-def described(row: pd.Series) -> dict[str, str]:
-    """Write a row of `table` in words."""
-    timed = "ms" in row and not np.isnan(row["ms"])
-    return {
-        "run": row["run"],
-        "architecture": row["architecture"],
-        "task": row["task"],
-        "right": interval(*(100 * row[f"accuracy{end}"] for end in ("", "_low", "_high"))),
-        "n": f"{row['n']:,}",
-        "f1": interval(*(row[f"macro_f1{end}"] for end in ("", "_low", "_high")), places=3),
-        "parameters": number(row["parameters"], 1e6),
-        "megabytes": number(row["bytes"], 1e6),
-        "milliseconds": interval(row["ms"], row["ms_low"], row["ms_high"]) if timed else NOT_KNOWN,
-        "trained": duration(row["seconds"]),
+def format_runs(table: pd.DataFrame) -> str:
+    """Return the rows of `summarise_runs` as a Markdown table."""
+    columns = {
+        "run": table["run"],
+        "architecture": table["architecture"],
+        "distinguishes": table["task"],
+        "accuracy, %": format_intervals(100 * select_interval(table, "accuracy")),
+        "n": table["n"].map("{:,}".format),
+        "macro F1": format_intervals(select_interval(table, "macro_f1"), digits=3),
+        "parameters, millions": (table["parameters"] / 1e6).map("{:.1f}".format),
+        "MB": (table["bytes"] / 1e6).map("{:.1f}".format),
+        "ms per photo": format_intervals(select_interval(table, "ms")),
+        "training time": table["seconds"].map(format_duration),
     }
+    return to_markdown(pd.DataFrame(columns))
 
 
-def number(value: float | None, unit: float) -> str:
-    """Write a number in a unit."""
-    return NOT_KNOWN if pd.isna(value) else f"{value / unit:.1f}"
+def format_pairs(pairs: pd.DataFrame) -> str:
+    """Return the rows of `compare_pairs` as a Markdown table."""
+    columns = {
+        "better": pairs["first"],
+        "than": pairs["second"],
+        "by points": format_intervals(pairs[["points", "low", "high"]], digits=2),
+        "n": pairs["n"].map("{:,}".format),
+        "correct in the first only": pairs["only_first"].map(str),
+        "in the second only": pairs["only_second"].map(str),
+        "p": pairs["p"].map("{:.2g}".format),
+        "p, adjusted": pairs["adjusted"].map("{:.2g}".format),
+        "significant": pairs["significant"].map({True: "yes", False: "no"}),
+    }
+    return to_markdown(pd.DataFrame(columns))
 
 
-def interval(value: float, low: float, high: float, places: int = 1) -> str:
-    """Write a value with its interval, and no -0."""
-    value, low, high = (round(each, places) + 0.0 for each in (value, low, high))
-    return f"{value:.{places}f} ({low:.{places}f} to {high:.{places}f})"
+def format_classes(classes: pd.DataFrame, first: str, second: str) -> str:
+    """Return the first rows of `compare_classes` of two named runs as a Markdown table."""
+    shown = classes.head(SHOWN)
+    columns = {
+        "species": shown["label"],
+        "n": shown["n"].map(str),
+        f"{first}, recall, %": (100 * shown["recall_first"]).map("{:.0f}".format),
+        f"{second}, recall, %": (100 * shown["recall_second"]).map("{:.0f}".format),
+        "points": shown["points"].map("{:+.0f}".format),
+    }
+    return to_markdown(pd.DataFrame(columns))
 
 
-def duration(seconds: float | None) -> str:
-    """Write seconds in the unit that fits."""
+def to_markdown(table: pd.DataFrame) -> str:
+    """Return a Markdown table whose cells are shown as they are."""
+    return table.to_markdown(index=False, disable_numparse=True, missingval=MISSING)
+
+
+def select_interval(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the columns of a value and its interval."""
+    return table[[name, f"{name}_low", f"{name}_high"]]
+
+
+def format_intervals(values: pd.DataFrame, digits: int = 1) -> pd.Series:
+    """Return "value (low to high)" for each row of three columns; missing values get a dash."""
+    rows = [
+        MISSING
+        if np.isnan(value)
+        else f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+        for value, low, high in values.round(digits).to_numpy(float) + 0.0  # no -0.0
+    ]
+    return pd.Series(rows, values.index, dtype=object)
+
+
+def format_duration(seconds: float | None) -> str:
+    """Return seconds in a suitable unit."""
     if pd.isna(seconds):
-        return NOT_KNOWN
+        return MISSING
     if seconds < 120:
         return f"{seconds:.1f} s"
-    hours = seconds >= 7200
-    return f"{seconds / (3600 if hours else 60):.1f} {'h' if hours else 'min'}"
-
-
-def pair_words(row: pd.Series) -> dict[str, str]:
-    """Write a row of `pairs.pairs` in words."""
-    return {
-        "better": row["first"],
-        "than": row["second"],
-        "by points": interval(row["points"], row["low"], row["high"], 2),
-        "n": f"{row['n']:,}",
-        "only it right": str(row["only_first"]),
-        "only the other": str(row["only_second"]),
-        "p": f"{row['p']:.2g}",
-        "p, adjusted": f"{row['adjusted']:.2g}",
-        "the difference is": "beyond noise" if row["beyond_noise"] else "within noise",
-    }
-
-
-def class_words(row: pd.Series, first: str, second: str) -> dict[str, str]:
-    """Write a row of `pairs.by_class`, of runs with these names, in words."""
-    return {
-        "species": row["label"],
-        "n": str(row["n"]),
-        f"{first}, % right": f"{100 * row['recall_first']:.0f}",
-        f"{second}, % right": f"{100 * row['recall_second']:.0f}",
-        "points": f"{row['points']:+.0f}",
-    }
-
-
-def markdown(rows: list[dict[str, str]], heads: dict[str, str] | None = None) -> str:
-    """Write rows as a table in Markdown, with their keys, or `heads` for them, above."""
-    top = [heads[key] if heads else key for key in rows[0]]
-    lines = [top, ["---"] * len(top), *(list(row.values()) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
