@@ -36,7 +36,7 @@ class NetworkError(UserError):
 
 
 class TrainingError(UserError):
-    """A fit cannot run on this machine."""
+    """Training cannot run on this machine."""
 
 
 class TrackingError(UserError):
@@ -52,7 +52,7 @@ class ExportError(UserError):
 
 
 class GateError(UserError):
-    """A model file gives other answers than its network; `report` is a table of the photos."""
+    """A model file predicts differently than its network; `report` is a table of the photos."""
 
     exit_status = 1
 
@@ -67,6 +67,6 @@ def find_error_class(name: str) -> type[UserError] | None:
     A notebook that papermill runs in another process reports an error by its class name only.
     """
     classes = [UserError]
-    for each in classes:
-        classes += each.__subclasses__()
-    return next((each for each in classes if each.__name__ == name), None)
+    for error_class in classes:
+        classes += error_class.__subclasses__()
+    return next((error_class for error_class in classes if error_class.__name__ == name), None)

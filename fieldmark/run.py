@@ -29,6 +29,7 @@ class Run(RunFolder):
         self.earlier_seconds = 0.0
         self._identity = ""
         self._interrupted: set[str] = set()
+        self._recorded: dict[str, list[dict]] = {}
 
     def begin(self, training_keys: Mapping, split: pd.DataFrame) -> Self:
         """Start training, or resume it if an interrupted run had the same keys and split.
@@ -42,11 +43,12 @@ class Run(RunFolder):
         self._identity = hashlib.sha256(facts.encode()).hexdigest()
         state = {"identity": self._identity, "finished": False}
         self.resumes = read_json(self.state_file) == state
-        files = [*self.checkpoints.glob("*.pt")]
-        self._interrupted = {file.stem for file in files} if self.resumes else set()
-        self.earlier_seconds = sum(
-            epoch["seconds"] for phase in self._interrupted for epoch in self._epochs(phase)
-        )
+        files = sorted(self.checkpoints.glob("*.pt"), key=lambda file: file.stat().st_mtime)
+        phases = [file.stem for file in files] if self.resumes else []
+        self._interrupted = set(phases)
+        self._recorded = {phase: self._epochs(phase) for phase in phases}
+        epochs = [epoch for recorded in self._recorded.values() for epoch in recorded]
+        self.earlier_seconds = sum(epoch["seconds"] for epoch in epochs)
         if not self.resumes:
             for file in (*files, *self.snapshots.glob("*.safetensors"), self.history_file):
                 file.unlink(missing_ok=True)
@@ -84,6 +86,12 @@ class Run(RunFolder):
         import torch
 
         return torch.load(self.checkpoint_file(phase), weights_only=True, mmap=True)["history"]
+
+    def record_epochs(self, phase: str, epochs: list[dict]) -> None:
+        """Write history.csv: these are all epochs of a phase so far, other phases keep theirs."""
+        self._recorded[phase] = epochs
+        rows = [epoch for recorded in self._recorded.values() for epoch in recorded]
+        write_table(self.history_file, pd.DataFrame(rows))
 
     def describe_training(self, history: pd.DataFrame) -> dict:
         """Return the card's `training`: seconds so far, epochs, and which epoch was kept.

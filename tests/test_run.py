@@ -71,6 +71,14 @@ def test_a_finished_run_starts_from_the_beginning(tmp_path):
     assert begin(tmp_path, seed=1).take_checkpoint("frozen") is None
 
 
+def test_the_history_of_an_interrupted_run_continues(tmp_path):
+    state = write_checkpoint(begin(tmp_path, seed=1))
+    run = begin(tmp_path, seed=1)
+    for epoch in (1, 2):
+        run.record_epochs("fine-tuning", [{"seconds": float(number)} for number in range(epoch)])
+    assert Run(tmp_path).history["seconds"].tolist() == [state["history"][0]["seconds"], 0, 1]
+
+
 def test_the_kept_epoch_is_that_of_the_lowest_loss_in_the_last_phase(tmp_path):
     history = pd.DataFrame(
         {
