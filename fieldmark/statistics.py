@@ -18,8 +18,8 @@ RESAMPLES = 2000
 DIGITS = 4
 
 
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> dict:
-    """Return a proportion with its Wilson (1927) interval.
+def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> dict:
+    """Return a proportion with its Wilson interval (1927).
 
     Returns `value` and `interval` between 0 and 1, `n` and `method`.
     """
@@ -32,48 +32,48 @@ def bootstrap_interval(
     statistic: Callable[..., float],
     *,
     paired: bool = True,
+    proportion: bool = True,
     resamples: int = RESAMPLES,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict:
-    """Return a statistic with its BCa bootstrap interval (Efron 1987).
+    """Return a statistic of samples with its BCa bootstrap interval (Efron 1987).
 
-    `samples` are arrays along whose first axis photos are drawn: together if they are `paired`,
-    else each for itself, as two groups of photos are. Where the acceleration is not defined the
-    interval is that of percentiles. Where no resample differs, as when every photo is right, a
-    bootstrap would claim certainty, and a proportion gets its Wilson interval instead. Returns
-    `value`, `interval`, `n` (photos of all unpaired samples together) and `method`.
+    The first axis of each sample counts photos. `paired` samples are of the same photos and
+    resampled together, others independently. If the acceleration is undefined, the interval is
+    that of percentiles. If all resamples give the same value, as when every photo is correct, a
+    statistic between 0 and 1 (`proportion`) gets the Wilson interval of a proportion, since a
+    bootstrap interval would have no width. Returns `value`, `interval`, `n` (photos of all
+    unpaired samples together) and `method`.
     """
     value = float(statistic(*samples))
-    lengths = [len(each) for each in samples]
+    lengths = [len(sample) for sample in samples]
     n = lengths[0] if paired else sum(lengths)
-    if paired:
-        indices = (np.arange(n),)
+    indices = [np.arange(length) for length in (lengths[:1] if paired else lengths)]
 
-        def measure(rows: np.ndarray) -> float:
-            return statistic(*(each[rows] for each in samples))
-    else:
-        indices = tuple(np.arange(length) for length in lengths)
+    def compute(*rows: np.ndarray) -> float:
+        rows = rows * len(samples) if paired else rows
+        return statistic(*(sample[row] for sample, row in zip(samples, rows, strict=True)))
 
-        def measure(*rows: np.ndarray) -> float:
-            return statistic(*(each[row] for each, row in zip(samples, rows, strict=True)))
-
-    options = {
-        "n_resamples": resamples,
-        "confidence_level": confidence,
-        "vectorized": False,
-        "rng": np.random.default_rng(seed),
-    }
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", DegenerateDataWarning)
-        result = bootstrap(indices, measure, method="BCa", **options)
-    if np.ptp(result.bootstrap_distribution) == 0 and 0 <= value <= 1:
-        return wilson_interval(round(value * n), n, confidence)
+        result = bootstrap(
+            indices,
+            compute,
+            method="BCa",
+            n_resamples=resamples,
+            confidence_level=confidence,
+            vectorized=False,
+            rng=np.random.default_rng(seed),
+        )
+    values = result.bootstrap_distribution
+    if proportion and np.ptp(values) == 0:
+        return wilson_interval(value * n, n, confidence)
     low, high = result.confidence_interval
     if np.isfinite([low, high]).all():
         return describe_interval(value, low, high, n, "BCa bootstrap")
     tail = (1 - confidence) / 2
-    low, high = np.quantile(result.bootstrap_distribution, [tail, 1 - tail])
+    low, high = np.quantile(values, [tail, 1 - tail])
     return describe_interval(value, low, high, n, "percentile bootstrap")
 
 
@@ -84,17 +84,17 @@ def describe_interval(value: float, low: float, high: float, n: int, method: str
 
 
 def paired_difference_interval(
-    lost: int, won: int, n: int, confidence: float = 0.95
+    only_first: int, only_second: int, n: int, confidence: float = 0.95
 ) -> tuple[float, float]:
     """Return the interval of the difference of two proportions of the same n photos.
 
-    `lost` photos count for the first proportion only, `won` for the second only. Adjusted Wald by
-    Bonett and Price (2012), which has a width even where both counts are 0.
+    `only_first` photos count for the first proportion only, `only_second` for the second only.
+    Adjusted Wald interval by Bonett and Price (2012); its width is never 0.
     """
-    first, second = (lost + 1) / (n + 2), (won + 1) / (n + 2)
-    middle = first - second
-    reach = norm.ppf((1 + confidence) / 2) * sqrt((first + second - middle**2) / (n + 2))
-    return max(-1.0, middle - reach), min(1.0, middle + reach)
+    first, second = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
+    centre = first - second
+    margin = norm.ppf((1 + confidence) / 2) * sqrt((first + second - centre**2) / (n + 2))
+    return max(-1.0, centre - margin), min(1.0, centre + margin)
 
 
 def mcnemar_test(only_first: int, only_second: int) -> float:
