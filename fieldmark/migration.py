@@ -12,7 +12,7 @@ import yaml
 from birds.classifier import Classifier
 from birds.model_file import SCHEMA, add_checksum, check_bytes
 from fieldmark.errors import RunError
-from fieldmark.files import atomic_path, read_json, write_bytes
+from fieldmark.files import atomic_path, format_json, read_json, write_bytes
 from fieldmark.recipe.renamed import RENAMED_VALUES, rename_keys
 from fieldmark.run import Run
 from fieldmark.run_folder import read_table, read_weights_card
@@ -117,6 +117,8 @@ def new_contents(
             run.split_file: migrate_split(run.split_file, card),
             run.recipe_file: migrate_recipe(run.recipe_file, card),
         }
+        if run.metrics:
+            contents[run.metrics_file] = migrate_metrics(run.metrics, card)
     if old_files["answers.csv"].is_file():
         table = read_table(old_files["answers.csv"]).rename(columns={"answer": "predicted"})
         contents[run.predictions_file] = table.to_csv(index=False).encode()
@@ -209,6 +211,16 @@ def migrate_recipe(file: Path, card: dict) -> bytes:
     if rename_keys(yaml.safe_load(file.read_text(encoding="utf-8"))) != card["recipe"]:
         raise RunError(f"{file} differs from the recipe in the card. It is of another run.")
     return yaml.safe_dump(card["recipe"], sort_keys=False, allow_unicode=True).encode()
+
+
+def migrate_metrics(metrics: dict, card: dict) -> bytes:
+    """Return metrics.json with the card's intervals of the figures that both have."""
+    shared = {
+        key: metric
+        for key, metric in card["metrics"].items()
+        if key in metrics and metric["value"] == metrics[key]["value"]
+    }
+    return format_json(metrics | shared).encode()
 
 
 def read_onnx_card(model: onnx.ModelProto) -> dict | None:

@@ -68,6 +68,7 @@ def old_run(run, tmp_path) -> Run:
         old.folder / "answers.csv", index=False
     )
     write_json(old.folder / "card.json", card)
+    write_json(old.metrics_file, {"accuracy": METRIC | {"interval": [0.7, 1.0]}})
     write_json(old.folder / "cost.json", {"seconds": 60.0, "earlier_epochs": 20.0})
     (old.folder / "trouble.csv").write_text("path\n")
     return Run(old.folder)
@@ -113,6 +114,7 @@ def test_an_old_run_is_renamed_throughout_and_computes_the_same(old_run):
     assert card["open_set_run"]["score"] == "msp"
     assert card["training"]["seconds"] == run.seconds == 80
     assert run.members == ["a"]
+    assert run.metrics == {"accuracy": METRIC}
     assert run.predictions["predicted"].tolist() == ["x"]
     names = set(contents(run.folder))
     assert not names & {"answers.csv", "trouble.csv", "card.json", "cost.json"}
