@@ -13,7 +13,6 @@ from .photo import PhotoError
 from .prediction import encode_answer
 from .process import cpu_count
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic", ".heif"}
 COLUMNS = (  # of a row that are plain values, in the order of a table
     *("path", "kind", "label", "common_name", "scientific_name", "probability"),
     *("shortlist", "unknown_score", "text", "error"),
@@ -23,12 +22,12 @@ COLUMNS = (  # of a row that are plain values, in the order of a table
 def find_photos(paths: Iterable[Path | str]) -> Iterator[Path]:
     """Yield the given files, and the photos in the given folders at any depth, in sorted order.
 
-    Files are yielded whatever their names; in folders, those with a suffix of SUFFIXES. Raises
-    UserError for a path that does not exist.
+    Files are yielded whatever their names; in folders, those with a suffix of `photo.SUFFIXES`.
+    Raises UserError for a path that does not exist.
     """
     for path in map(Path, paths):
         if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in photo.SUFFIXES)
         elif path.exists():
             yield path
         else:

@@ -13,6 +13,7 @@ MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
 MAX_SCANS = 100  # of a progressive JPEG: cameras write ten, and each redraws the whole photo
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic", ".heif"})
 HEIC_BRANDS = (b"heic", b"heix", b"mif1")  # bytes 8 to 12 of the HEIC files that phones write
 FILTER = "bicubic"  # default for resizing
 TRANSPOSITIONS = {  # EXIF orientation -> what turns the photo upright; 1 is upright
@@ -95,9 +96,8 @@ def decode_photo(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
     Raises PhotoError.
     """
     check_bytes(len(data))
-    formats = (register_heic(),) if data[8:12] in HEIC_BRANDS else FORMATS
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        with Image.open(io.BytesIO(data), formats=detect_formats(data)) as image:
             check_pixels(image.width, image.height)
             check_decoding_cost(image, data)
             width, height = image.size
@@ -119,6 +119,11 @@ def decode_photo(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
         raise DamagedPhoto(
             "This photo is damaged or was cut short on its way. Save or send it again."
         ) from error
+
+
+def detect_formats(data: bytes) -> tuple[str, ...]:
+    """Return the formats that Pillow may decode a photo as."""
+    return (register_heic(),) if data[8:12] in HEIC_BRANDS else FORMATS
 
 
 @cache

@@ -1,6 +1,5 @@
 """Crop photos to the boxes around their birds, once, into a folder of photos."""
 
-import contextlib
 import hashlib
 import io
 from functools import partial
@@ -37,11 +36,15 @@ def crop_to_boxes(
 
 
 def write_crop(row: tuple, folder: Path, out: Path) -> None:
-    """Write one crop; copy a photo that cannot be cropped, so that the survey reports it."""
+    """Write one crop; copy a photo that cannot be decoded, so that the survey reports it."""
     path, *box = row
     data = (folder / path).read_bytes()
-    with contextlib.suppress(Exception):  # any decoder's errors, or a wrong box
+    try:
         data = crop_square(data, box)
+    except DatasetError as error:
+        raise DatasetError(f"{folder / path}: {error}") from error
+    except Exception:  # noqa: S110  decoders raise anything
+        pass
     write_bytes(out / path, data)
 
 
@@ -50,9 +53,9 @@ def crop_square(data: bytes, box: tuple[float, float, float, float]) -> bytes:
 
     A square, because `birds.photo.prepare` takes the centre square of a photo, which would cut a
     long box. It is moved into the photo and shortened to the photo's sides. Boxes count the pixels
-    of the file, before the EXIF orientation is applied. Raises ValueError if the box lies outside.
+    of the file, before the EXIF orientation is applied. Raises DatasetError for a box outside.
     """
-    with Image.open(io.BytesIO(data), formats=photo.FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=photo.detect_formats(data)) as image:
         photo.check_pixels(image.width, image.height)
         left, top, width, height = box
         side = max(width, height)
@@ -67,7 +70,10 @@ def crop_square(data: bytes, box: tuple[float, float, float, float]) -> bytes:
 def fit_interval(middle: float, side: float, length: int) -> tuple[int, int]:
     """Return start and end of an interval of `side` pixels, moved to lie within 0 and `length`."""
     if not (0 <= middle < length and side >= 1):
-        raise ValueError(f"A box around pixel {middle} lies outside of {length} pixels.")
+        raise DatasetError(
+            f"The box around pixel {middle:g} lies outside of {length} pixels. Correct "
+            "bounding_boxes.txt, or set `crop_to_box: false`."
+        )
     side = min(round(side), length)
     start = min(max(round(middle - side / 2), 0), length - side)
     return start, start + side

@@ -8,7 +8,6 @@ splits stay as the data set has them), `source`; some data sets add `box_x`, `bo
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from birds import photo
 from fieldmark.data.crops import crop_to_boxes
@@ -16,10 +15,6 @@ from fieldmark.data.listings import list_annotated_photos, make_unique_labels
 from fieldmark.data.locations import find_photo_folder
 from fieldmark.errors import DatasetError
 
-EXTENSIONS = Image.registered_extensions().items()
-# what birds.photo decodes; the HEIC decoder is only registered when the first such photo comes
-PHOTO_SUFFIXES = {suffix for suffix, name in EXTENSIONS if name in photo.FORMATS}
-PHOTO_SUFFIXES |= {".heic", ".heif"}
 TRAIN_FOLDERS = ("train", "valid", "val", "validation")
 
 
@@ -116,7 +111,7 @@ def list_competition(folder: Path) -> pd.DataFrame:
 
 def is_photo(file: Path) -> bool:
     """Return whether a file's suffix is that of a photo format that can be decoded."""
-    return file.suffix.lower() in PHOTO_SUFFIXES
+    return file.suffix.lower() in photo.SUFFIXES
 
 
 def list_ignored_files(folder: Path, photos: pd.DataFrame) -> pd.DataFrame:

@@ -86,13 +86,19 @@ def test_other_boxes_get_another_folder(cub, tmp_path):
     assert image_size((other / photos["path"][0]).read_bytes()) == (50, 50)
 
 
-def test_photos_that_cannot_be_cropped_are_copied_for_the_survey(cub, tmp_path):
+def test_a_photo_that_cannot_be_decoded_is_copied_for_the_survey(cub, tmp_path):
     photos = list_photos(cub)
-    (cub / photos["path"][0]).write_bytes(b"half a bird")
-    photos.loc[1, "box_x"] = 4000.0
+    path = photos["path"][0]
+    (cub / path).write_bytes(b"half a bird")
     out, _ = crop_to_boxes(photos, cub, tmp_path / "crops")
-    for path in photos["path"][:2]:
-        assert (out / path).read_bytes() == (cub / path).read_bytes()
+    assert (out / path).read_bytes() == b"half a bird"
+
+
+def test_a_box_outside_of_its_photo_is_reported(cub, tmp_path):
+    photos = list_photos(cub)
+    photos.loc[1, "box_x"] = 4000.0
+    with pytest.raises(DatasetError, match=r"002\.jpg.*4040 .*bounding_boxes\.txt"):
+        crop_to_boxes(photos, cub, tmp_path / "crops")
 
 
 def test_a_data_set_is_cropped_on_request(cub, tmp_path, monkeypatch):

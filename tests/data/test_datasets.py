@@ -1,8 +1,10 @@
 """The photos of every supported layout become one table."""
 
 import pytest
+from PIL import Image
 
-from fieldmark.data.datasets import PHOTO_SUFFIXES, list_ignored_files, list_photos
+from birds import photo
+from fieldmark.data.datasets import list_ignored_files, list_photos
 from fieldmark.data.listings import read_taxonomy
 from fieldmark.data.ood_photos import MIN_OOD_PHOTOS, list_ood_photos
 from fieldmark.errors import DatasetError
@@ -30,8 +32,9 @@ def test_all_formats_that_the_function_reads_are_listed(tmp_path, name):
     assert f"Night_Inkling/{name}" in set(list_photos(tmp_path)["path"])
 
 
-def test_formats_that_the_function_does_not_read_are_not_photos():
-    assert not PHOTO_SUFFIXES & {".tif", ".pdf", ".psd", ".avif", ".cr2"}
+def test_every_suffix_is_of_a_format_that_the_function_reads():
+    formats = {Image.registered_extensions().get(suffix, "HEIF") for suffix in photo.SUFFIXES}
+    assert formats == {*photo.FORMATS, "HEIF"}
 
 
 def test_files_that_are_not_photos_are_counted_by_suffix(tmp_path):
