@@ -97,7 +97,7 @@ def new_contents(
         raise RunError(f"{run.folder} is not a finished run: it has no {', '.join(missing)}.")
     check_bytes(run.model_file)
     model = onnx.load(run.model_file)
-    cards = [read_onnx_card(model), read_weights_card(run.weights_file)]
+    cards: list[Any] = [read_onnx_card(model), read_weights_card(run.weights_file)]
     if not all(isinstance(card, dict) for card in cards):
         raise RunError(f"{run.folder}: birds.onnx or birds.safetensors has no model card.")
     old_files = {name: run.folder / name for name in ("answers.csv", "trouble.csv")}
@@ -165,7 +165,7 @@ def migrate_card(card: dict, extra: Mapping, data_sha256: str | None = None) -> 
     if ensemble := new.get("ensemble"):
         method = {"answers": "logits"}.get(ensemble["what"], ensemble["what"])
         new["ensemble"] = {"method": method, "members": ensemble["of"]}
-    return {"schema": SCHEMA} | new | extra
+    return {"schema": SCHEMA, **new, **extra}
 
 
 def migrate_thresholds(thresholds: dict | None) -> dict | None:

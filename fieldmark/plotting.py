@@ -5,6 +5,7 @@ They are made without pyplot, so nothing stays open and nothing is shown twice. 
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"),
 )
 GREY = "#666666"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlelocation": "left",

@@ -7,6 +7,7 @@ proportions of the same photos Bonett-Price intervals.
 import warnings
 from collections.abc import Callable, Sequence
 from math import sqrt
+from typing import Any
 
 import numpy as np
 from scipy.stats import DegenerateDataWarning, bootstrap, norm
@@ -23,7 +24,7 @@ def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> dict:
 
     Returns `value` and `interval` between 0 and 1, `n` and `method`.
     """
-    low, high = proportion_confint(successes, n, 1 - confidence, method="wilson")
+    low, high = np.array(proportion_confint(successes, n, 1 - confidence, method="wilson"))
     return describe_interval(successes / n, low, high, n, "Wilson")
 
 
@@ -93,7 +94,7 @@ def paired_difference_interval(
     """
     first, second = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
     centre = first - second
-    margin = norm.ppf((1 + confidence) / 2) * sqrt((first + second - centre**2) / (n + 2))
+    margin = float(norm.ppf((1 + confidence) / 2)) * sqrt((first + second - centre**2) / (n + 2))
     return max(-1.0, centre - margin), min(1.0, centre + margin)
 
 
@@ -101,9 +102,10 @@ def mcnemar_test(only_first: int, only_second: int) -> float:
     """Return the p value of McNemar's exact test (1947) from the two discordant counts."""
     if not only_first + only_second:
         return 1.0
-    return float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue)
+    result: Any = mcnemar([[0, only_first], [only_second, 0]], exact=True)
+    return float(result.pvalue)
 
 
 def adjust_holm(p_values: np.ndarray) -> np.ndarray:
     """Return p values [m] adjusted for m tests (Holm 1979)."""
-    return multipletests(p_values, method="holm")[1] if len(p_values) else p_values
+    return np.asarray(multipletests(p_values, method="holm")[1]) if len(p_values) else p_values

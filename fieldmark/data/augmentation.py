@@ -1,7 +1,7 @@
 """Random changes to batches of training photos."""
 
 import torch
-from fastai.vision.all import Hue, RandTransform, Saturation, TensorImage, Transform, aug_transforms
+from fastai.vision.all import Hue, RandTransform, Saturation, TensorImage, aug_transforms
 from torchvision.transforms.v2 import RandomErasing
 
 
@@ -19,7 +19,7 @@ class ErasePerPhoto(RandTransform):
 
     def encodes(self, photos: TensorImage) -> TensorImage:
         """Erase in each photo separately."""
-        return torch.stack([self.erase(photo) for photo in photos])
+        return TensorImage(torch.stack([self.erase(photo) for photo in photos]))
 
 
 def make_augmentations(
@@ -30,7 +30,7 @@ def make_augmentations(
     max_lighting: float = 0.2,
     colour_jitter: float = 0.0,
     random_erasing: float = 0.0,
-) -> list[Transform]:
+) -> list:
     """Return the batch transforms of training photos; each photo is changed independently.
 
     Half of the photos are rotated by up to `max_rotate` degrees, warped by up to `max_warp` and

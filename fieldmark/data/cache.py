@@ -87,7 +87,7 @@ class PixelCache:
     def release_memory(self) -> None:
         """Drop the mapped pages from this process; the system keeps them in its page cache."""
         if hasattr(mmap, "MADV_DONTNEED"):
-            self.pixels._mmap.madvise(mmap.MADV_DONTNEED)
+            self.pixels._mmap.madvise(mmap.MADV_DONTNEED)  # pyright: ignore
 
 
 def build_cache(

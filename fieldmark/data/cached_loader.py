@@ -1,13 +1,7 @@
 """Batches of training photos from a pixel cache, cropped on the device in one resampling."""
 
 import torch
-from fastai.vision.all import (
-    AffineCoordTfm,
-    PadMode,
-    TensorCategory,
-    TensorImage,
-    TfmdDL,
-)
+from fastai.vision.all import AffineCoordTfm, TensorCategory, TensorImage, TfmdDL
 from fastai.vision.augment import affine_mat
 
 from fieldmark.data.cache import PixelCache
@@ -24,8 +18,9 @@ class CachedCrop(AffineCoordTfm):
     """
 
     def __init__(self, size: int, min_area: float):
-        self.min_area, self.aspects = min_area, None
-        super().__init__(self.crop_matrices, size=size, pad_mode=PadMode.Border, align_corners=True)
+        self.min_area = min_area
+        self.aspects: torch.Tensor | None = None
+        super().__init__(self.crop_matrices, size=size, pad_mode="border", align_corners=True)
 
     def crop_matrices(self, photos: torch.Tensor) -> torch.Tensor | None:
         """Return matrices [n, 3, 3] from the coordinates of crops to those of cached photos."""
@@ -57,7 +52,7 @@ class CachedLoader(TfmdDL):
     transforms. It works in the Learner's process, since there is nothing to decode.
     """
 
-    def __init__(self, dataset, cache: PixelCache | None = None, labels=None, crop=None, **options):
+    def __init__(self, dataset, cache: PixelCache, labels, crop: CachedCrop, **options):
         self.cache, self.labels, self.crop = cache, labels, crop
         super().__init__(dataset, **options | {"num_workers": 0})
 

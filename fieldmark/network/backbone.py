@@ -70,7 +70,7 @@ class Backbone(nn.Module):
             return self.model(photos)[..., None, None]
         return self.to_map(self.model.forward_features(photos), self.layout, self.norm)
 
-    def to_map(self, features: Any, layout: str, norm: str | None) -> torch.Tensor | None:
+    def to_map(self, features: Any, layout: str, norm: str | None) -> Any:
         """Return features in a layout as a map [N, D, h, w]; None if their shape does not fit."""
         if not isinstance(features, torch.Tensor) or features.ndim != len(layout):
             return None

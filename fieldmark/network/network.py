@@ -90,12 +90,12 @@ class Network:
     @property
     def backbone(self) -> Backbone:
         """Return the part that turns photos into feature maps."""
-        return self.model[0]
+        return self.model[0]  # pyright: ignore[reportReturnType]
 
     @property
     def head(self) -> nn.Sequential:
         """Return the part that turns feature maps into logits."""
-        return self.model[1]
+        return self.model[1]  # pyright: ignore[reportReturnType]
 
     @property
     def device(self) -> torch.device:
