@@ -1,5 +1,6 @@
 """`fieldmark train`: run train.ipynb by a recipe, into a folder in runs/."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,15 @@ def complete_parameter(text: str) -> list[str]:
     return [f"{key}=" for key in Recipe.model_fields if key.startswith(text)]
 
 
+def print_template(wanted: bool) -> None:
+    """Print a recipe with every parameter, and exit."""
+    from fieldmark.recipe import Recipe
+
+    if wanted:
+        typer.echo(Recipe.template())
+        raise typer.Exit
+
+
 def train(
     recipe: Annotated[
         Path, typer.Argument(help="YAML file of parameters; docs/training.md lists them.")
@@ -34,6 +44,15 @@ def train(
     name: Annotated[
         str, typer.Option(help="Name of the run and, if given, of the model.", show_default=False)
     ] = "",
+    template: Annotated[
+        bool,
+        typer.Option(
+            "--template",
+            help="Print a recipe with every parameter, its default and its help.",
+            callback=print_template,
+            is_eager=True,
+        ),
+    ] = False,
 ) -> None:
     """Train a model by a recipe.
 
@@ -44,13 +63,16 @@ def train(
     Examples:
 
         fieldmark train recipes/quick.yaml
+        fieldmark train --template > recipes/mine.yaml
         fieldmark train recipes/cub200.yaml --set arch=resnet50 --set epochs=3 --name resnet50
     """
     from fieldmark.recipe import Recipe
 
     values = parse_settings(settings or [])
+    if name != Path(name).name:
+        raise RecipeError(f"`--name {name}` must be the name of a folder in runs/.")
     if name:
-        values["name"] = name
+        values["name"] = json.dumps(name)
     folder = Path("runs") / (name or recipe.stem)
     run_notebook(Recipe.load(recipe, values), folder)
     print(f"{folder} holds the model file, its metrics and the executed notebook.")
@@ -61,7 +83,8 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
     for setting in settings:
         if "=" not in setting:
             raise RecipeError(f"`--set {setting}` must be `--set KEY=VALUE`.")
-    return {key.strip(): value for key, value in (each.split("=", 1) for each in settings)}
+    pairs = (setting.split("=", 1) for setting in settings)
+    return {key.strip(): value for key, value in pairs}
 
 
 def check_inputs(recipe) -> None:

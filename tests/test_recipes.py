@@ -30,7 +30,7 @@ from tests.conftest import ROOT, SIZE
 from tests.network.test_backbone import network, pretrained
 from tests.training.test_learner import moved, snapshot
 
-RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+RECIPES = [*sorted((ROOT / "recipes").glob("*.yaml")), ROOT / "azure_function/model/recipe.yaml"]
 FAMILIES = ROOT / "recipes/families.yaml"
 SYSTEMS = (ROOT / "docs/systems.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs/training.md").read_text(encoding="utf-8")
@@ -172,6 +172,13 @@ def test_training_keys_leave_out_what_needs_no_training():
 def test_the_table_in_the_docs_is_that_of_the_schema():
     table = re.search(r"<!-- parameters.*?-->\n\n(.*?)\n\n", TRAINING, re.DOTALL)[1]
     assert table == Recipe.markdown_table()
+
+
+def test_a_template_is_a_valid_recipe_of_all_defaults(tmp_path):
+    path = tmp_path / "template.yaml"
+    path.write_text(Recipe.template())
+    assert Recipe.load(path) == Recipe()
+    assert all(f"\n{key}: " in f"\n{path.read_text()}" for key in Recipe().model_dump())
 
 
 @every_recipe

@@ -98,8 +98,9 @@ class Parameters(BaseModel):
     random_erasing: float = parameter(
         "Augmentation", 0.0, "share of the photos with a rectangle erased", 0, 1
     )
-    mixup: float = parameter("Augmentation", 0.0, "alpha of mixup; 0: none", 0, 100)
-    cutmix: float = parameter("Augmentation", 0.0, "alpha of CutMix; 0: none", 0, 100)
+
+    mixup: float = parameter("Mixing", 0.0, "alpha of mixup; 0: none", 0, 100)
+    cutmix: float = parameter("Mixing", 0.0, "alpha of CutMix; 0: none", 0, 100)
 
     teacher: dict = parameter(
         "Distillation", {}, "a network to learn from; see Distillation below the table"
@@ -204,3 +205,6 @@ class TeacherParameters(ArchOptions):
     run: str = ""
     num_classes: int = Field(0, ge=0, le=MANY)
     probe_weight: float = Field(0.0, ge=0, le=1)
+
+
+SCHEMA: dict[str, Any] = Parameters.model_json_schema()["properties"]

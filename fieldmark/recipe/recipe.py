@@ -10,7 +10,7 @@ from pydantic import model_validator
 from fieldmark.errors import RecipeError
 from fieldmark.recipe.checks import check_consistency
 from fieldmark.recipe.messages import describe_values, suggest, validate
-from fieldmark.recipe.parameters import Parameters
+from fieldmark.recipe.parameters import SCHEMA, Parameters
 from fieldmark.recipe.renamed import refuse_old_names
 
 
@@ -74,20 +74,34 @@ class Recipe(Parameters):
 
     def training_keys(self) -> dict[str, Any]:
         """Return the parameters that need another training when they change."""
-        properties = self.model_json_schema()["properties"]
-        return {key: each for key, each in self.model_dump().items() if properties[key]["retrain"]}
+        return {key: value for key, value in self.model_dump().items() if SCHEMA[key]["retrain"]}
+
+    def group(self, name: str) -> dict[str, Any]:
+        """Return the parameters of a group."""
+        values = self.model_dump().items()
+        return {key: value for key, value in values if SCHEMA[key]["group"] == name}
+
+    @classmethod
+    def template(cls) -> str:
+        """Return a recipe of all defaults, in YAML with the help as comments."""
+        lines = []
+        for key in cls().model_dump():
+            schema = SCHEMA[key]
+            heading = f"# {schema['group']}"
+            lines += [] if heading in lines else [heading]
+            lines.append(f"{key}: {to_yaml(schema['default'])}  # {schema['description']}")
+        return "\n".join(lines)
 
     @classmethod
     def markdown_table(cls) -> str:
         """Return the table of all parameters in docs/training.md."""
         lines = ["| group | parameter | default | values | meaning | retrain |", "|---" * 6 + "|"]
         previous = None
-        for key, schema in cls.model_json_schema()["properties"].items():
+        for key, schema in SCHEMA.items():
             group = "" if schema["group"] == previous else schema["group"]
             previous = schema["group"]
-            default = yaml.safe_dump(schema["default"], default_flow_style=True).split("\n")[0]
+            cells = (group, f"`{key}`", f"`{to_yaml(schema['default'])}`", describe_values(schema))
             retrain = "yes" if schema["retrain"] else "no"
-            cells = (group, f"`{key}`", f"`{default}`", describe_values(schema))
             lines.append(f"| {' | '.join((*cells, schema['description'], retrain))} |")
         return "\n".join(lines)
 
@@ -95,6 +109,11 @@ class Recipe(Parameters):
 def validate_recipe(values: Mapping[str, Any]) -> Recipe:
     """Return the recipe of some values; raises RecipeError for the first wrong one."""
     return Recipe.parse(values)
+
+
+def to_yaml(value: Any) -> str:
+    """Return a plain value in YAML, on one line."""
+    return yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
 
 
 def parse_yaml(text: str, place: str) -> Any:

@@ -184,6 +184,12 @@ def test_a_wrong_recipe_is_reported_before_the_notebook_runs(workspace, values, 
     assert not Path("runs/wrong").exists()
 
 
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b"])
+def test_a_run_outside_runs_is_refused(workspace, name):
+    with pytest.raises(RecipeError, match=name):
+        train(write_recipe("wrong"), name=name)
+
+
 @pytest.mark.parametrize("setting", ["epochs", "epoch=3", "epochs=many", "rate=0.1"])
 def test_a_wrong_setting_on_the_command_line_is_reported(workspace, setting):
     with pytest.raises(RecipeError, match=setting.split("=")[0]):
