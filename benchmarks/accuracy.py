@@ -1,75 +1,72 @@
-"""Judge a model file, as it is served, by a folder of photos with one folder a species.
+"""Measure the accuracy of a model file on a folder of photos with one folder a species.
 
-    python -m benchmarks.accuracy FOLDER [--model birds.onnx] [--split split.csv] [--farther 0.6]
+    python -m benchmarks.accuracy FOLDER [--model birds.onnx] [--split split.csv] [--scale 0.6]
 
-With a split only its `calibration` photos count. `--farther` also judges the same photos with the
-bird at that scale on a plain ground, as a visitor's photo may show it.
+With a split only its `calibration` photos count. The same photos are also measured with the bird at
+`--scale` of its size on a plain ground, as visitors' photos may show it.
 """
 
-import argparse
 import io
-import platform
-from datetime import date
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
+import typer
 from PIL import Image, ImageStat
 
+from benchmarks.results import FIGURE, Save, percent, report
 from birds import drawn
 from birds.classifier import Classifier
-from fieldmark.statistics import wilson_interval
+from fieldmark.evaluation.metrics import accuracy_metrics
+from fieldmark.evaluation.predictions import predict_with_file
 
 MODEL = Path("azure_function/model/birds.onnx")
+NAMES = {"accuracy": "first prediction right", "top_5": "right species among the first five"}
 
 
-def main() -> None:
-    """Print top-1 and top-5 accuracy with 95 % intervals."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", type=Path, default=MODEL)
-    parser.add_argument("--split", type=Path)
-    parser.add_argument("--farther", type=float, default=0.6)
-    asked = parser.parse_args()
-    classifier = Classifier(asked.model)
-    paths = chosen(asked.folder, asked.split)
-    print(f"{classifier.card['name']} {classifier.card['version']}, {len(paths)} photos,")
-    print(f"{platform.machine()} {platform.system()}, {date.today()}, accuracy (95 % interval):")
-    for name, scale in (
-        ("as they are", 1.0),
-        (f"at {asked.farther} of their scale", asked.farther),
+def main(
+    folder: Annotated[Path, typer.Argument(help="Folder with one folder a species.")],
+    model: Path = MODEL,
+    split: Path | None = None,
+    scale: float = 0.6,
+    save: Save = False,
+) -> None:
+    """Print top-1 and top-5 accuracy."""
+    classifier, photos = Classifier(model), list_photos(folder, split)
+    original = {path: (folder / path).read_bytes() for path in photos["path"]}
+    smaller = {path: shrink_bird(data, scale) for path, data in original.items()}
+    rows = []
+    for title, data in (
+        ("as they are", original),
+        (f"the bird at {scale} of its size on a plain ground", smaller),
     ):
-        ranks = [rank(classifier, asked.folder / path, scale) for path in paths]
-        for title, k in (("top-1", 1), ("top-5", 5)):
-            found = wilson_interval(sum(r < k for r in ranks), len(ranks))
-            low, high = found["interval"]
-            print(f"  {name}: {title} {found['value']:.1%} ({low:.1%} to {high:.1%})")
+        figures = accuracy_metrics(predict_with_file(classifier, photos, data))
+        for name, figure in figures.items():
+            rows.append([f"{NAMES[name]}, {title}", percent(figure), f"{figure['n']:,}"])
+    command = "python -m benchmarks.accuracy PHOTOS --split azure_function/model/split.csv"
+    report("accuracy", command, FIGURE, rows, save)
 
 
-def chosen(folder: Path, split: Path | None) -> list[str]:
-    """List the photos to judge by, relative to the folder."""
+def list_photos(folder: Path, split: Path | None) -> pd.DataFrame:
+    """List the photos to measure, with paths relative to the folder."""
     if split:
-        table = pd.read_csv(split)
-        return list(table[table["split"] == "calibration"]["path"])
-    return sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.*"))
+        table = pd.read_csv(split, dtype=str, keep_default_na=False)
+        return table[table["split"] == "calibration"]
+    paths = sorted(path.relative_to(folder) for path in folder.glob("*/*.*"))
+    labels = [path.parts[0].replace("_", " ") for path in paths]
+    names = [path.as_posix() for path in paths]
+    return pd.DataFrame({"path": names, "label": labels, "split": "test"})
 
 
-def rank(classifier: Classifier, path: Path, scale: float) -> int:
-    """Return the place of the true label among the answers, 0 for the first."""
-    data = path.read_bytes() if scale == 1 else farther(path, scale)
-    probability = classifier.predict(classifier.prepare_photo(data).pixels[None]).probability[0]
-    truth = classifier.labels.index(path.parent.name.replace("_", " "))
-    return int((probability > probability[truth]).sum())
-
-
-def farther(path: Path, scale: float) -> bytes:
-    """Put a photo in the middle of a larger one of its mean colour."""
-    image = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
+def shrink_bird(data: bytes, scale: float) -> bytes:
+    """Return a photo in the middle of a larger one of its mean colour."""
+    image = Image.open(io.BytesIO(data)).convert("RGB")
     ground = tuple(int(value) for value in ImageStat.Stat(image).mean)
     larger = Image.new("RGB", tuple(round(side / scale) for side in image.size), ground)
-    middle = (larger.width - image.width) // 2, (larger.height - image.height) // 2
-    larger.paste(image, middle)
+    corner = (larger.width - image.width) // 2, (larger.height - image.height) // 2
+    larger.paste(image, corner)
     return drawn.encode_photo(larger, "PNG")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

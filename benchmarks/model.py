@@ -1,114 +1,96 @@
-"""Measure what a model file promises, and what it costs: the table in the README.
+"""Measure what a model file guarantees and what it costs.
 
     FIELDMARK_PHOTOS=... FIELDMARK_NOT_BIRDS=... python -m benchmarks.model [RUN]
 
-RUN is a folder with birds.onnx and split.csv; its `calibration` photos judge, each by thresholds
-that came from others. What is left out, like FIELDMARK_NOT_BIRDS, is left out of the table. Species
-that were never taught are those of the rehearsal that the card names: `make export RUN=runs/cub80`
-measures them anew.
+RUN is a folder with birds.onnx and split.csv. Its `calibration` photos are measured by thresholds
+that were set on others. Without FIELDMARK_NOT_BIRDS the rows of photos without a bird are left out.
+Species left out of training are those of the open-set run that the card names;
+`fieldmark export runs/cub80` measures them again.
 """
 
-import argparse
-import platform
-import sys
-from datetime import date
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import typer
 
+from benchmarks.results import FIGURE, Save, number, percent, report
 from birds.classifier import Classifier
-from fieldmark.data.datasets import load_dataset
+from export.rebuild import find_photos
 from fieldmark.data.ood_photos import list_ood_photos
-from fieldmark.errors import DatasetError
-from fieldmark.evaluation import latency as speed
-from fieldmark.evaluation import measure
-from fieldmark.evaluation.uncertainty import Part
+from fieldmark.evaluation.latency import measure_latency
+from fieldmark.evaluation.metrics import ood_metrics
+from fieldmark.evaluation.predictions import predict_with_file
+from fieldmark.evaluation.uncertainty import measure_uncertainty
+from fieldmark.run import Run
 
-RUN = Path("azure_function/model")
+MODEL = Path("azure_function/model")
 ROUNDS = 200
-PER_CENT = ("accuracy", "top_5", "coverage", "known_called_unknown", "called_unknown")
+PERCENTAGES = ("accuracy", "top_5", "coverage", "known_rejection_rate", "called_unknown")
 NAMES = {
-    "accuracy": "first answer right",
-    "top_5": "among the first five",
-    "ece_before": "calibration error (ECE) before the temperature",
-    "ece": "calibration error (ECE)",
-    "ece_of_perfection": "ECE that so many photos would show of true probabilities",
-    "coverage": "lists that hold the right species",
-    "list_size": "species on a list",
-    "known_called_unknown": "known birds called unknown",
+    "accuracy": "first prediction right (top-1)",
+    "top_5": "right species among the first five (top-5)",
+    "ece_before_temperature": "expected calibration error (ECE) before temperature scaling",
+    "ece": "expected calibration error (ECE)",
+    "ece_if_calibrated": "ECE of a perfectly calibrated model with as many photos",
+    "known_rejection_rate": "known species called unknown",
+    "coverage": "prediction sets that contain the species",
+    "prediction_set_size": "species in a prediction set",
 }
-KINDS = {"not_birds": "photos of no bird", "unseen": "species never taught"}
-
-STRANGE = {"auroc": ": AUROC of `unknown`", "called_unknown": " called unknown"}
-
-
-def main() -> int:
-    """Print a Markdown table; 2 where the photos aren't in place."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", type=Path, nargs="?", default=RUN)
-    run = parser.parse_args().run
-    file = run / "birds.onnx"
-    classifier = Classifier(file)
-    try:
-        rows = [*promises(classifier, pd.read_csv(run / "split.csv", dtype=str))]
-    except DatasetError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{classifier.card['name']} {classifier.card['version']}, {date.today()},")
-    print(f"{platform.machine()} {platform.system()}, Python {platform.python_version()}\n")
-    print("| | value (95 % interval) | n |\n|---|---|---|")
-    for name, value, n in [*rows, *costs(file)]:
-        print(f"| {name} | {value} | {n} |")
-    return 0
+KINDS = {"not_birds": "photos without a bird", "unseen": "species left out of training"}
+OOD_NAMES = {"auroc": ": AUROC of `unknown`", "called_unknown": " called unknown"}
 
 
-def promises(classifier: Classifier, split: pd.DataFrame):
-    """Measure accuracy, calibration, lists and `unknown`; yield rows of name, value and n."""
+def main(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")] = MODEL, save: Save = False
+) -> None:
+    """Print metrics, size and latency of a model file."""
+    rows = [*metric_rows(Run(run)), *cost_rows(Run(run).model_file)]
+    report("model", "python -m benchmarks.model", FIGURE, rows, save)
+
+
+def metric_rows(run: Run) -> Iterator[list[str]]:
+    """Yield accuracy, calibration, prediction sets and rejection: name, value and n."""
+    classifier, split = Classifier(run.model_file), run.split
     card = classifier.card
-    recipe = card["recipe"]
-    folder, _ = load_dataset(recipe["photos"], crop_to_box=recipe.get("crop_to_box", False))
-    judged = Part.of(split[split["split"] == "calibration"], folder, classifier.labels)
-    outputs = measure.asked(classifier, judged.paths)
-    families = [each["family"] for each in card["labels"]]
-    chosen = card["thresholds"]
-    figures, _ = measure.metrics(outputs, judged.truth, card["temperature"], chosen, families)
-    for key, each in figures.items():
-        yield NAMES[key], written(key, each), each["n"]
-    found = {
-        kind: measure.strangers(
-            outputs.unknown, measure.asked(classifier, paths).unknown, chosen["unknown"]
-        )
-        for kind, paths in list_ood_photos("").items()
-    }
-    rehearsed = (card.get("open_set_run") or card).get("out_of_distribution", {})
-    found |= {kind: rehearsed[kind] for kind in ("unseen",) if kind in rehearsed}
-    for kind, of in found.items():
-        for key, each in of.items():
-            yield f"{KINDS[kind]}{STRANGE[key]}", written(key, each), each["n"]
+    photos = split[split["split"] == "calibration"]
+    predictions = predict_with_file(classifier, photos, find_photos(run))
+    families = [label["family"] for label in card["labels"]]
+    figures, _ = measure_uncertainty(predictions, card["thresholds"], families)
+    for name, figure in figures.items():
+        yield [NAMES[name], format_figure(name, figure), f"{figure['n']:,}"]
+    threshold = (card["thresholds"]["unknown"] or {}).get("threshold")
+    measured = {}
+    for kind, files in list_ood_photos("").items():
+        paths = [file.resolve().as_posix() for file in files]
+        table = pd.DataFrame({"path": paths, "label": None, "split": kind})
+        unfamiliar = predict_with_file(classifier, table, Path())
+        measured[kind] = ood_metrics(predictions.ood_score, unfamiliar.ood_score, threshold)
+    recorded = (card.get("open_set_run") or card).get("out_of_distribution", {})
+    if "unseen" in recorded:
+        measured["unseen"] = recorded["unseen"]
+    for kind, ood_figures in measured.items():
+        for name, figure in ood_figures.items():
+            title = f"{KINDS[kind]}{OOD_NAMES[name]}"
+            yield [title, format_figure(name, figure), f"{figure['n']:,}"]
 
 
-def written(key: str, each: dict) -> str:
-    """Write a value with its interval."""
-    values = (each["value"], *each["interval"])
-    if key in PER_CENT:
-        value, low, high = (f"{100 * number:.1f} %" for number in values)
-    else:
-        value, low, high = (f"{number:.3f}" for number in values)
-    return f"{value} ({low} to {high})"
+def format_figure(name: str, figure: dict) -> str:
+    """Format a value with its interval."""
+    return percent(figure) if name in PERCENTAGES else number(figure)
 
 
-def costs(file: Path):
-    """Measure the file, and the milliseconds of one prepared photo on one thread and on two."""
-    yield "megabytes", f"{file.stat().st_size / 1e6:.1f}", ""
-    sessions = {threads: Classifier(file, threads) for threads in (1, 2)}
-    for threads, each in speed.timed(sessions, ROUNDS).items():
-        low, middle, high = np.quantile(each, [0.025, 0.5, 0.975])
+def cost_rows(file: Path) -> Iterator[list[str]]:
+    """Yield the size of the file, and the milliseconds of a prepared photo by threads."""
+    yield ["megabytes", f"{file.stat().st_size / 1e6:.1f}", ""]
+    classifiers = {threads: Classifier(file, threads) for threads in (1, 2)}
+    for threads, milliseconds in measure_latency(classifiers, ROUNDS).items():
+        low, median, high = np.quantile(milliseconds, [0.025, 0.5, 0.975])
         name = f"milliseconds a photo, {threads} thread{'s' if threads > 1 else ''}"
-        yield name, f"{middle:.1f} ({low:.1f} to {high:.1f} of {ROUNDS})", ROUNDS
+        yield [name, f"{median:.1f} ({low:.1f} to {high:.1f} of {ROUNDS})", f"{ROUNDS}"]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

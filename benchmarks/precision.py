@@ -1,160 +1,135 @@
-"""Compare the precisions of a model file: what each costs, how right it is, and who may go out.
+"""Compare the weights' number formats of a model file: size, latency, accuracy and the drop test.
 
     FIELDMARK_PHOTOS=... python -m benchmarks.precision [RUN] [--rounds 100]
 
-RUN is a folder with birds.safetensors and split.csv. It holds matrices that training rounded to
-float16, so the fp32 here shows what storing them otherwise brings, and not what rounding cost: that
-is `accuracy_before_rounding` in the card. Its `train` photos calibrate int8, `valid` and
-`calibration` judge. Times are taken in turns, so those of one run
-compare, whatever else the machine does.
+RUN is a folder with birds.safetensors and split.csv. Its weights are rounded already, so fp32 shows
+what longer storage brings, not what rounding cost: that is `accuracy_before_rounding` in the card.
+Times are taken in turns.
 """
 
-import argparse
-import platform
-import sys
 import tempfile
-from datetime import date
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import onnx
-import onnxruntime
-import pandas as pd
-from scipy.special import softmax
+import typer
 
-from birds import photo
+from benchmarks.results import Save, report
 from birds.classifier import Classifier
-from birds.errors import UserError
-from birds.process import cpu_count
-from export import drop, model_file, tolerance
-from export import weights_dtype as precision
-from export.graph import ExportError, Graph
-from export.look import look
-from export.rebuild import restore_learner
-from fieldmark.errors import DatasetError
-from fieldmark.evaluation import latency as speed
-from fieldmark.evaluation import measure
-from fieldmark.evaluation.uncertainty import Part
+from export import quantization
+from export.drop import check_drop, measure_drop
+from export.graph import Graph
+from export.model_file import export_graph, write_model
+from export.predictions import judged_photos
+from export.rebuild import find_photos
+from export.weights_dtype import DEFAULT, WEIGHTS_DTYPES, convert
+from fieldmark.errors import ExportError, GateError
+from fieldmark.evaluation.latency import measure_latency
+from fieldmark.evaluation.predictions import predict, predict_with_file
+from fieldmark.network.network import Network
+from fieldmark.run import Run
 from fieldmark.statistics import wilson_interval
 
-RUN = Path("azure_function/model")
+MODEL = Path("azure_function/model")
 THREADS = (1, 2)
-COLUMNS = (
-    *("precision", "MB", "ms a photo, 1 thread", "2 threads", "first answer right", "points lost"),
-    *("agreement", "largest difference", "gate"),
-)
 
 
-def main() -> int:
-    """Print a Markdown table; 2 where the photos aren't in place."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", type=Path, nargs="?", default=RUN)
-    parser.add_argument("--rounds", type=int, default=100, help="of times, each of every file")
-    asked = parser.parse_args()
-    try:
-        learn, photos, folder, card = restore_learner(asked.run)
-    except (DatasetError, UserError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{card['name']} {card['version']}, {date.today()}, {cpu_count()} CPUs,")
-    print(f"{platform.machine()} {platform.system()}, onnxruntime {onnxruntime.__version__}\n")
-    with tempfile.TemporaryDirectory() as name:
-        pixels = calibrating(photos, folder, card["preparation"])
-        files = made(learn, card, pixels, Path(name))
-        table(files, learn, card, photos, folder, timed(files, asked.rounds))
-        print("\nHow far another processor may be off, by what other kernels here computed:")
-        for kind, file in files.items():
-            found = tolerance.tolerances(onnx.load(file), pixels[:50])
-            print(f"  {kind}: " + ", ".join(f"{key} {value}" for key, value in found.items()))
-    return 0
+def main(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")] = MODEL,
+    rounds: Annotated[int, typer.Option(help="Times that each file is timed.")] = 100,
+    save: Save = False,
+) -> None:
+    """Print a row for each number format."""
+    source, network = Run(run), Network.load(run)
+    photos, folder = judged_photos(source.split), find_photos(source)
+    (expected,) = predict([network], photos, folder)
+    expected = expected.scaled(source.card["temperature"])
+    with tempfile.TemporaryDirectory() as scratch:
+        files = write_files(network, source, folder, Path(scratch))
+        classifiers = {(d, n): Classifier(file, n) for d, file in files.items() for n in THREADS}
+        milliseconds = measure_latency(classifiers, rounds)
+        rows, notes = [], []
+        for dtype, file in files.items():
+            predictions = predict_with_file(classifiers[dtype, 1], photos, folder)
+            drop = measure_drop(expected, predictions)
+            try:
+                check_drop(dtype, expected, predictions)
+                gate = "passed"
+            except GateError as error:
+                notes.append(str(error))
+                gate = "refused"
+            correct = predictions.of_split("calibration").correct
+            accuracy = wilson_interval(int(correct.sum()), len(correct))
+            rows.append(
+                [
+                    f"{dtype}, the default" if dtype == DEFAULT else dtype,
+                    f"{file.stat().st_size / 1e6:.1f}",
+                    *(format_latency(milliseconds, dtype, threads) for threads in THREADS),
+                    format_interval(accuracy, 100, 1, " %"),
+                    format_interval(drop["accuracy_drop"], 1, 2),
+                    format_interval(drop["agreement"], 100, 1, " %"),
+                    gate,
+                ]
+            )
+        n, calibration = len(photos), int((photos["split"] == "calibration").sum())
+        columns = ["weights", "MB", "ms, 1 thread", "2 threads"]
+        columns += [f"first prediction right, n = {calibration}", f"points lost, n = {n}"]
+        columns += [f"same prediction, n = {n}", "gate"]
+        report("precision", "python -m benchmarks.precision", columns, rows, save)
+        for note in [*notes, *tolerance_notes(files)]:
+            typer.echo(note)
 
 
-def calibrating(photos: pd.DataFrame, folder: Path, prepared: dict) -> np.ndarray:
-    """Prepare the training photos that int8 is calibrated by, uint8 [n, S, S, 3]."""
-    chosen = precision.calibration(photos)
-    size, filter = prepared["size"], prepared["filter"]
-    return np.stack([photo.prepare((folder / path).read_bytes(), size, filter) for path in chosen])
+def write_files(network: Network, run: Run, folder: Path, to: Path) -> dict[str, Path]:
+    """Write a file of each format; a format that the network cannot have is left out, with a note.
 
-
-def made(learn, card: dict, pixels: np.ndarray, to: Path) -> dict[str, Path]:
-    """Write a file of each precision; `unknown` is one minus the highest probability.
-
-    A precision that the network can't be stored in is told and left out.
+    The out-of-distribution score is one minus the highest probability.
     """
-    learn.model.cpu().float().eval()
-    learn.dls.cpu()
-    size = card["preparation"]["size"]
-    plain = model_file.to_onnx(Graph(learn.network, card["temperature"]).eval(), size)
+    model = export_graph(Graph(network, run.card["temperature"]), network.preparation.size)
     files = {}
-    for kind in precision.PRECISIONS:
+    for dtype in WEIGHTS_DTYPES:
         try:
-            model = precision.stored(plain, kind, pixels)
+            if dtype == "int8":
+                preparation, split = network.preparation, run.split
+                stored, entries = quantization.quantize_with_photos(
+                    model, preparation, split, folder
+                )
+            else:
+                stored = convert(model, dtype)
+                drawn = quantization.describe_drawn_photo(stored, network.preparation.size)
+                entries = {"drawn_photo": drawn, "tolerance": None}
         except ExportError as error:
-            print(f"{kind}: {error}\n")
+            typer.echo(f"{dtype}: {error}")
             continue
-        files[kind] = to / f"{kind}.onnx"
-        outputs = tolerance.drawn_outputs(model, size)
-        model_file.write(model, card | {"drawn_photo": outputs, "tolerance": None}, files[kind])
+        files[dtype] = to / f"{dtype}.onnx"
+        write_model(stored, run.card | entries, files[dtype])
     return files
 
 
-def timed(files: dict[str, Path], rounds: int) -> dict[tuple[str, int], np.ndarray]:
-    """Take the milliseconds of a prepared photo, [rounds], by precision and threads, in turns."""
-    asked = {(kind, n): Classifier(file, n) for kind, file in files.items() for n in THREADS}
-    return speed.timed(asked, rounds)
+def tolerance_notes(files: dict[str, Path]) -> list[str]:
+    """Describe how far another processor may differ, by what other kernels compute here."""
+    notes = []
+    for dtype, file in files.items():
+        birds = quantization.draw_birds(Classifier(file).size)
+        allowed = quantization.measure_tolerances(onnx.load(file), birds)
+        outputs = ", ".join(f"{name} {value}" for name, value in allowed.items())
+        notes.append(f"Tolerance of {dtype} for other processors: {outputs}")
+    return notes
 
 
-def table(files, learn, card: dict, photos: pd.DataFrame, folder: Path, spent) -> None:
-    """Print a row for each precision, then why some were refused."""
-    judged = photos[photos["split"].isin(["valid", "calibration"])]
-    part, last = Part.of(judged, folder, list(learn.dls.vocab)), judged["split"] == "calibration"
-    learner = softmax(look(learn, part.paths).logits / card["temperature"], 1)
-    refusals = []
-    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-    for kind, file in files.items():
-        found = measure.asked(Classifier(file, 1), part.paths).probability
-        right = (found.argmax(1) == part.truth)[last]
-        lost = drop.drop(learner, found, part.truth)
-        try:
-            drop.check(kind, learner, found, part.truth)
-            passed = "passed"
-        except drop.DropError as error:
-            refusals.append(error)
-            passed = "refused"
-        cells = [kind, f"{file.stat().st_size / 1e6:.1f}"]
-        cells += [f"{np.median(spent[kind, n]):.1f} ({ratio(spent, kind, n):.2f})" for n in THREADS]
-        cells += [
-            percent(wilson_interval(int(right.sum()), len(right))),
-            points(lost["accuracy_drop"]),
-        ]
-        cells += [percent(lost["agreement"]), f"{lost['largest_difference']:.0e}", passed]
-        print(f"| {' | '.join(cells)} |")
-    print(
-        f"\nIn brackets: times fp32's, 95 % intervals. Judged by {last.sum()} photos (calibration)"
-    )
-    print(f"for the share that is right, and by {len(judged)} (and valid) for all that compares.")
-    for error in refusals:
-        print(error)
+def format_latency(milliseconds: dict, dtype: str, threads: int) -> str:
+    """Format the median milliseconds, and in brackets the median ratio to fp32."""
+    ratio = np.median(milliseconds[dtype, threads] / milliseconds["fp32", threads])
+    return f"{np.median(milliseconds[dtype, threads]):.1f} ({ratio:.2f})"
 
 
-def ratio(spent: dict, kind: str, threads: int) -> float:
-    """Return how many times as long as fp32 in the same round, the median of the rounds."""
-    return float(np.median(spent[kind, threads] / spent["fp32", threads]))
-
-
-def percent(found: dict) -> str:
-    """Write a share with its interval."""
-    value, low, high = (100 * each for each in (found["value"], *found["interval"]))
-    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
-
-
-def points(found: dict) -> str:
-    """Write a difference in points with its interval."""
-    value, low, high = (round(each, 2) + 0.0 for each in (found["value"], *found["interval"]))
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+def format_interval(figure: dict, factor: float, digits: int, unit: str = "") -> str:
+    """Format a value and its interval."""
+    ends = (factor * end + 0.0 for end in (figure["value"], *figure["interval"]))
+    value, low, high = (f"{end:.{digits}f}" for end in ends)
+    return f"{value}{unit} ({low} to {high})"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

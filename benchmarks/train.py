@@ -37,7 +37,7 @@ from fastai.vision.all import (
 )
 from matplotlib.figure import Figure
 
-from export.exporter import publish
+from export.exporter import export_model
 from fieldmark.data import loaders as data
 from fieldmark.data.cache import build_cache
 from fieldmark.data.datasets import load_dataset
@@ -262,7 +262,7 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     clock.judge(learn.model, judges)  # the best epoch's weights
     facts = {"name": "benchmark", "trained_on": "", "licence": "", "architecture": recipe["arch"]}
     facts |= {"recipe": recipe, "weights": {}}
-    publish(learn, listed, folder, settings["size"], facts, out, settings["filter"])
+    export_model(learn.network, listed, folder, facts, out)
     clock.lap("file")
     clock.points.append((clock.seconds(), clock.points[-1][1]))
 

@@ -39,7 +39,7 @@ def ensemble(
         fieldmark ensemble runs/cub100 runs/cub100-resnet18 --out runs/both
         fieldmark ensemble runs/restarts/snapshots/*.safetensors --method weights
     """
-    from export.ensemble import ensemble as export_ensemble
+    from export.ensemble import export_ensemble
 
     card = export_ensemble(runs, out, method.value)
     accuracy = card["metrics"]["accuracy"]

@@ -51,10 +51,10 @@ def export(
         fieldmark export runs/cub100
         fieldmark export runs/cub100 --weights-dtype int8
     """
-    from export.rebuild import rebuild
+    from export.rebuild import rebuild_model
     from fieldmark.recipe import Recipe
 
     dtype = weights_dtype.value if weights_dtype else None
-    parameters = Recipe.load(recipe).model_dump() if recipe else None
-    card = rebuild(run, new_preparation, parameters, dtype)
+    parameters = Recipe.load(recipe) if recipe else None
+    card = rebuild_model(run, new_preparation, parameters, dtype)
     typer.echo(f"{card['name']} {card['version']} passed the gate: {json.dumps(card['gate'])}")

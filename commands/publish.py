@@ -27,6 +27,6 @@ def publish(
 
         fieldmark publish runs/cub100
     """
-    from export.publish import ship
+    from export.publish import publish as publish_run
 
-    typer.echo(f"{ship(run, to)} is in {to}. Serve it: fieldmark serve")
+    typer.echo(f"{publish_run(run, to)} is in {to}. Serve it: fieldmark serve")

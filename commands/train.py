@@ -90,13 +90,15 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
 def check_inputs(recipe) -> None:
     """Raise UserError unless photos, weights, teacher and open-set run are in place."""
     from fieldmark.data.locations import find_photo_folder
-    from fieldmark.evaluation.open_set import promises, rehearsal
+    from fieldmark.evaluation.open_set import describe_open_set_run
+    from fieldmark.evaluation.uncertainty import UncertaintyOptions
     from fieldmark.network.weights import find_weights_file, resolve_weights
     from fieldmark.training.distillation import check_teacher
 
     find_photo_folder(recipe.photos)
     find_weights_file(resolve_weights(recipe.weights))
-    promises(recipe.model_dump(), rehearsal(recipe.open_set_run))
+    open_set_run = describe_open_set_run(recipe.open_set_run)
+    UncertaintyOptions.from_recipe(recipe.model_dump(), open_set_run)
     if recipe.teacher:
         check_teacher(**recipe.teacher)
 

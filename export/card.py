@@ -3,32 +3,37 @@
 import csv
 import hashlib
 import platform
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-import PIL
+import pandas as pd
 import torch
 
-from birds import drawn, photo
 from birds.classifier import OUTPUTS, drawn_photo
+from birds.model_file import SCHEMA
 from export.graph import Graph
+from export.model_file import OPSET
+from export.weights_dtype import DEFAULT
+from fieldmark.errors import DatasetError
+from fieldmark.network.network import Network
 
-NAMES = Path(__file__).with_name("names.csv")
+NAMES_FILE = Path(__file__).with_name("names.csv")
 PACKAGES = ("torch", "fastai", "timm", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 
 
-def labels(vocab: list[str]) -> list[dict]:
-    """Look up the facts of each label: common and scientific name, genus, family; None if unknown.
+def describe_labels(labels: list[str]) -> list[dict]:
+    """Return each label with its common and scientific name, genus and family, None if unknown.
 
     The names are eBird/Clements', in names.csv.
     """
-    with NAMES.open(encoding="utf-8", newline="") as file:
-        known = {row["label"]: row for row in csv.DictReader(file)}
-    found = []
-    for label in vocab:
-        row = known.get(label, {})
+    with NAMES_FILE.open(encoding="utf-8", newline="") as file:
+        names = {row["label"]: row for row in csv.DictReader(file)}
+    described = []
+    for label in labels:
+        row = names.get(label, {})
         scientific = row.get("scientific_name")
-        found.append(
+        described.append(
             {
                 "label": label,
                 "common_name": row.get("common_name", label),
@@ -37,31 +42,32 @@ def labels(vocab: list[str]) -> list[dict]:
                 "family": row.get("family"),
             }
         )
-    return found
+    return described
 
 
-def preparation(size: int, filter: str, graph: Graph) -> dict:
-    """Record how a photo becomes pixels, and the fingerprint by which a change is seen."""
+def describe_model(network: Network, graph: Graph, weights_dtype: str) -> dict:
+    """Return the entries of a card that follow from a network and its graph."""
+    size = network.preparation.size
+    weights = network.stored_weights(weights_dtype)
     return {
-        "size": size,
-        "filter": filter,
-        "mean": graph.pixel_mean.ravel().tolist(),
-        "std": graph.pixel_std.ravel().tolist(),
-        "sha256": fingerprints(size, filter),
-        "pillow": PIL.__version__,
-    }
+        "schema": SCHEMA,
+        "version": version_of(weights, weights_dtype),
+        "architecture": network.arch,
+        "labels": describe_labels(network.labels),
+        "preparation": network.preparation.to_card(),
+        "temperature": graph.outputs.temperature,
+        "weights_dtype": weights_dtype,
+        "heatmap": graph.outputs.map_size,
+        "thresholds": None,
+        "drawn_photo": describe_drawn_photo(graph, size),
+        "tolerance": None,
+        "opset": OPSET,
+        "versions": package_versions(),
+    } | ({"members": network.members} if network.members else {})
 
 
-def fingerprints(size: int, filter: str) -> dict[str, str]:
-    """Return the SHA-256 of `prepare` on each of the eight awkward drawn photos."""
-    return {
-        name: hashlib.sha256(photo.prepare(data, size, filter).tobytes()).hexdigest()
-        for name, data in drawn.awkward_photos().items()
-    }
-
-
-def drawn_outputs(graph: Graph, size: int) -> dict[str, list]:
-    """Record what torch answers for the drawn photo; the classifier checks it at load."""
+def describe_drawn_photo(graph: Graph, size: int) -> dict[str, list]:
+    """Return what torch computes for the drawn photo; the classifier checks it when it loads."""
     with torch.no_grad():
         outputs = graph(torch.from_numpy(drawn_photo(size)[None]))
     return {
@@ -70,6 +76,51 @@ def drawn_outputs(graph: Graph, size: int) -> dict[str, list]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that made the file."""
+def version_of(weights: dict[str, torch.Tensor], weights_dtype: str) -> str:
+    """Return a version: the date, the weights' dtype if not the default, and their digest."""
+    dtype = "" if weights_dtype == DEFAULT else f"{weights_dtype}-"
+    return f"{date.today():%Y.%m.%d}-{dtype}{weights_digest(weights)[:8]}"
+
+
+def weights_digest(weights: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of names and values of weights."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + weights[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def describe_data(photos: pd.DataFrame, folder: Path, allow_duplicates: bool = False) -> dict:
+    """Return the number of photos of each split, and a digest of paths, labels, splits and bytes.
+
+    Raises DatasetError if a photo is in two splits, by its path or, unless `allow_duplicates`, by
+    its bytes.
+    """
+    total, contents = hashlib.sha256(), []
+    for path, label, split in photos[["path", "label", "split"]].itertuples(index=False):
+        content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
+        total.update(f"{path}\t{label}\t{split}\t{content}\n".encode())
+        contents.append(content)
+    check_overlap(photos, photos["path"])
+    if not allow_duplicates:
+        check_overlap(photos, pd.Series(contents, photos.index))
+    counts = {split: int(n) for split, n in photos["split"].value_counts().items()}
+    return {"photos": counts, "sha256": total.hexdigest()}
+
+
+def check_overlap(photos: pd.DataFrame, identity: pd.Series) -> None:
+    """Raise DatasetError if photos of one identity are in several splits."""
+    shared = photos["split"].groupby(identity).transform("nunique") > 1
+    if shared.any():
+        first = photos[shared].sort_values("path").iloc[0]
+        same = photos[identity == identity[first.name]]
+        raise DatasetError(
+            f"Train/test leak: `{first['path']}` is in the splits "
+            f"{', '.join(sorted(same['split'].unique()))}, and {shared.sum()} photos overlap in "
+            "all. Remove the copies, or set `allow_duplicates: true` for official splits."
+        )
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that wrote the file."""
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}

@@ -8,95 +8,110 @@ import PIL
 from onnx import TensorProto, numpy_helper
 
 from birds.model_file import OUTPUTS, ModelError
-from export.card import fingerprints
+from fieldmark.network.preparation import Preparation
 
 AXES = {"photo": 4} | OUTPUTS
-AGAIN = "Export it once more."
+EXPORT_AGAIN = "Export it again."
 
 
-class FileFault(ModelError):
-    """A model file that must not go out; the text says what is wrong, and what to do."""
+class ModelFileError(ModelError):
+    """A model file that contradicts itself or the contract."""
 
 
-def check_axes(proto: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Return all axes but the first of input and outputs; the first must be free, and one."""
-    values, axes, free = [*proto.graph.input, *proto.graph.output], {}, set()
-    found = [each.name for each in values]
-    if found != list(AXES):
-        raise FileFault(f"The graph has {', '.join(found)} and not {', '.join(AXES)}. {AGAIN}")
+def check_axes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Return all axes but the first of input and outputs.
+
+    Raises ModelFileError unless names and types are those of the contract, and the first axis is
+    free and the same everywhere.
+    """
+    values, axes, batch_axes = [*model.graph.input, *model.graph.output], {}, set()
+    names = [value.name for value in values]
+    if names != list(AXES):
+        raise ModelFileError(
+            f"The graph has {', '.join(names)} instead of {', '.join(AXES)}. {EXPORT_AGAIN}"
+        )
     for value in values:
         tensor = value.type.tensor_type
-        kind = TensorProto.UINT8 if value.name == "photo" else TensorProto.FLOAT
-        if tensor.elem_type != kind or len(tensor.shape.dim) != AXES[value.name]:
-            raise FileFault(
-                f"`{value.name}` must be of type {TensorProto.DataType.Name(kind)} and have "
-                f"{AXES[value.name]} axes. {AGAIN}"
+        dtype = TensorProto.UINT8 if value.name == "photo" else TensorProto.FLOAT
+        if tensor.elem_type != dtype or len(tensor.shape.dim) != AXES[value.name]:
+            raise ModelFileError(
+                f"`{value.name}` must be of type {TensorProto.DataType.Name(dtype)} with "
+                f"{AXES[value.name]} axes. {EXPORT_AGAIN}"
             )
         first, *others = tensor.shape.dim
-        free.add(first.dim_param)
-        axes[value.name] = tuple(each.dim_value for each in others)
+        batch_axes.add(first.dim_param)
+        axes[value.name] = tuple(dim.dim_value for dim in others)
         if not all(axes[value.name]):
-            raise FileFault(f"Only the first axis of `{value.name}` may be free. {AGAIN}")
-    if "" in free or len(free) > 1:
-        raise FileFault(
-            "The graph doesn't take batches of any size: the first axis of its input and outputs "
-            "must be free, and the same. Export it with dynamic_shapes."
+            raise ModelFileError(
+                f"Only the first axis of `{value.name}` may be free. {EXPORT_AGAIN}"
+            )
+    if "" in batch_axes or len(batch_axes) > 1:
+        raise ModelFileError(
+            "The graph does not accept batches of any size: the first axis of its input and "
+            "outputs must be free, and the same. Export it with dynamic_shapes."
         )
     return axes
 
 
-def check_card(proto: onnx.ModelProto, axes: dict[str, tuple[int, ...]], card: dict) -> None:
-    """Raise FileFault where the card says otherwise than the graph."""
-    keys, labels = [each.key for each in proto.metadata_props], card["labels"]
+def check_card(model: onnx.ModelProto, axes: dict[str, tuple[int, ...]], card: dict) -> None:
+    """Raise ModelFileError where the card contradicts the graph."""
+    keys, labels = [entry.key for entry in model.metadata_props], card["labels"]
     if keys != ["card"]:
-        raise FileFault(f"The file's metadata are {', '.join(keys)}, not the card alone. {AGAIN}")
-    if len({each["label"] for each in labels}) < len(labels):
-        raise FileFault("Two labels in the card are the same. Make their folders one, and train.")
-    for what, inside, said in facts(proto, axes, card):
-        if np.shape(inside) != np.shape(said) or not np.allclose(inside, said, 1e-5):
-            raise FileFault(
-                f"The {what} in the card ({said}) and in the graph ({inside}) differ. {AGAIN}"
+        raise ModelFileError(
+            f"The file's metadata are {', '.join(keys)} instead of the card alone. {EXPORT_AGAIN}"
+        )
+    if len({label["label"] for label in labels}) < len(labels):
+        raise ModelFileError(
+            "Two labels in the card are equal. Merge their folders and train again."
+        )
+    for name, in_graph, in_card in shared_facts(model, axes, card):
+        if np.shape(in_graph) != np.shape(in_card) or not np.allclose(in_graph, in_card, 1e-5):
+            raise ModelFileError(
+                f"The {name} is {in_card} in the card and {in_graph} in the graph. {EXPORT_AGAIN}"
             )
 
 
-def facts(proto: onnx.ModelProto, axes: dict, card: dict) -> Iterator[tuple]:
-    """Yield what can be read in both: its name, as in the graph, as in the card."""
-    yield "opset", [e.version for e in proto.opset_import if not e.domain], [card.get("opset")]
+def shared_facts(model: onnx.ModelProto, axes: dict, card: dict) -> Iterator[tuple]:
+    """Yield what graph and card both hold: its name, its value in the graph and in the card."""
+    yield "opset", [op.version for op in model.opset_import if not op.domain], [card.get("opset")]
     yield "number of labels", axes["probability"], (len(card["labels"]),)
     yield "width of the embedding", axes["embedding"], np.shape(card["drawn_photo"]["embedding"])
     if heatmap := card.get("heatmap"):
         yield "size of the heat map", axes["heatmap"], (heatmap["height"], heatmap["width"])
     for name in ("mean", "std"):
-        if (inside := constant(proto, f"pixel_{name}")) is not None:
-            yield f"{name} of pixels", inside.ravel().tolist(), card["preparation"].get(name)
-    if (inside := temperature(proto)) is not None:
-        yield "temperature", inside, card.get("temperature")
+        if (values := find_constant(model, f"pixel_{name}")) is not None:
+            yield f"{name} of pixels", values.ravel().tolist(), card["preparation"].get(name)
+    if (temperature := find_temperature(model)) is not None:
+        yield "temperature", temperature, card.get("temperature")
 
 
-def temperature(proto: onnx.ModelProto) -> float | None:
-    """Return what the logits are divided by before their softmax, None where that isn't to see."""
-    made_by = {output: node for node in proto.graph.node for output in node.output}
-    softmax = made_by["probability"]
-    divided = made_by.get(softmax.input[0]) if softmax.op_type == "Softmax" else None
-    found = constant(proto, divided.input[1]) if divided and divided.op_type == "Div" else None
-    return float(found) if found is not None and found.size == 1 else None
+def find_temperature(model: onnx.ModelProto) -> float | None:
+    """Return what the logits are divided by before their softmax, None if that is not visible."""
+    producers = {output: node for node in model.graph.node for output in node.output}
+    softmax = producers["probability"]
+    division = producers.get(softmax.input[0]) if softmax.op_type == "Softmax" else None
+    if division is None or division.op_type != "Div":
+        return None
+    divisor = find_constant(model, division.input[1])
+    return float(divisor) if divisor is not None and divisor.size == 1 else None
 
 
-def constant(proto: onnx.ModelProto, name: str) -> np.ndarray | None:
-    """Return a constant of the graph by its name, None where there is none."""
-    graph = proto.graph
-    found = [each for each in graph.initializer if each.name == name]
-    nodes = (each for each in graph.node if each.op_type == "Constant")
-    found += [node.attribute[0].t for node in nodes if name in node.output]
-    return numpy_helper.to_array(found[0]) if found else None
+def find_constant(model: onnx.ModelProto, name: str) -> np.ndarray | None:
+    """Return a constant of the graph by its name, None if there is none."""
+    graph = model.graph
+    tensors = [tensor for tensor in graph.initializer if tensor.name == name]
+    constants = (node for node in graph.node if node.op_type == "Constant")
+    tensors += [node.attribute[0].t for node in constants if name in node.output]
+    return numpy_helper.to_array(tensors[0]) if tensors else None
 
 
-def check_preparation(preparation: dict) -> None:
-    """Raise FileFault unless photos are prepared here as where the card was written."""
-    found = fingerprints(preparation["size"], preparation["filter"])
-    recorded = preparation.get("sha256") or {}
-    if wrong := [name for name in found if found[name] != recorded.get(name)]:
-        raise FileFault(
-            f"The drawn photos {', '.join(wrong)} are prepared otherwise than the card records, by "
-            f"Pillow {PIL.__version__} (the card's: {preparation.get('pillow')}). {AGAIN}"
+def check_preparation(card: dict) -> None:
+    """Raise ModelFileError unless photos are prepared here as where the card was written."""
+    recorded = card["preparation"].get("sha256") or {}
+    digests = Preparation.from_card(card).fingerprints()
+    if changed := [name for name in digests if digests[name] != recorded.get(name)]:
+        raise ModelFileError(
+            f"The drawn photos {', '.join(changed)} are prepared differently here, by Pillow "
+            f"{PIL.__version__}, than the card records (Pillow "
+            f"{card['preparation'].get('pillow')}). {EXPORT_AGAIN}"
         )

@@ -1,105 +1,89 @@
-"""The gate of a precision: how many answers the smaller file changes, and what that costs."""
-
-from math import sqrt
+"""The drop test: how many predictions a stored model changes, and what accuracy that costs."""
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
-from export.gate import TIE, GateError
-from fieldmark.statistics import wilson_interval
+from export.gate import TIE
+from export.quantization import MIN_AGREEMENT as INT8_MIN_AGREEMENT
+from fieldmark.errors import GateError
+from fieldmark.evaluation.predictions import Predictions
+from fieldmark.statistics import paired_difference_interval, wilson_interval
 
-LIMIT = 0.5  # points of accuracy
-AGREEMENT = {"fp32": 1.0, "fp16": 0.99, "int8": 0.97}  # share of first answers
-
-
-class DropError(GateError):
-    """A file of a precision that loses too much; `report` has a row for each changed answer."""
-
-    def __init__(self, sentence: str, report: pd.DataFrame):
-        RuntimeError.__init__(self, sentence)
-        self.report = report
+MAX_DROP = 0.5  # percentage points of accuracy
+MIN_AGREEMENT = {"fp32": 1.0, "fp16": 0.99, "int8": INT8_MIN_AGREEMENT}
 
 
-def check(precision: str, learner: np.ndarray, file: np.ndarray, truth: np.ndarray) -> dict:
-    """Return what a file of a precision loses, as `drop` does, or raise DropError.
+def check_drop(weights_dtype: str, network: Predictions, file: Predictions) -> dict:
+    """Return what a file loses, as `measure_drop` does, or raise GateError.
 
-    `learner` and `file` are the probabilities [n, C] of the same photos, of which no training photo
-    should be one, and `truth` [n] the places of their labels. What decides is the drop itself: with
-    a few hundred photos its interval always reaches beyond the limit.
+    `network` are the predictions before rounding, with the temperature of the file, and `file`
+    those of the file, for the same photos, none of which is a training photo. The drop itself
+    decides: with a few hundred photos its interval always reaches beyond the limit.
     """
-    found = drop(learner, file, truth)
-    lost = found["accuracy_drop"]
-    if not np.isfinite(file).all():
-        refusal = f"The {precision} file gives probabilities that are no numbers."
-    elif 100 * (lost["lost"] - lost["won"]) > LIMIT * lost["n"]:
-        low, high = lost["interval"]
-        refusal = (
-            f"The {precision} file names {lost['value']:.2f} points fewer of {lost['n']} photos "
-            f"right than the Learner ({low:.2f} to {high:.2f}), and {LIMIT} may be lost."
+    measured = measure_drop(network, file)
+    drop, agreement = measured["accuracy_drop"], measured["agreement"]["value"]
+    if not np.isfinite(file.probability).all():
+        problem = f"The {weights_dtype} file computes probabilities that are not finite."
+    elif 100 * (drop["lost"] - drop["won"]) > MAX_DROP * drop["n"]:
+        low, high = drop["interval"]
+        problem = (
+            f"The accuracy of the {weights_dtype} file is {drop['value']:.2f} points below the "
+            f"network's ({low:.2f} to {high:.2f}, {drop['n']} photos); the limit is {MAX_DROP}."
         )
-    elif found["agreement"]["value"] < AGREEMENT[precision]:
-        refusal = (
-            f"The {precision} file gives the Learner's first answer to "
-            f"{found['agreement']['value']:.2%} of {lost['n']} photos, "
-            f"and {AGREEMENT[precision]:.0%} are wanted."
+    elif agreement < MIN_AGREEMENT[weights_dtype]:
+        problem = (
+            f"The {weights_dtype} file predicts the same species as the network for "
+            f"{agreement:.2%} of {drop['n']} photos; the limit is "
+            f"{MIN_AGREEMENT[weights_dtype]:.0%}."
         )
     else:
-        return found
-    refusal += " No model was written."
-    if precision != "fp32":
-        refusal += " Set `stored: fp32`, which rounds nothing: what was learned is kept."
-    raise DropError(refusal, changed(learner, file, truth))
+        return measured
+    problem += " No model file was written."
+    if weights_dtype != "fp32":
+        problem += " Set `weights_dtype: fp32`, which rounds nothing; no retraining is needed."
+    raise GateError(problem, list_changes(network, file))
 
 
-def drop(learner: np.ndarray, file: np.ndarray, truth: np.ndarray) -> dict:
+def measure_drop(network: Predictions, file: Predictions) -> dict:
     """Measure agreement, accuracy, its drop in points, and the largest difference, with intervals.
 
-    An answer agrees if the Learner finds it within TIE as likely as its own first.
+    A prediction agrees if the network finds it within TIE as probable as its own.
     """
-    agree = agreeing(learner, file)
-    before, after = learner.argmax(1) == truth, file.argmax(1) == truth
-    lost, won = int((before & ~after).sum()), int((after & ~before).sum())
+    agree, n = agreeing(network, file), len(file)
+    lost = int((network.correct & ~file.correct).sum())
+    won = int((file.correct & ~network.correct).sum())
+    interval = paired_difference_interval(lost, won, n)
     return {
-        "agreement": wilson_interval(int(agree.sum()), len(agree)),
-        "accuracy": wilson_interval(int(after.sum()), len(after)),
+        "agreement": wilson_interval(int(agree.sum()), n),
+        "accuracy": wilson_interval(int(file.correct.sum()), n),
         "accuracy_drop": {
-            "value": round(100 * (lost - won) / len(truth), 3),
-            "interval": [round(100 * end, 3) for end in paired(lost, won, len(truth))],
-            "n": len(truth),
+            "value": round(100 * (lost - won) / n, 3),
+            "interval": [round(100 * end, 3) for end in interval],
+            "n": n,
             "lost": lost,
             "won": won,
             "method": "Bonett-Price",
         },
-        "largest_difference": float(np.abs(learner - file).max()),
+        "largest_difference": float(np.abs(network.probability - file.probability).max()),
     }
 
 
-def agreeing(learner: np.ndarray, file: np.ndarray) -> np.ndarray:
-    """Tell of each photo whether both give the same first answer, or the Learner sees a tie."""
-    answers = file.argmax(1)[:, None]
-    return learner.max(1) - np.take_along_axis(learner, answers, 1)[:, 0] <= TIE
+def agreeing(network: Predictions, file: Predictions) -> np.ndarray:
+    """Return whether both predict the same label, or the network finds both as probable, [n]."""
+    of_predicted = np.take_along_axis(network.probability, file.predicted[:, None], 1)[:, 0]
+    return network.confidence - of_predicted <= TIE
 
 
-def changed(learner: np.ndarray, file: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
-    """List the photos whose first answer changed, by their place, and the labels by theirs."""
+def list_changes(network: Predictions, file: Predictions) -> pd.DataFrame:
+    """List the photos whose prediction changed, the largest difference first."""
+    names = np.array(file.labels)
     report = pd.DataFrame(
         {
-            "truth": truth,
-            "learner": learner.argmax(1),
-            "file": file.argmax(1),
-            "difference": np.abs(learner - file).max(1),
-        }
-    ).rename_axis("photo")
-    return report[~agreeing(learner, file)].sort_values("difference", ascending=False)
-
-
-def paired(lost: int, won: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the interval of a difference of two shares of the same n photos.
-
-    Adjusted Wald by Bonett and Price (2012), which has a width even where no answer changed.
-    """
-    first, second = (lost + 1) / (n + 2), (won + 1) / (n + 2)
-    middle = first - second
-    reach = norm.ppf((1 + level) / 2) * sqrt((first + second - middle**2) / (n + 2))
-    return max(-1.0, middle - reach), min(1.0, middle + reach)
+            "label": names[file.truth],
+            "network": names[network.predicted],
+            "file": names[file.predicted],
+            "difference": np.abs(network.probability - file.probability).max(1),
+        },
+        index=pd.Index(file.paths, name="photo"),
+    )
+    return report[~agreeing(network, file)].sort_values("difference", ascending=False)

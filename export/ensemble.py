@@ -1,147 +1,145 @@
-"""Make one birds.onnx of several runs, or of the snapshots of one, through the same gate."""
+"""Combine several runs, or snapshots of one, into one birds.onnx that passes the same gate."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from fastai.vision.all import Learner
 
-from export.exporter import publish
-from export.rebuild import restore_learner
-from fieldmark.errors import UserError
-from fieldmark.evaluation import metrics as judge
-from fieldmark.evaluation.open_set import promises
+from export.exporter import export_model
+from export.predictions import predict_judged
+from export.rebuild import find_photos
+from fieldmark.errors import RunError
+from fieldmark.evaluation.metrics import compute_metrics
+from fieldmark.evaluation.per_class import per_class_metrics
+from fieldmark.evaluation.uncertainty import UncertaintyOptions
 from fieldmark.network.ensemble import average_weights, describe_member, join_networks
 from fieldmark.network.network import Network
 from fieldmark.run import Run
-from fieldmark.training.learner import make_learner
-from fieldmark.training.snapshots import FOLDER
 
-TOLD = ("name", "version", "weights", "teacher")  # of each network, in the card of the whole
-
-
-class EnsembleError(UserError):
-    """Networks that can't be made one; the text says which and why."""
+DESCRIBED = ("name", "version", "weights", "teacher")  # of each member, in the ensemble's card
 
 
 class Member(NamedTuple):
-    """A run, or a snapshot of one, as it was restored: Learner, split, folder of photos, card."""
+    """A run, or a snapshot in it, with its network."""
 
-    learn: Learner
-    photos: pd.DataFrame
-    folder: Path
-    card: dict
+    path: Path
+    run: Run
+    network: Network
 
 
-def members(paths: list[Path]) -> list[Member]:
-    """Restore runs, and snapshots of runs.
+def load_members(paths: list[Path]) -> list[Member]:
+    """Load runs, and snapshots of runs.
 
-    Raises EnsembleError unless all learned the same labels from the same photos, prepared alike: a
-    photo that taught one can't judge the whole.
+    Raises RunError unless all were trained on the same labels, split and preparation: a training
+    photo of one must not evaluate the ensemble.
     """
     if len(paths) < 2:
-        raise EnsembleError("An ensemble takes two runs or snapshots at least.")
-    found = []
+        raise RunError("An ensemble needs at least two runs or snapshots. Name another one.")
+    members = []
     for path in paths:
-        run = run_of(path)
-        member = Member(*restore_learner(run))
-        if run != path:
-            member = member._replace(
-                learn=make_learner(Network.load(run, snapshot=path), member.learn.dls)
-            )
-        found.append(member)
-        if "members" in member.card:
-            raise EnsembleError(f"{path} is several networks already; name the runs it is made of.")
-    first, *others = found
-    for path, other in zip(paths[1:], others, strict=True):
-        if not first.photos.equals(other.photos):
-            raise EnsembleError(
-                f"{path} had another split than {paths[0]}, so that photos which taught one would "
-                "judge the whole. Train both on the same photos, with the same shares and seed."
+        run = find_run(path)
+        snapshot = None if run.folder == path else path
+        members.append(Member(path, run, Network.load(run, snapshot=snapshot)))
+        if "members" in run.card:
+            raise RunError(f"{path} is an ensemble itself. Name the runs that it consists of.")
+    first, *others = members
+    for other in others:
+        if not first.run.split.equals(other.run.split):
+            raise RunError(
+                f"{other.path} has another split than {first.path}, so training photos of one "
+                "would evaluate the ensemble. Train both with the same photos, shares and seed."
             )
         for key in ("size", "filter"):
-            one, another = (each.card["preparation"][key] for each in (first, other))
-            if one != another:
-                raise EnsembleError(
-                    f"{path} takes photos by another {key} ({another}) than {paths[0]} ({one})."
+            values = [getattr(each.network.preparation, key) for each in (first, other)]
+            if values[0] != values[1]:
+                raise RunError(
+                    f"{other.path} prepares photos with another {key} ({values[1]}) than "
+                    f"{first.path} ({values[0]}). Train both with the same one."
                 )
-    return found
+    return members
 
 
-def run_of(path: Path) -> Path:
-    """Return the folder of a run, given that or a snapshot in it."""
-    return path.parent.parent if path.parent.name == FOLDER else path
+def find_run(path: Path) -> Run:
+    """Return a run, given its folder or a snapshot in it."""
+    run = Run(path.parent.parent)
+    return run if path.parent == run.snapshots else Run(path)
 
 
-def together(found: list[Member], method: str) -> tuple[Network, dict]:
-    """Return one network of several, and the facts on it for its card.
+def combine(members: list[Member], method: str) -> Network:
+    """Return one network that averages `logits` or `weights`.
 
-    Raises EnsembleError for weights that have no average.
+    Raises RunError for weights of different architectures or normalisations.
     """
-    networks = [member.learn.network for member in found]
-    for network in networks:
-        network.model.cpu().eval()
-    if method == "weights":
-        if any(alike(network) != alike(networks[0]) for network in networks):
-            raise EnsembleError(
-                "Only weights of one architecture have an average, made with the same options, for "
-                "photos of one mean and std."
-            )
-        return average_weights(networks), {"architecture": networks[0].arch}
-    network = join_networks(networks, [member.card["temperature"] for member in found])
-    return network, {"architecture": network.arch, "members": network.members}
+    networks = [member.network for member in members]
+    if method == "logits":
+        return join_networks(networks, [member.run.card["temperature"] for member in members])
+    if any(identity(network) != identity(networks[0]) for network in networks):
+        raise RunError(
+            "Weights can only be averaged for one architecture with the same options, mean and "
+            "std. Average the logits instead."
+        )
+    return average_weights(networks)
 
 
-def alike(network: Network) -> tuple:
-    """Return what networks must have in common for their weights to mean the same."""
+def identity(network: Network) -> tuple:
+    """Return what networks must share for their weights to have the same meaning."""
     return describe_member(network), network.preparation.mean, network.preparation.std
 
 
-def ensemble(paths: list[Path], out: Path, method: str = "logits") -> dict:
-    """Publish several runs as one into `out`, judged as a run is; return the card.
+def export_ensemble(paths: list[Path], out: Path, method: str = "logits") -> dict:
+    """Export several runs as one into `out`, evaluated as a run is; return the card.
 
-    Raises EnsembleError for networks that don't go together, and whatever `publish` does.
+    Raises RunError for networks that cannot be combined, and whatever `export_model` raises.
     """
-    if out.resolve() in {run_of(path).resolve() for path in paths}:
-        raise EnsembleError(f"{out} is one of the runs, and would be lost. Name another OUT.")
-    found = members(paths)
-    learn, photos, folder, card = found[0]
-    network, made = together(found, method)
-    learn.model, learn.network = network.model, network
-    cards = [member.card for member in found]
-    for key in ("trained_on", "licence"):
-        made[key] = "; ".join(dict.fromkeys(each[key] for each in cards))
-    made["weights"] = card["weights"]
-    made["name"] = out.name
-    made["recipe"] = card["recipe"] | {"name": out.name, "open_set_run": ""}
-    made["ensemble"] = {
-        "method": method,
-        "members": [
-            {key: each.get(key) for key in TOLD} | {"file": path.name}
-            for path, each in zip(paths, cards, strict=True)
-        ],
+    if out.resolve() in {find_run(path).folder.resolve() for path in paths}:
+        raise RunError(f"{out} is one of the runs and would be overwritten. Name another folder.")
+    members = load_members(paths)
+    network, cards = combine(members, method), [member.run.card for member in members]
+    first = members[0].run
+    facts = {
+        key: "; ".join(dict.fromkeys(card[key] for card in cards))
+        for key in ("trained_on", "licence")
     }
-    made["training"] = sum_training({run_of(path) for path in paths})
-    answers = judge.answers(learn, photos, "calibration")
-    classes = judge.per_class(answers, photos["label"][photos["split"] == "train"].value_counts())
-    size, filter = (card["preparation"][key] for key in ("size", "filter"))
-    promised = promises(made["recipe"])
-    card = publish(learn, photos, folder, size, made, out, filter, promised)
-    no_epochs = pd.DataFrame(columns=["stage", "epoch", "seconds"])
-    Run(out).write_results(no_epochs, answers.table, classes, judge.metrics(answers))
+    facts |= {
+        "name": out.name,
+        "weights": first.card["weights"],
+        "recipe": first.card["recipe"] | {"name": out.name, "open_set_run": ""},
+        "training": sum_training([member.run for member in members]),
+        "ensemble": {
+            "method": method,
+            "members": [
+                {key: card.get(key) for key in DESCRIBED} | {"file": path.name}
+                for path, card in zip(paths, cards, strict=True)
+            ],
+        },
+    }
+    photos, folder = first.split, find_photos(first)
+    options = UncertaintyOptions.from_recipe(facts["recipe"])
+    dtype = facts["recipe"].get("weights_dtype", "fp16")
+    predictions = predict_judged(network, photos, folder, dtype)
+    card = export_model(network, photos, folder, facts, out, options, dtype, predictions)
+    reported = predictions[1].of_split("calibration")
+    train_counts = photos["label"][photos["split"] == "train"].value_counts()
+    Run(out).write_results(
+        pd.DataFrame(columns=["phase", "epoch", "seconds"]),  # an ensemble is not trained
+        reported.table,
+        per_class_metrics(reported, train_counts),
+        compute_metrics(reported),
+    )
     return card
 
 
-def sum_training(runs: set[Path]) -> dict:
+def sum_training(runs: list[Run]) -> dict:
     """Return the card's `training` of an ensemble: the seconds and epochs of all its runs.
 
     `seconds` is None if one of the runs did not record them.
     """
-    each_training = [Run(run).card.get("training", {}) for run in runs]
-    seconds = [training.get("seconds") for training in each_training]
+    different = {run.folder.resolve(): run for run in runs}.values()
+    entries = [run.card.get("training", {}) for run in different]
+    seconds = [training.get("seconds") for training in entries]
     return {
         "seconds": None if None in seconds else round(sum(seconds), 1),
-        "epochs": sum(training.get("epochs") or 0 for training in each_training),
+        "epochs": sum(training.get("epochs") or 0 for training in entries),
         "kept_epoch": None,
         "selection": "each network kept its own epoch",
     }

@@ -1,163 +1,190 @@
-"""Turn a trained Learner into birds.onnx, and what it takes to make the file again."""
+"""Turn a trained network into birds.onnx, and write what it takes to export the file again."""
 
-import hashlib
 import tempfile
-from datetime import date
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import onnx
 import pandas as pd
-import torch
 import yaml
-from fastai.vision.all import Learner
-from scipy.special import softmax
 
-from birds import drawn, photo
 from birds.classifier import Classifier
-from export import card as cards
-from export import drop, model_file, tolerance
-from export import weights_dtype as precision
-from export.checks import check
-from export.gate import GateError, by_file, gate, let_through
-from export.graph import ExportError, Graph
-from export.look import look
-from fieldmark.evaluation import measure
-from fieldmark.evaluation import uncertainty as promises
-from fieldmark.evaluation.uncertainty import Promises
-from fieldmark.run import Run
+from export import quantization
+from export.card import describe_data, describe_model
+from export.checks import check_model_file
+from export.drop import check_drop
+from export.gate import check_gate, predict_over_http
+from export.graph import Graph
+from export.model_file import export_features, join_outputs, write_model
+from export.predictions import (
+    drawn_photos,
+    judged_photos,
+    predict_judged,
+    predict_with_features,
+    with_scores,
+)
+from export.weights_dtype import DEFAULT, convert, round_network
+from fieldmark.errors import ExportError, GateError
+from fieldmark.evaluation.ood import sample_photos
+from fieldmark.evaluation.predictions import (
+    Predictions,
+    concatenate,
+    predict,
+    predict_with_file,
+    read_photo,
+)
+from fieldmark.evaluation.uncertainty import (
+    Uncertainty,
+    UncertaintyOptions,
+    describe_uncertainty,
+    fit_uncertainty,
+    list_unfamiliar,
+)
+from fieldmark.files import write_text
+from fieldmark.network.network import Network
+from fieldmark.run import Run, write_table
 from fieldmark.statistics import wilson_interval
 
-FILES = tuple(file.name for file in Run("").model_files)
-REPORT = Run("").gate_report_file.name
-DEFAULTS = Promises()
-TRIED = 50  # photos that tell how far apart two processors are
+BATCH_PHOTOS = 64  # judged photos whose outputs are compared alone and in batches
+DEFAULT_OPTIONS = UncertaintyOptions()
 
 
-def publish(
-    learn: Learner,
+def export_model(
+    network: Network,
     photos: pd.DataFrame,
     folder: Path,
-    size: int,
-    facts: dict,
+    facts: dict[str, Any],
     out: Path,
-    filter: str = photo.FILTER,
-    promised: Promises = DEFAULTS,
+    options: UncertaintyOptions = DEFAULT_OPTIONS,
+    weights_dtype: str = DEFAULT,
+    predictions: tuple[Predictions, Predictions] | None = None,
 ) -> dict:
-    """Round, calibrate, export, measure, pass the gate, and write the files of a model into `out`.
+    """Round, calibrate, export and check a network; write its files into `out`; return the card.
 
-    `photos` is the split table, `folder` holds its paths, prepared to `size` by `filter`; `facts`
-    are the card entries that only the training knows (`name`, `trained_on`, `licence`,
-    `architecture`, `weights`, `recipe` ...). Returns the card. Raises GateError, having
-    written nothing but gate.csv, if the answers differ, FileFault for a file at odds with itself.
+    `photos` is the split table, `folder` holds its paths. `facts` are the entries of the card that
+    only training knows (`name`, `trained_on`, `licence`, `weights`, `recipe` ...). `predictions`
+    are those of `predict_judged`, if they are computed already. Raises GateError, having written
+    nothing but gate.csv, if the file predicts differently than the network, ModelFileError for a
+    file that contradicts itself, and ExportError or DatasetError for unsuitable input.
     """
-    if promised.stored == "int8" and "members" in facts:
-        raise ExportError("Several networks as one can't compute in 8 bits; store them as fp16.")
-    learn.model.cpu().float().eval()
-    learn.dls.cpu()
-    # what is rounded and stored otherwise is held to what the Learner answers now
-    judged = photos[photos["split"].isin(["valid", "calibration"])]
-    part = promises.Part.of(judged, folder, list(learn.dls.vocab))
-    before = look(learn, part.paths).logits
-    right = (before.argmax(1) == part.truth)[judged["split"] == "calibration"]
-    if promised.stored != "fp32":
-        learn.network.round_to_half()
-    fitted = promises.fit(learn, photos, folder, promised)
-    graph = Graph(learn.network, fitted.temperature, fitted.score).eval()
-    pixels = None
-    if promised.stored == "int8":
-        teaching = [(folder / path).read_bytes() for path in precision.calibration(photos)]
-        pixels = np.stack([photo.prepare(data, size, filter) for data in teaching])
-    model = precision.stored(model_file.to_onnx(graph, size), promised.stored, pixels)
-    weights = learn.network.stored_weights(promised.stored)
-    card = (
-        {"accuracy_before_rounding": wilson_interval(int(right.sum()), len(right))}
-        | facts
-        | {
-            "version": version(promised.stored, weights),
-            "labels": cards.labels(list(learn.dls.vocab)),
-            "preparation": cards.preparation(size, filter, graph),
-            "data": fingerprint(photos, folder),
-            "temperature": graph.temperature,
-            "precision": promised.stored,
-            "heatmap": graph.map_size,
-            "thresholds": None,
-            "drawn_photo": cards.drawn_outputs(graph, size),
-            "tolerance": None,
-            "opset": model_file.OPSET,
-            "versions": cards.versions(),
-        }
+    if weights_dtype == "int8" and network.members:
+        raise ExportError("An ensemble cannot compute in 8 bits. Set `weights_dtype: fp16`.")
+    judged = judged_photos(photos)
+    data = describe_data(photos, folder, facts["recipe"].get("allow_duplicates", False))
+    before, after = predictions or predict_judged(network, photos, folder, weights_dtype)
+    rounded = round_network(network, weights_dtype)
+
+    features = export_features(Graph(rounded).features, rounded.preparation.size)
+    unfamiliar = list_unfamiliar(photos, options)
+    choosing = unfamiliar[unfamiliar["chooses"]].groupby("split", sort=False)
+    train = sample_photos(photos[photos["split"] == "train"])
+    fitted = fit_uncertainty(
+        after.of_split("valid"),
+        predict_with_features(features, rounded, train, folder),
+        {kind: predict_with_features(features, rounded, rows, folder) for kind, rows in choosing},
+        options,
     )
-    if pixels is not None:
-        card["drawn_photo"] = tolerance.drawn_outputs(model, size)
-        card["tolerance"] = tolerance.tolerances(model, pixels[:TRIED])
-    everything = {path: (folder / path).read_bytes() for path in judged["path"]}
-    everything |= {f"drawn: {name}": data for name, data in drawn.awkward_photos().items()}
+    graph = Graph(rounded, fitted.temperature, fitted.score)
+    model, entries = store(
+        join_outputs(features, graph.outputs), rounded, photos, folder, weights_dtype
+    )
+    right = before.of_split("calibration").correct
+    card = {"accuracy_before_rounding": wilson_interval(int(right.sum()), len(right))} | facts
+    card |= describe_model(rounded, graph, weights_dtype) | {"data": data} | entries
+
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out) as name:
-        scratch = Path(name)
-        file = scratch / "birds.onnx"
-        model_file.write(model, card, file)
-        card |= promises.keep(Classifier(file), photos, folder, fitted, promised)
-        model_file.write(model, card, file)
-        alone = check(file, everything)
+    with tempfile.TemporaryDirectory(dir=out) as scratch_folder:
+        scratch = Run(scratch_folder)
+        file = scratch.model_file
+        write_model(model, card, file)
         try:
-            report = passed(learn, file, everything, fitted, promised.stored)
-            lost = drop.check(
-                promised.stored,
-                softmax(before / fitted.temperature, axis=1),
-                measure.asked(Classifier(file), part.paths).probability,
-                part.truth,
+            served, report, gate = check_file(
+                file, weights_dtype, rounded, judged, folder, before, after, fitted
             )
         except GateError as error:
-            error.report.to_csv(out / REPORT)
+            error.report.to_csv(Run(out).gate_report_file)
             raise
-        card["gate"] = alone | {
-            "photos": len(report),
-            "largest_difference": float(report["difference"].max()),
-            "agreement": lost["agreement"],
-            "accuracy_drop": lost["accuracy_drop"],
-        }
-        model_file.write(model, card, file)
-        learn.network.save(scratch / "birds.safetensors", card, promised.stored)
-        photos.to_csv(scratch / "split.csv", index=False)
+        card |= describe_uncertainty(
+            served.of_split("calibration"),
+            predict_unfamiliar(file, unfamiliar[~unfamiliar["chooses"]], folder),
+            fitted,
+            options,
+            [label["family"] for label in card["labels"]],
+        )
+        card["gate"] = gate
+        write_model(model, card, file)
+        Classifier(file)  # raises ModelError unless the file loads with its final card
+        rounded.save(scratch.weights_file, card, weights_dtype)
+        write_table(scratch.split_file, photos)
         recipe = yaml.safe_dump(card["recipe"], sort_keys=False, allow_unicode=True)
-        (scratch / "recipe.yaml").write_text(recipe, encoding="utf-8")
-        report.to_csv(scratch / REPORT)
-        for each in scratch.iterdir():
-            each.replace(out / each.name)
+        write_text(scratch.recipe_file, recipe)
+        report.to_csv(scratch.gate_report_file)
+        for written in scratch.folder.iterdir():
+            written.replace(out / written.name)
     return card
 
 
-def version(stored: str, weights: dict[str, torch.Tensor]) -> str:
-    """Name a file by its day, its precision if that isn't the usual one, and its weights."""
-    usual = "" if stored == precision.DEFAULT else f"{stored}-"
-    return f"{date.today():%Y.%m.%d}-{usual}{digest(weights)[:8]}"
+def store(
+    model: onnx.ModelProto,
+    network: Network,
+    photos: pd.DataFrame,
+    folder: Path,
+    weights_dtype: str,
+) -> tuple[onnx.ModelProto, dict]:
+    """Return a float32 model in a dtype, and the entries of its card that differ for it."""
+    if weights_dtype == "int8":
+        return quantization.quantize_with_photos(model, network.preparation, photos, folder)
+    return convert(model, weights_dtype), {}
 
 
-def passed(learn: Learner, file: Path, photos: dict, fitted: promises.Fitted, stored: str):
-    """Return the gate's report: the function against the Learner.
+def predict_unfamiliar(
+    file: Path, unfamiliar: pd.DataFrame, folder: Path
+) -> dict[str, Predictions]:
+    """Predict out-of-distribution photos of each kind by a file."""
+    classifier = Classifier(file)
+    return {
+        kind: predict_with_file(classifier, rows, folder)
+        for kind, rows in unfamiliar.groupby("split", sort=False)
+    }
 
-    8 bits answer otherwise than a Learner, by how much is measured on its own; the function must
-    then answer as the file does that was measured.
+
+def check_file(
+    file: Path,
+    weights_dtype: str,
+    network: Network,
+    judged: pd.DataFrame,
+    folder: Path,
+    before: Predictions,
+    after: Predictions,
+    fitted: Uncertainty,
+) -> tuple[Predictions, pd.DataFrame, dict]:
+    """Check a file by itself, at the gate and in the drop test.
+
+    Returns the function's predictions, the gate's report, and the card's entry `gate`.
     """
-    if stored != "int8":
-        return gate(learn, file, photos, fitted.temperature, fitted.score)
-    return let_through(file, photos, list(learn.dls.vocab), *by_file(file, photos))
-
-
-def digest(weights: dict[str, torch.Tensor]) -> str:
-    """Return the SHA-256 of the weights."""
-    found = hashlib.sha256()
-    for name in sorted(weights):
-        found.update(name.encode() + weights[name].numpy().tobytes())
-    return found.hexdigest()
-
-
-def fingerprint(photos: pd.DataFrame, folder: Path) -> dict:
-    """Count the photos of each part and fingerprint names, labels, parts and bytes."""
-    found = hashlib.sha256()
-    for path, label, part in photos[["path", "label", "split"]].itertuples(index=False):
-        content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
-        found.update(f"{path}\t{label}\t{part}\t{content}\n".encode())
-    counts = {part: int(n) for part, n in photos["split"].value_counts().items()}
-    return {"photos": counts, "sha256": found.hexdigest()}
+    drawn, drawn_bytes = drawn_photos()
+    photos = {path: read_photo(folder, path) for path in judged["path"]} | drawn_bytes
+    sample = judged["path"].sample(min(BATCH_PHOTOS, len(judged)), random_state=0)
+    alone = check_model_file(file, {path: photos[path] for path in (*sample, *drawn_bytes)})
+    if weights_dtype == "int8":
+        # the drop test measures how 8 bits differ from the network; the function must predict
+        # what the file does
+        expected = predict_with_file(Classifier(file), pd.concat([judged, drawn]), photos)
+    else:
+        (of_drawn,) = predict([network], drawn, drawn_bytes)
+        expected = with_scores(concatenate([after, of_drawn]), fitted)
+    served, refusals = predict_over_http(file, photos, expected)
+    report = check_gate(expected, served, refusals)
+    served = served.select(before.paths)
+    drop = check_drop(weights_dtype, before.scaled(fitted.temperature), served)
+    return (
+        served,
+        report,
+        alone
+        | {
+            "photos": len(report),
+            "largest_difference": float(report["difference"].max()),
+            "agreement": drop["agreement"],
+            "accuracy_drop": drop["accuracy_drop"],
+        },
+    )

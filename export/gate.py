@@ -1,106 +1,95 @@
-"""The gate: a model file is let through only if it answers real photos as the Learner does."""
+"""The gate: a model file passes if the function predicts with it what the network predicts."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-import torch
-from fastai.vision.all import Learner
 from fastapi.testclient import TestClient
 
 from birds.api import create_app
-from birds.classifier import Classifier, ModelError
+from birds.classifier import ModelError
 from birds.http.settings import Settings
-from export.look import look
-from fieldmark.errors import UserError
-from fieldmark.evaluation.measure import asked
-from fieldmark.evaluation.ood import Probability, Score
+from fieldmark.errors import GateError
+from fieldmark.evaluation.predictions import Predictions, from_probability
 
-TIE = 1e-4
+TIE = 1e-4  # two labels whose probabilities differ by less may change places
 TOLERANCE = 1e-3
 
 
-class GateError(UserError):
-    """A model file that answers otherwise than its Learner; `report` shows the worst photos."""
+def predict_over_http(
+    model_file: Path, photos: Mapping[str, bytes], expected: Predictions
+) -> tuple[Predictions, dict[str, str]]:
+    """Send photos to the function one by one; return its predictions, and refusals by path.
 
-    exit_status = 1
-
-    def __init__(self, report: pd.DataFrame):
-        self.report = report
-        bad = report[~report["passed"]]
-        super().__init__(
-            f"{len(bad)} of {len(report)} photos get another answer from the model file than from "
-            f"the Learner, so no model was written. The worst:\n{bad.head(10).to_string()}"
-        )
-
-
-def gate(
-    learn: Learner,
-    model: Path,
-    photos: Mapping[str, bytes],
-    temperature: float = 1.0,
-    score: Score | None = None,
-) -> pd.DataFrame:
-    """Return a row a photo, the worst first, or raise GateError; ModelError if it can't be served.
-
-    The bytes of each photo go through the Learner's validation path and, over HTTP, through the
-    function's. The first answers must be equal, unless the Learner's two best are within TIE of
-    each other, and every probability within TOLERANCE; so must what `score` makes of the Learner's
-    embedding be, relatively where it is over 1.
+    `expected` are the predictions for the same photos in the same order, whose labels, truth and
+    splits are taken over. Values of a refused photo are NaN. Raises ModelError if the file cannot
+    be served.
     """
-    expected = by_learner(learn, photos, temperature, score or Probability())
-    return let_through(model, photos, list(learn.dls.vocab), *expected)
-
-
-def let_through(model: Path, photos: Mapping[str, bytes], vocab: list[str], expected, strangeness):
-    """Return the gate's report, or raise GateError, given what the function must answer."""
-    report = pd.DataFrame(by_function(model, photos, vocab, expected, strangeness))
-    report = report.set_index("photo").sort_values(
-        ["passed", "difference"], ascending=[True, False]
-    )
-    if not report["passed"].all():
-        raise GateError(report)
-    return report
-
-
-def by_learner(learn: Learner, photos: Mapping[str, bytes], temperature: float, score: Score):
-    """Ask the Learner: probabilities [N, C] and strangeness [N], float32, on the CPU."""
-    seen = look(learn, photos.values())
-    logits, embedding = (
-        torch.from_numpy(each) for each in (seen.logits / temperature, seen.embedding)
-    )
-    with torch.no_grad():
-        return logits.softmax(1).numpy(), score(embedding, logits).numpy()
-
-
-def by_file(model: Path, photos: Mapping[str, bytes]):
-    """Ask the file without the function: probabilities [N, C] and strangeness [N]."""
-    outputs = asked(Classifier(model), photos.values())
-    return outputs.probability, outputs.unknown
-
-
-def by_function(model: Path, photos: Mapping[str, bytes], vocab: list[str], expected, strangeness):
-    """Ask the function for each photo, and compare with what is expected."""
-    app = create_app(model, Settings(log=False))
+    app = create_app(model_file, Settings(log=False))
     if app.state.fault:
         raise ModelError(app.state.fault)
-    client = TestClient(app)
-    for (name, data), row, strange in zip(photos.items(), expected, strangeness, strict=True):
-        order = row.argsort()[::-1]
-        line = {"photo": name, "learner": vocab[order[0]], "function": None, "difference": 1.0}
-        line["unknown"] = 1.0
-        response = client.post("/api/classify", params={"top": len(vocab)}, content=data)
+    client, refusals = TestClient(app), {}
+    labels = expected.labels
+    probability = np.full((len(photos), len(labels)), np.nan)
+    ood_score = np.full(len(photos), np.nan)
+    for row, (path, data) in enumerate(photos.items()):
+        response = client.post("/api/classify", params={"top": len(labels)}, content=data)
         if response.status_code != 200:
-            yield line | {"function": response.text, "passed": False}
+            refusals[path] = response.text
             continue
-        answers = {p["label"]: p["probability"] for p in response.json()["predictions"]}
-        first = next(iter(answers))
-        if set(answers) == set(vocab):
-            line["difference"] = max(
-                abs(answers[label] - float(p)) for label, p in zip(vocab, row, strict=True)
-            )
-        found = response.json()["answer"]["unknown_score"]
-        line["unknown"] = abs(found - float(strange)) / max(1.0, abs(float(strange)))
-        tie = len(order) > 1 and row[order[0]] - row[order[1]] <= TIE
-        near = max(line["difference"], line["unknown"]) <= TOLERANCE
-        yield line | {"function": first, "passed": near and (tie or first == line["learner"])}
+        answer = response.json()
+        by_label = {each["label"]: each["probability"] for each in answer["predictions"]}
+        probability[row] = [by_label.get(label, np.nan) for label in labels]
+        ood_score[row] = answer["answer"]["unknown_score"]
+    served = from_probability(
+        probability,
+        expected.temperature,
+        labels=labels,
+        paths=list(photos),
+        truth=expected.truth,
+        splits=expected.splits,
+        ood_score=ood_score,
+    )
+    return served, refusals
+
+
+def check_gate(
+    expected: Predictions, served: Predictions, refusals: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return a row for each photo, the worst first, or raise GateError.
+
+    The most probable labels must be equal, unless the two best of `expected` are within TIE, and
+    every probability must be within TOLERANCE; so must the out-of-distribution scores, relative to
+    those over 1.
+    """
+    names = np.array(expected.labels)
+    probability, computed = expected.probability, served.probability
+    scale = np.maximum(1.0, np.abs(expected.ood_score))
+    report = pd.DataFrame(
+        {
+            "network": names[expected.predicted],
+            "function": names[np.nan_to_num(computed, nan=-1.0).argmax(1)],
+            "difference": np.nan_to_num(np.abs(probability - computed).max(1), nan=1.0),
+            "ood_score_difference": np.nan_to_num(
+                np.abs(expected.ood_score - served.ood_score) / scale, nan=1.0
+            ),
+        },
+        index=pd.Index(expected.paths, name="photo"),
+    )
+    for path, text in refusals.items():
+        report.loc[path, "function"] = text
+    best = np.sort(probability, axis=1)[:, ::-1][:, :2]
+    tie = (best[:, 0] - best[:, -1] <= TIE) & (len(names) > 1)
+    close = report[["difference", "ood_score_difference"]].max(axis=1) <= TOLERANCE
+    report["passed"] = close & (tie | (report["network"] == report["function"]))
+    report = report.sort_values(["passed", "difference"], ascending=[True, False])
+    failed = report[~report["passed"]]
+    if len(failed):
+        raise GateError(
+            f"The function's predictions differ from the network's for {len(failed)} of "
+            f"{len(report)} photos, so no model file was written. Export again with the code that "
+            f"trained the network. The largest differences:\n{failed.head(10).to_string()}",
+            report,
+        )
+    return report

@@ -1,39 +1,71 @@
-"""Write a graph as one ONNX file: half-size weights, dynamic batch axis, the card inside."""
+"""Write a graph as one ONNX file: dynamic batch axis, no side files, the card inside."""
 
 import json
 import warnings
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from onnxscript import optimizer
 
 from birds.model_file import OUTPUTS, add_checksum
-from export.graph import Graph
+from export.graph import FeatureGraph, Graph, OutputGraph
+from fieldmark.files import write_bytes
 
 OPSET = 20
-SMALL = 1024
 
 
-def to_onnx(graph: Graph, size: int) -> onnx.ModelProto:
-    """Export a graph for photos [N, size, size, 3], N free, as one model without side files.
+def export_graph(graph: Graph, size: int) -> onnx.ModelProto:
+    """Export a graph for photos [N, size, size, 3], N free, as one float32 model."""
+    return join_outputs(export_features(graph.features, size), graph.outputs)
 
-    All weights are float32, as `precision.stored` wants them.
-    """
-    batch = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    for module in graph.modules():
-        if hasattr(module, "fused_attn"):  # timm's; torch can't export all that it fuses
+
+def export_features(features: FeatureGraph, size: int) -> onnx.ModelProto:
+    """Export the first part of a graph, with outputs `features` and `embedding`."""
+    for module in features.modules():
+        if hasattr(module, "fused_attn"):  # timm's; torch cannot export all fused attention
             module.fused_attn = False
+    photo = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    return export_module(features, {"photo": photo}, ["features", "embedding"])
+
+
+def join_outputs(features: onnx.ModelProto, outputs: OutputGraph) -> onnx.ModelProto:
+    """Return an exported first part with the second part of a graph behind it, a new model."""
+    axes = [
+        [dim.dim_value or 2 for dim in value.type.tensor_type.shape.dim]
+        for value in features.graph.output
+    ]
+    names = ["features", "embedding"]
+    inputs = {name: torch.zeros(*shape) for name, shape in zip(names, axes, strict=True)}
+    second = export_module(outputs, inputs, [name for name in OUTPUTS if name != "embedding"])
+    second = onnx.compose.add_prefix(
+        second, "outputs.", rename_inputs=False, rename_outputs=False
+    ).graph
+    model = onnx.ModelProto()
+    model.CopyFrom(features)
+    model.graph.node.extend(second.node)
+    model.graph.initializer.extend(second.initializer)
+    model.graph.value_info.extend(second.value_info)
+    values = {value.name: value for value in (*features.graph.output, *second.output)}
+    del model.graph.output[:]
+    model.graph.output.extend(values[name] for name in OUTPUTS)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def export_module(
+    module: torch.nn.Module, inputs: dict[str, torch.Tensor], output_names: list[str]
+) -> onnx.ModelProto:
+    """Export a module with a free first axis, the same for all inputs."""
+    batch = torch.export.Dim("N")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own making
+        warnings.simplefilter("ignore")  # of the exporter about its own code
         program = torch.onnx.export(
-            graph.eval(),
-            (batch,),
-            input_names=["photo"],
-            output_names=list(OUTPUTS),
-            dynamic_shapes={"photo": {0: torch.export.Dim("N")}},
+            module.eval(),
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=output_names,
+            dynamic_shapes=tuple({0: batch} for _ in inputs),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
@@ -43,47 +75,24 @@ def to_onnx(graph: Graph, size: int) -> onnx.ModelProto:
     optimizer.fold_constants(program.model)
     optimizer.remove_unused_nodes(program.model)
     model = program.model_proto
-    forget_origin(model)
+    remove_debug_info(model)
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def forget_origin(model: onnx.ModelProto) -> None:
-    """Drop what the exporter noted of the code behind each node: paths of somebody's machine."""
+def remove_debug_info(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes about the source of each node, with paths of the machine."""
     graph = model.graph
     del graph.metadata_props[:]
-    for part in (graph.node, graph.initializer, graph.value_info, graph.input, graph.output):
-        for each in part:
-            del each.metadata_props[:]
-            each.doc_string = ""
+    for values in (graph.node, graph.initializer, graph.value_info, graph.input, graph.output):
+        for value in values:
+            del value.metadata_props[:]
+            value.doc_string = ""
 
 
-def halve(model: onnx.ModelProto) -> None:
-    """Store each weight that float16 holds exactly as float16, and cast it in the graph.
-
-    onnxruntime folds the casts when it loads the file: half the size, the same numbers and speed.
-    """
-    casts = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        with np.errstate(over="ignore"):
-            half = values.astype(np.float16)
-        if values.size < SMALL or not np.array_equal(half.astype(np.float32), values):
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.float16"))
-        casts.append(helper.make_node("Cast", [f"{name}.float16"], [name], to=TensorProto.FLOAT))
-    for node in reversed(casts):
-        model.graph.node.insert(0, node)
-
-
-def write(model: onnx.ModelProto, card: dict, path: Path) -> None:
-    """Put the card into the model's metadata and write one file, all of it or nothing."""
+def write_model(model: onnx.ModelProto, card: dict, path: Path) -> None:
+    """Put the card into the model's metadata and write one file atomically."""
     del model.metadata_props[:]
     entry = model.metadata_props.add()
     entry.key, entry.value = "card", json.dumps(card, ensure_ascii=False)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(add_checksum(model.SerializeToString()))
-    partial.replace(path)
+    write_bytes(path, add_checksum(model.SerializeToString()))

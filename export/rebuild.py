@@ -1,94 +1,79 @@
-"""Make birds.onnx again from the weights and split beside it, without training."""
+"""Export a run's birds.onnx again from its weights and split, without training."""
 
 from pathlib import Path
 
-import pandas as pd
-from fastai.vision.all import Learner
-
-from export.exporter import publish
+from export.exporter import export_model
+from export.weights_dtype import DEFAULT
 from fieldmark.data.datasets import load_dataset
-from fieldmark.data.loaders import make_dataloaders
-from fieldmark.errors import DatasetError
-from fieldmark.evaluation.open_set import KEYS as PROMISED
-from fieldmark.evaluation.open_set import promises, rehearsal
+from fieldmark.errors import RecipeError, RunError
+from fieldmark.evaluation.open_set import describe_open_set_run
+from fieldmark.evaluation.uncertainty import UncertaintyOptions
 from fieldmark.network.network import Network
-from fieldmark.recipe import Recipe, rename_keys
+from fieldmark.recipe import Recipe
 from fieldmark.run import Run
-from fieldmark.training.learner import make_learner
 
 KEPT = (
     "name",
     "trained_on",
     "licence",
-    "architecture",
     "recipe",
     "weights",
     "teacher",
     "baselines",
     "tests",
-    "rehearsal",
-    "accuracy_before_rounding",
-    "members",
-    "ensemble",
     "training",
+    "open_set_run",
+    "accuracy_before_rounding",
+    "ensemble",
 )
 
 
-def rebuild(
-    out: Path, prepare_anew: bool = False, recipe: dict | None = None, stored: str | None = None
+def rebuild_model(
+    folder: Path,
+    new_preparation: bool = False,
+    recipe: Recipe | None = None,
+    weights_dtype: str | None = None,
 ) -> dict:
-    """Rebuild the Learner from `out`, and publish it there through the gate; return the card.
+    """Export the network of a run into its folder, through the gate; return the card.
 
-    Another `recipe` than the model's own may promise otherwise, but not have taught otherwise;
-    `stored` is another precision of the file.
-    Raises DatasetError where something isn't in place, or where photos are prepared otherwise than
-    when the model was trained, unless that is wanted: `prepare_anew`.
+    Another `recipe` than the run's own may change thresholds and scores; `weights_dtype` changes
+    the number format of the file. Raises RunError where photos of the split are missing or, unless
+    `new_preparation`, are prepared differently than at training, and RecipeError for a recipe that
+    needs retraining.
     """
-    learn, photos, folder, card = restore_learner(out, prepare_anew)
-    facts = {key: card[key] for key in KEPT if key in card}
+    run = Run(folder)
+    network = Network.load(run, check_preparation=not new_preparation)
+    facts = {key: run.card[key] for key in KEPT if key in run.card}
     if recipe:
-        facts |= repromised(card["recipe"], recipe)
-    if stored:
-        facts["recipe"] = facts["recipe"] | {"weights_dtype": stored}
-    promised = promises(facts["recipe"], facts.get("rehearsal"))
-    size, filter = (card["preparation"][key] for key in ("size", "filter"))
-    return publish(learn, photos, folder, size, facts, out, filter, promised)
+        check_needs_no_training(facts["recipe"], recipe)
+        facts["recipe"] = recipe.model_dump()
+        facts["open_set_run"] = describe_open_set_run(recipe.open_set_run)
+    if weights_dtype:
+        facts["recipe"] = facts["recipe"] | {"weights_dtype": weights_dtype}
+    options = UncertaintyOptions.from_recipe(facts["recipe"], facts.get("open_set_run"))
+    dtype = facts["recipe"].get("weights_dtype", DEFAULT)
+    return export_model(network, run.split, find_photos(run), facts, folder, options, dtype)
 
 
-def restore_learner(
-    run: Path, prepare_anew: bool = False
-) -> tuple[Learner, pd.DataFrame, Path, dict]:
-    """Return the Learner of a run, its split, the folder of its photos, and its card.
+def check_needs_no_training(old: dict, recipe: Recipe) -> None:
+    """Raise RecipeError where a recipe would have trained another network than the `old` one."""
+    trained = Recipe().model_dump() | old
+    changed = [key for key, value in recipe.training_keys().items() if trained[key] != value]
+    if changed:
+        raise RecipeError(
+            f"These keys need retraining: {', '.join(f'`{key}`' for key in changed)}. Use "
+            "`fieldmark train`, or leave them as in the run's recipe.yaml."
+        )
 
-    Raises DatasetError if a photo of the split is missing.
-    """
-    network = Network.load(run, check_preparation=not prepare_anew)
-    network.pretrained = False  # it is not trained further, so nothing needs freezing
-    card = Run(run).card
-    photos = pd.read_csv(run / "split.csv", dtype=str)
-    recipe = card["recipe"]
+
+def find_photos(run: Run) -> Path:
+    """Return the folder of a run's photos; raises RunError if a photo of the split is missing."""
+    recipe = run.card["recipe"]
     folder, _ = load_dataset(recipe["photos"], crop_to_box=recipe.get("crop_to_box", False))
-    missing = [path for path in photos["path"] if not (folder / path).is_file()]
+    missing = [path for path in run.split["path"] if not (folder / path).is_file()]
     if missing:
-        raise DatasetError(
-            f"The gate needs the photos of the split, and {len(missing)} of them, like "
+        raise RunError(
+            f"The gate needs the photos of the split, but {len(missing)} of them, such as "
             f"{missing[0]}, are not in {folder}. Set FIELDMARK_PHOTOS to the folder that has them."
         )
-    prepared = {key: card["preparation"][key] for key in ("size", "mean", "std", "filter")}
-    return make_learner(network, make_dataloaders(photos, folder, **prepared)), photos, folder, card
-
-
-def repromised(old: dict, new: dict) -> dict:
-    """Return the card entries that another recipe changes.
-
-    Raises DatasetError where it would have taught another model.
-    """
-    recipe = Recipe.parse(new)
-    known = Recipe().model_dump() | rename_keys(old)
-    other = [key for key, value in recipe.training_keys().items() if known[key] != value]
-    if other:
-        raise DatasetError(
-            f"That recipe teaches otherwise ({', '.join(other)}): `make train` with it, or change "
-            f"only {', '.join(PROMISED)}."
-        )
-    return {"recipe": recipe.model_dump(), "rehearsal": rehearsal(recipe.open_set_run)}
+    return folder

@@ -17,12 +17,12 @@ with warnings.catch_warnings():
 from safetensors.torch import save_file
 
 from birds import drawn
-from export.exporter import publish
+from export.exporter import export_model
 from fieldmark.data import datasets as sources
 from fieldmark.data import loaders as data
 from fieldmark.data import locations as photos
 from fieldmark.data import splits as parts
-from fieldmark.evaluation.uncertainty import Promises
+from fieldmark.evaluation.uncertainty import UncertaintyOptions
 from fieldmark.network.network import Network
 from fieldmark.network.preparation import Preparation
 from fieldmark.training.learner import make_learner
@@ -150,7 +150,8 @@ def run(tmp_path_factory, table, folder, settings, weights):
     with learn.no_bar(), learn.no_logging():
         learn.fit(2, 5e-3)
     out = tmp_path_factory.mktemp("run")
-    publish(learn, table, folder, SIZE, FACTS, out, promised=Promises(score="msp"))
+    options = UncertaintyOptions(ood_score="msp")
+    export_model(learn.network, table, folder, FACTS, out, options)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Cut a model file open and change one thing, to see that the change is found."""
+"""Copy a model file with one thing changed, for tests that the change is found."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 
 
-def operate(model: Path, to: Path, change: Callable[[onnx.ModelProto], object]) -> Path:
+def change_model(model: Path, to: Path, change: Callable[[onnx.ModelProto], object]) -> Path:
     """Copy a model file with its ONNX changed; return the copy."""
     proto = onnx.load(model)
     change(proto)
@@ -15,17 +15,17 @@ def operate(model: Path, to: Path, change: Callable[[onnx.ModelProto], object]) 
     return to
 
 
-def entry(proto: onnx.ModelProto) -> onnx.StringStringEntryProto:
-    """Return the metadata that hold the card."""
-    return next(each for each in proto.metadata_props if each.key == "card")
+def card_entry(proto: onnx.ModelProto) -> onnx.StringStringEntryProto:
+    """Return the entry of the metadata that holds the card."""
+    return next(entry for entry in proto.metadata_props if entry.key == "card")
 
 
-def rewrite(model: Path, to: Path, change: Callable[[dict], object]) -> Path:
+def change_card(model: Path, to: Path, change: Callable[[dict], object]) -> Path:
     """Copy a model file with its card changed; return the copy."""
 
     def write(proto):
-        card = json.loads(entry(proto).value)
+        card = json.loads(card_entry(proto).value)
         change(card)
-        entry(proto).value = json.dumps(card)
+        card_entry(proto).value = json.dumps(card)
 
-    return operate(model, to, write)
+    return change_model(model, to, write)

@@ -49,21 +49,28 @@ def test_the_function_is_measured_beside_the_model_without_http(tmp_path):
     assert rows_of(output)["this function"][-1] == f"{function['cold start']:.2f}"
 
 
-def test_what_a_model_promises_is_measured_and_what_it_costs(run, folder, tmp_path):
+def test_metrics_and_costs_of_a_model_are_measured(run, folder, tmp_path):
     places = {"FIELDMARK_PHOTOS": folder, "FIELDMARK_NOT_BIRDS": draw_objects(tmp_path, 20)}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.model", str(run)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | {name: str(place) for name, place in places.items()},
-    )
-    assert done.returncode == 0, done.stderr
-    rows = dict(row.strip("| ").split(" | ", 1) for row in done.stdout.splitlines()[5:])
-    assert rows["first answer right"].endswith("| 12")
-    assert rows["photos of no bird: AUROC of `unknown`"].endswith("| 32")
-    assert float(rows["milliseconds a photo, 1 thread"].split()[0]) > 0
+    rows = rows_of(run_module("model", run, **places))
+    assert rows["first prediction right (top-1)"][-1] == "12"
+    assert rows["photos without a bird: AUROC of `unknown`"][-1] == "32"
+    assert float(rows["milliseconds a photo, 1 thread"][0].split()[0]) > 0
+
+
+def test_accuracy_is_measured_for_birds_of_two_sizes(run, folder, model):
+    options = ["--model", model, "--split", run / "split.csv", "--scale", 0.5]
+    rows = rows_of(run_module("accuracy", folder, *options))
+    assert rows["first prediction right, as they are"][-1] == "12"
+    assert len([name for name in rows if "0.5 of its size" in name]) == 2
+
+
+def test_number_formats_of_weights_are_compared_in_one_table(run, folder):
+    rows = rows_of(run_module("precision", run, "--rounds", 2, FIELDMARK_PHOTOS=folder))
+    sizes = [float(rows[name][0]) for name in ("fp32", "fp16, the default", "int8")]
+    assert sizes == sorted(sizes, reverse=True)
+    assert rows["fp32"][2].endswith("(1.00)")
+    assert rows["fp32"][-1] == rows["fp16, the default"][-1] == "passed"
+    assert rows["fp16, the default"][4].startswith("0.00 (-")
 
 
 def test_the_heat_map_is_measured_against_a_model_without_it(model):

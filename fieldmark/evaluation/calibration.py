@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: fit a temperature, and measure how far off they are."""
+"""Calibrated probabilities: fit a temperature, and measure the calibration error."""
 
 import numpy as np
 import pandas as pd
@@ -6,43 +6,47 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 BINS = 15
-RANGE = 20  # a temperature is at most so many times over or under 1
+MAX_FACTOR = 20  # a temperature lies between 1 / MAX_FACTOR and MAX_FACTOR
 
 
-def temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """Return the number that logits [n, C] are divided by so that the likelihood of `truth` peaks.
+def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
+    """Return the temperature that maximises the likelihood of `truth` [n] given logits [n, C].
 
-    Guo et al. 2017. A standard normal prior on its logarithm keeps it sane where photos are few
-    and all of them right, which alone would make any answer certain.
+    Guo et al. 2017. A standard normal prior on its logarithm bounds it where there are few photos
+    and all are correct, which alone would drive it to 0.
     """
 
-    def loss(log: float) -> float:
-        scaled = log_softmax(logits.astype(np.float64) / np.exp(log), axis=1)
-        return -scaled[np.arange(len(truth)), truth].sum() + log**2 / 2
+    def loss(log_temperature: float) -> float:
+        scaled = log_softmax(logits.astype(np.float64) / np.exp(log_temperature), axis=1)
+        return -scaled[np.arange(len(truth)), truth].sum() + log_temperature**2 / 2
 
-    ends = (-np.log(RANGE), np.log(RANGE))
-    return float(np.exp(minimize_scalar(loss, bounds=ends, method="bounded").x))
+    bounds = (-np.log(MAX_FACTOR), np.log(MAX_FACTOR))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def reliability(sure: np.ndarray, right: np.ndarray, bins: int = BINS) -> pd.DataFrame:
-    """List for each bin of certainty how many photos (`n`), how `sure`, and the share `right`.
+def bin_index(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """Return the equally wide bin, 0 to bins - 1, of each confidence."""
+    return np.minimum((confidence * bins).astype(int), bins - 1)
 
-    `sure` [n] is the probability of the first answer, `right` [n] whether it is the true one.
-    Bins are equally wide; empty ones are left out.
+
+def reliability_table(
+    confidence: np.ndarray, correct: np.ndarray, bins: int = BINS
+) -> pd.DataFrame:
+    """List number of photos (`n`), mean `confidence` and `accuracy` of each bin that is not empty.
+
+    `confidence` [n] is the highest probability, `correct` [n] whether its label is the true one.
     """
-    place = np.minimum((sure * bins).astype(int), bins - 1)
-    counts, sums, hits = (
-        np.bincount(place, weights, minlength=bins) for weights in (None, sure, right)
-    )
-    table = pd.DataFrame({"n": counts, "sure": sums, "right": hits})[counts > 0]
-    return table.assign(sure=table["sure"] / table["n"], right=table["right"] / table["n"])
+    table = pd.DataFrame({"confidence": confidence, "accuracy": correct.astype(float)})
+    groups = table.groupby(bin_index(confidence, bins))
+    return groups.mean().assign(n=groups.size()).reset_index(drop=True)
 
 
-def expected_error(sure: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
-    """Return the expected calibration error (ECE): how far `sure` and `right` lie apart.
+def expected_calibration_error(
+    confidence: np.ndarray, correct: np.ndarray, bins: int = BINS
+) -> float:
+    """Return the expected calibration error, the mean of |confidence - accuracy| over photos' bins.
 
-    The mean over bins, each weighted by its photos (Naeini et al. 2015). A perfect model's is
-    above 0 too, the more the fewer photos.
+    Naeini et al. 2015. A perfectly calibrated model's is above 0 too, the more the fewer photos.
     """
-    place = np.minimum((sure * bins).astype(int), bins - 1)
-    return float(np.abs(np.bincount(place, sure - right)).sum() / len(sure))
+    differences = np.bincount(bin_index(confidence, bins), confidence - correct)
+    return float(np.abs(differences).sum() / len(confidence))

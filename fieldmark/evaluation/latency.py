@@ -1,24 +1,28 @@
-"""Take the time that model files take, side by side."""
+"""Measure the latency of model files side by side."""
 
 import time
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from birds.classifier import Classifier, drawn_photo
 
+Key = TypeVar("Key", bound=Hashable)
 
-def timed(classifiers: dict[object, Classifier], rounds: int) -> dict[object, np.ndarray]:
-    """Take the milliseconds of a prepared photo, [rounds], of each classifier, in turns.
 
-    In turns, so that they compare, whatever else the machine does meanwhile; and each time once
-    before, untimed, since the one before has filled the processor's caches with its own numbers.
+def measure_latency(classifiers: Mapping[Key, Classifier], rounds: int) -> dict[Key, np.ndarray]:
+    """Return the milliseconds for one prepared photo, [rounds], of each classifier, in turns.
+
+    Turns make the times comparable, whatever else the machine does. Each timed run follows an
+    untimed one, because the classifier before has filled the processor's caches.
     """
-    photos = {key: drawn_photo(each.size)[None] for key, each in classifiers.items()}
-    spent = {key: [] for key in classifiers}
+    photos = {key: drawn_photo(classifier.size)[None] for key, classifier in classifiers.items()}
+    milliseconds = {key: [] for key in classifiers}
     for _ in range(rounds):
         for key, classifier in classifiers.items():
             classifier.predict(photos[key])
             started = time.perf_counter()
             classifier.predict(photos[key])
-            spent[key].append(1000 * (time.perf_counter() - started))
-    return {key: np.array(each) for key, each in spent.items()}
+            milliseconds[key].append(1000 * (time.perf_counter() - started))
+    return {key: np.array(values) for key, values in milliseconds.items()}

@@ -1,114 +1,192 @@
-"""What a model file promises beyond accuracy: fitted before it is written, measured on the file."""
+"""Temperature, out-of-distribution score and thresholds: chosen on `valid`, set on `calibration`.
+
+A rule of thresholds in a card keeps the names that the HTTP API documents: `shortlist` is the rule
+of prediction sets, `unknown` the one of out-of-distribution scores.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Self
 
 import numpy as np
 import pandas as pd
-from fastai.vision.all import Learner
 
-from birds.classifier import Classifier
-from export.look import look
-from export.weights_dtype import DEFAULT
-from fieldmark.evaluation import calibration, measure
-from fieldmark.evaluation import ood as unknown
+from fieldmark.data.ood_photos import list_ood_photos
+from fieldmark.evaluation import conformal, metrics, ood
+from fieldmark.evaluation.calibration import fit_temperature
+from fieldmark.evaluation.predictions import Predictions
 
-UNSEEN = "unseen"
 AUTO = "auto"
+UNSEEN = "unseen"
+FOLDS = 10
 
 
 @dataclass(frozen=True)
-class Promises:
-    """How often a shortlist holds the true label (`level`), and what is called unknown.
+class UncertaintyOptions:
+    """What a model shall guarantee: the keys of a recipe that need no retraining.
 
-    `rejected` is the share of known birds that may be, `score` what strangeness is measured by
-    (`auto` compares), and `strangers` are photos of other things, by kind, to judge it. `stored`
-    is the precision of the file's weights.
+    `coverage` is the probability that a prediction set holds the true label,
+    `known_rejection_rate` the proportion of photos of the model's species that may be called
+    unknown. `ood_score` is a name in `ood.SCORES`, or `auto` to compare them. `ood_photos` are
+    photos of other things than birds, by kind.
     """
 
-    level: float = 0.95
-    rejected: float = 0.05
-    score: str = AUTO
-    strangers: Mapping[str, list[Path]] = field(default_factory=dict)
-    stored: str = DEFAULT
-
-
-class Part(NamedTuple):
-    """Photos of one part of the split: `paths`, and the places of their labels, int [n]."""
-
-    paths: list[Path]
-    truth: np.ndarray
+    coverage: float = 0.95
+    known_rejection_rate: float = 0.05
+    ood_score: str = AUTO
+    ood_photos: Mapping[str, list[Path]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, table: pd.DataFrame, folder: Path, vocab: list[str]) -> "Part":
-        """Take the photos of a table; a label that isn't in `vocab` has place -1."""
-        places = pd.Index(vocab).get_indexer(table["label"])
-        return cls([folder / path for path in table["path"]], places)
+    def from_recipe(cls, recipe: Mapping, open_set_run: dict | None = None) -> Self:
+        """Return the options of a recipe; an open-set run has chosen the score for `auto`.
+
+        Raises DatasetError if the recipe's `not_birds` has too few photos.
+        """
+        score = recipe.get("ood_score", AUTO)
+        if score == AUTO and open_set_run:
+            score = open_set_run["score"]
+        keys = ("coverage", "known_rejection_rate")
+        options = {key: recipe[key] for key in keys if key in recipe}
+        photos = list_ood_photos(recipe.get("not_birds", ""))
+        return cls(ood_score=score, ood_photos=photos, **options)
 
 
-class Fitted(NamedTuple):
-    """A temperature, the module that scores strangeness, its name, and who is left to judge it."""
+@dataclass(frozen=True)
+class Uncertainty:
+    """What was fitted and chosen, and what was compared for that; None if nothing was."""
 
     temperature: float
-    score: unknown.Score
-    name: str
-    compared: dict | None
-    strangers: dict[str, list[Path]]
+    score_name: str
+    score: ood.OodScore
+    set_method: str
+    train_photos: int
+    scores_compared: dict | None
+    sets_compared: dict | None
 
 
-def fit(learn: Learner, photos: pd.DataFrame, folder: Path, promises: Promises) -> Fitted:
-    """Fit the temperature to `valid` and the scores to `train`, and choose one of them.
+def list_unfamiliar(photos: pd.DataFrame, options: UncertaintyOptions) -> pd.DataFrame:
+    """List photos of no species that the model has, by kind in `split`, with absolute paths or not.
 
-    Where scores are compared, every other stranger is for choosing; the rest judge the choice.
+    These are `options.ood_photos` and the split `unseen` of `photos`. The column `chooses` is True
+    for every other photo of a kind where scores are compared; the others measure the choice.
     """
-    vocab = list(learn.dls.vocab)
-    valid = Part.of(photos[photos["split"] == "valid"], folder, vocab)
-    taught = Part.of(unknown.sample(photos[photos["split"] == "train"]), folder, vocab)
-    strangers = dict(promises.strangers)
-    if (unseen := photos["split"] == UNSEEN).any():
-        strangers[UNSEEN] = [folder / path for path in sorted(photos["path"][unseen])]
-    tuned = look(learn, valid.paths)
-    temperature = calibration.temperature(tuned.logits, valid.truth)
-    scores = unknown.fit(look(learn, taught.paths), taught.truth)
-    name, compared = promises.score, None
+    rows = [
+        (path.resolve().as_posix(), kind)
+        for kind, paths in options.ood_photos.items()
+        for path in paths
+    ]
+    rows += [(path, UNSEEN) for path in sorted(photos["path"][photos["split"] == UNSEEN])]
+    table = pd.DataFrame(rows, columns=["path", "split"]).assign(label=None)
+    is_even = table.groupby("split").cumcount() % 2 == 0
+    return table.assign(chooses=is_even & (options.ood_score == AUTO))
+
+
+def fit_uncertainty(
+    valid: Predictions,
+    train: Predictions,
+    unfamiliar: Mapping[str, Predictions],
+    options: UncertaintyOptions,
+) -> Uncertainty:
+    """Fit the temperature and the scores, and choose a score and a method of prediction sets.
+
+    `valid` decides every choice, together with photos of each kind of `unfamiliar`; the scores
+    are fitted to `train`. Raises ValueError for photos of other splits.
+    """
+    valid.require_split("valid", "Fitting the temperature")
+    temperature = fit_temperature(valid.logits, valid.truth)
+    calibrated = valid.scaled(temperature)
+    compared, name = None, options.ood_score
+    scores = ood.fit_scores(train, ood.SCORES if name == AUTO else [name])
     if name == AUTO:
-        choosing = {kind: look(learn, paths[::2]) for kind, paths in strangers.items()}
-        strangers = {kind: paths[1::2] for kind, paths in strangers.items()}
-        compared = unknown.compare(scores, tuned, choosing, temperature)
-        name = unknown.choose(compared, len(vocab))
-    return Fitted(temperature, scores[name], name, compared, strangers)
+        compared = ood.compare_scores(scores, valid, unfamiliar, temperature)
+        name = ood.choose_score(compared, len(valid.labels))
+    sets = conformal.compare_methods(calibrated.probability, valid.truth, options.coverage)
+    method = conformal.choose_method(sets)
+    return Uncertainty(temperature, name, scores[name], method, len(train), compared, sets)
 
 
-def keep(
-    classifier: Classifier,
-    photos: pd.DataFrame,
-    folder: Path,
-    fitted: Fitted,
-    promises: Promises,
+def set_thresholds(
+    predictions: Predictions, method: str, coverage: float, known_rejection_rate: float
 ) -> dict:
-    """Set a file's thresholds by `calibration` and return its card's entries.
+    """Return the rules `shortlist` and `unknown`, each None where there are too few photos."""
+    rule = conformal.fit_rule(predictions.probability, predictions.truth, coverage, method)
+    threshold = conformal.conformal_quantile(predictions.ood_score, 1 - known_rejection_rate)
+    unknown = {"rejected": known_rejection_rate, "threshold": threshold}
+    return {"shortlist": rule, "unknown": unknown if threshold is not None else None}
 
-    Each photo is judged by thresholds that others gave; strangers by those of the card.
+
+def cross_fit(predictions: Predictions, thresholds: dict, seed: int = 0):
+    """Apply thresholds as in a card to photos, each set on the other nine of ten folds.
+
+    Returns whether each photo's prediction set holds the truth, bool [n], the set's size, int [n],
+    and whether the photo is called unknown, bool [n].
     """
-    held = Part.of(photos[photos["split"] == "calibration"], folder, classifier.labels)
-    outputs = measure.asked(classifier, held.paths)
-    chosen, lists = measure.thresholds(
-        outputs, held.truth, fitted.name, promises.level, promises.rejected
+    n, (sets, unknown) = len(predictions), (thresholds["shortlist"], thresholds["unknown"])
+    covered, size, rejected = np.zeros(n, bool), np.ones(n, int), np.zeros(n, bool)
+    folds = np.random.default_rng(seed).permutation(n) % FOLDS
+    for fold in range(FOLDS):
+        held_out = folds == fold
+        measured, fitted = predictions.select(held_out), predictions.select(~held_out)
+        rules = set_thresholds(
+            fitted,
+            sets["method"] if sets else conformal.LAC,
+            sets["level"] if sets else 1.0,
+            unknown["rejected"] if unknown else 0.0,
+        )
+        covered[held_out], size[held_out] = conformal.apply_rule(
+            measured.probability, measured.truth, rules["shortlist"]
+        )
+        if rules["unknown"]:
+            rejected[held_out] = measured.ood_score > rules["unknown"]["threshold"]
+    return covered, size, rejected
+
+
+def measure_uncertainty(
+    predictions: Predictions, thresholds: dict, families: list[str | None]
+) -> tuple[dict, dict]:
+    """Return the metrics of a card, and the coverage of each family, cross-fitted.
+
+    `families` are those of the labels.
+    """
+    covered, size, rejected = cross_fit(predictions, thresholds)
+    figures = {
+        **metrics.accuracy_metrics(predictions),
+        **metrics.calibration_metrics(predictions),
+        **metrics.set_metrics(covered, size, rejected),
+    }
+    truth = predictions.truth[~rejected]
+    return figures, metrics.coverage_by_family(covered[~rejected], truth, families)
+
+
+def describe_uncertainty(
+    calibration: Predictions,
+    unfamiliar: Mapping[str, Predictions],
+    fitted: Uncertainty,
+    options: UncertaintyOptions,
+    families: list[str | None],
+) -> dict:
+    """Set the thresholds of a model on `calibration`; return its card's entries.
+
+    All predictions are those of the file that is served. Raises ValueError for another split.
+    """
+    calibration.require_split("calibration", "Setting thresholds")
+    thresholds = set_thresholds(
+        calibration, fitted.set_method, options.coverage, options.known_rejection_rate
     )
-    families = [each["family"] for each in classifier.card["labels"]]
-    figures, coverage = measure.metrics(outputs, held.truth, fitted.temperature, chosen, families)
+    if thresholds["unknown"]:
+        thresholds["unknown"] = {"score": fitted.score_name} | thresholds["unknown"]
+    threshold = (thresholds["unknown"] or {}).get("threshold")
+    figures, by_family = measure_uncertainty(calibration, thresholds, families)
     return {
-        "thresholds": chosen,
-        "metrics": figures | {"part": "calibration"},
-        "coverage_by_family": coverage,
-        "shortlists_compared": lists,
-        "unknown_compared": fitted.compared,
-        "strangers": {
-            kind: measure.strangers(
-                outputs.unknown, measure.asked(classifier, paths).unknown, chosen["unknown"]
-            )
-            for kind, paths in fitted.strangers.items()
+        "thresholds": thresholds,
+        "metrics": figures | {"split": "calibration"},
+        "coverage_by_family": by_family,
+        "prediction_sets_compared": fitted.sets_compared,
+        "ood_scores_compared": fitted.scores_compared,
+        "ood_score_fit": {"split": "train", "photos": fitted.train_photos},
+        "out_of_distribution": {
+            kind: metrics.ood_metrics(calibration.ood_score, photos.ood_score, threshold)
+            for kind, photos in unfamiliar.items()
         },
     }

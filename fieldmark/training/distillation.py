@@ -141,7 +141,7 @@ def give_probe(net: TeacherNet, learn: Learner, precision: str) -> None:
     (taught, labels), (asked, truth) = features(learn, net.embedding, precision)
     fitted = fit_probe(taught.numpy(), labels.numpy(), C=0.01)
     logits = asked.numpy() @ fitted.weight.T + fitted.bias
-    warmth = calibration.temperature(logits, truth.numpy()) if net.run else 1.0
+    warmth = calibration.fit_temperature(logits, truth.numpy()) if net.run else 1.0
     net.head = nn.Linear(*reversed(fitted.weight.shape)).requires_grad_(False)
     net.head.weight.copy_(torch.from_numpy(fitted.weight / warmth))
     net.head.bias.copy_(torch.from_numpy(fitted.bias / warmth))

@@ -140,5 +140,5 @@ def log_loss(predictions: torch.Tensor, targets: torch.Tensor) -> float:
     the epoch.
     """
     logits, labels = (each.as_subclass(torch.Tensor).cpu() for each in (predictions, targets))
-    temperature = calibration.temperature(logits.float().numpy(), labels.numpy())
+    temperature = calibration.fit_temperature(logits.float().numpy(), labels.numpy())
     return float(functional.cross_entropy(logits.float() / temperature, labels))

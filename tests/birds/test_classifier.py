@@ -7,7 +7,7 @@ from birds import drawn, photo
 from birds.classifier import Classifier, ModelError
 from tests.birds.photos import PNG
 from tests.conftest import SIZE
-from tests.surgery import rewrite
+from tests.surgery import change_card
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_a_file_whose_output_differs_from_its_card_is_refused(model, tmp_path, o
     def change(card):
         card["drawn_photo"][output] = (np.asarray(card["drawn_photo"][output]) + 0.01).tolist()
 
-    rewrite(model, tmp_path / "birds.onnx", change)
+    change_card(model, tmp_path / "birds.onnx", change)
     with pytest.raises(ModelError, match=output):
         Classifier(tmp_path / "birds.onnx", 1)
 

@@ -16,7 +16,7 @@ from birds.classifier import Classifier, ModelError
 from birds.errors import UserError
 from birds.model_file import CHECKSUM_LENGTH, add_checksum
 from tests.conftest import SIZE
-from tests.surgery import entry, operate, rewrite
+from tests.surgery import card_entry, change_card, change_model
 
 PIXELS = np.stack([drawn.draw_bird(name, 1, SIZE, SIZE) for name in drawn.SPECIES])
 
@@ -90,7 +90,7 @@ for turn in range(80):
 
 def test_a_damaged_file_without_checksum_never_crashes_the_process(model, file):
     """Such as one saved by another tool; its outputs for the drawn photo are checked instead."""
-    plain = operate(model, file.with_name("plain.onnx"), lambda proto: None)
+    plain = change_model(model, file.with_name("plain.onnx"), lambda proto: None)
     command = [sys.executable, "-c", FUZZ, str(plain), str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
@@ -129,25 +129,25 @@ def weights_beside(model, file):
 
 
 def no_card(model, file):
-    operate(model, file, lambda proto: proto.ClearField("metadata_props"))
+    change_model(model, file, lambda proto: proto.ClearField("metadata_props"))
 
 
 def with_card(value: str):
-    return lambda model, file: operate(
-        model, file, lambda proto: setattr(entry(proto), "value", value)
+    return lambda model, file: change_model(
+        model, file, lambda proto: setattr(card_entry(proto), "value", value)
     )
 
 
 def card_without(name: str):
-    return lambda model, file: rewrite(model, file, lambda card: card.pop(name))
+    return lambda model, file: change_card(model, file, lambda card: card.pop(name))
 
 
 def changed(change):
-    return lambda model, file: rewrite(model, file, change)
+    return lambda model, file: change_card(model, file, change)
 
 
 def huge_card(model, file):
-    rewrite(model, file, lambda card: card.update(notes=" " * model_file.MAX_CARD))
+    change_card(model, file, lambda card: card.update(notes=" " * model_file.MAX_CARD))
 
 
 def another_type(model, file):
@@ -158,7 +158,7 @@ def another_type(model, file):
         node = helper.make_node("Cast", ["photo"], ["uint8"], to=TensorProto.UINT8)
         proto.graph.node.insert(0, node)
 
-    operate(model, file, cast)
+    change_model(model, file, cast)
 
 
 def half_an_output(model, file):
@@ -170,11 +170,11 @@ def half_an_output(model, file):
         )
         proto.graph.output[1].type.tensor_type.elem_type = TensorProto.FLOAT16
 
-    operate(model, file, halve)
+    change_model(model, file, halve)
 
 
 def no_embedding(model, file):
-    operate(model, file, lambda proto: proto.graph.output.pop())
+    change_model(model, file, lambda proto: proto.graph.output.pop())
 
 
 def no_name(card):
@@ -229,6 +229,6 @@ def test_a_file_without_read_access_is_refused_with_the_reason(model, file, monk
 
 
 def test_unfamiliar_keys_of_a_card_are_kept(model, file):
-    rewrite(model, file, lambda card: card.update(moon="full"))
+    change_card(model, file, lambda card: card.update(moon="full"))
     assert Classifier(file, 1).card["moon"] == "full"
-    assert "moon" not in json.loads(entry(onnx.load(model)).value)
+    assert "moon" not in json.loads(card_entry(onnx.load(model)).value)

@@ -1,252 +1,242 @@
-"""Probabilities mean what they say, lists hold what they should, and strangers are told apart."""
+"""Temperature, prediction sets and out-of-distribution scores, with libraries as oracles."""
+
+import warnings
+from dataclasses import replace
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from scipy.special import softmax
+from sklearn.covariance import LedoitWolf
 
-from birds.classifier import Classifier, Outputs
 from birds.prediction_set import prediction_set
-from export import model_file
-from export.exporter import publish
-from export.graph import Graph
-from export.look import Look, look
-from fieldmark.data import datasets as sources
-from fieldmark.data import locations as photos
-from fieldmark.data import splits as parts
-from fieldmark.data.ood_photos import list_ood_photos
-from fieldmark.errors import DatasetError
-from fieldmark.evaluation import calibration, conformal, measure
-from fieldmark.evaluation import ood as unknown
-from fieldmark.evaluation.open_set import promises, rehearsal
-from fieldmark.evaluation.uncertainty import Promises
-from tests.conftest import FACTS, SIZE
+from fieldmark.data.locations import draw_objects
+from fieldmark.errors import RunError
+from fieldmark.evaluation import calibration, conformal, ood
+from fieldmark.evaluation.open_set import describe_open_set_run
+from fieldmark.evaluation.predictions import Predictions
+from fieldmark.evaluation.uncertainty import (
+    UncertaintyOptions,
+    cross_fit,
+    fit_uncertainty,
+    list_unfamiliar,
+    measure_uncertainty,
+    set_thresholds,
+)
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of the oracles' own imports
+    from mapie.classification import SplitConformalClassifier
+    from mapie.conformity_scores import RAPSConformityScore
+    from pytorch_ood.detector import EnergyBased, MaxSoftmax
 
 
-@pytest.fixture
-def guesses():
-    """Return logits and labels of 20,000 photos whose probabilities are true at temperature 1."""
-    chance = np.random.default_rng(0)
-    logits = chance.normal(size=(20_000, 5)) * 2
+@pytest.fixture(scope="module")
+def calibrated():
+    """Return logits and labels of 20,000 photos whose probabilities are exact at temperature 1."""
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(20_000, 5)) * 2
     sums = softmax(logits, axis=1).cumsum(1)
-    return logits, (chance.random((20_000, 1)) > sums).sum(1).clip(0, 4)
+    return logits, (generator.random((20_000, 1)) > sums).sum(1).clip(0, 4)
+
+
+def create(logits, truth, split, **columns) -> Predictions:
+    labels, paths = [str(n) for n in range(logits.shape[1])], [str(n) for n in range(len(truth))]
+    return Predictions(labels, paths, truth, logits, splits=np.full(len(truth), split), **columns)
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
-def test_the_temperature_undoes_what_made_answers_too_sure_or_too_meek(guesses, factor):
-    logits, truth = guesses
-    assert calibration.temperature(factor * logits, truth) == pytest.approx(factor, rel=0.03)
+def test_the_temperature_corrects_confidence_that_is_too_high_or_too_low(calibrated, factor):
+    logits, truth = calibrated
+    assert calibration.fit_temperature(factor * logits, truth) == pytest.approx(factor, rel=0.03)
 
 
-def test_a_few_photos_that_are_all_right_do_not_make_it_certain():
+def test_a_few_photos_that_are_all_correct_do_not_drive_the_temperature_to_0():
     logits = np.array([[2.0, 0.0, 0.0]] * 6)
-    assert calibration.temperature(logits, np.zeros(6, int)) > 0.2
+    assert calibration.fit_temperature(logits, np.zeros(6, int)) > 0.2
 
 
-def test_the_calibration_error_is_that_of_known_answers(guesses):
-    """Six photos 75 % sure of which three are right, two 95 % sure and right."""
-    sure, right = np.array([0.75] * 6 + [0.95] * 2), np.array([1, 1, 1, 0, 0, 0, 1, 1], bool)
-    assert calibration.expected_error(sure, right) == pytest.approx((6 * 0.25 + 2 * 0.05) / 8)
-    table = calibration.reliability(sure, right)
+def test_the_calibration_error_is_computed_over_bins(calibrated):
+    """Of six photos with 75 % confidence three are correct, of two with 95 % both."""
+    confidence = np.array([0.75] * 6 + [0.95] * 2)
+    correct = np.array([1, 1, 1, 0, 0, 0, 1, 1], bool)
+    error = calibration.expected_calibration_error(confidence, correct)
+    assert error == pytest.approx((6 * 0.25 + 2 * 0.05) / 8)
+    table = calibration.reliability_table(confidence, correct)
     assert table["n"].tolist() == [6, 2]
-    assert table["right"].tolist() == [0.5, 1.0]
-    logits, truth = guesses
-    true, bold = softmax(logits, axis=1), softmax(3 * logits, axis=1)
-    errors = [calibration.expected_error(p.max(1), p.argmax(1) == truth) for p in (true, bold)]
+    assert table["accuracy"].tolist() == [0.5, 1.0]
+    logits, truth = calibrated
+    errors = [
+        calibration.expected_calibration_error(p.max(1), p.argmax(1) == truth)
+        for p in (softmax(logits, axis=1), softmax(3 * logits, axis=1))
+    ]
     assert errors[0] < 0.02 < 0.1 < errors[1]
 
 
-def test_a_quantile_of_the_future_takes_enough_of_the_past():
-    assert conformal.quantile(np.arange(19.0), 0.95) == 18
-    assert conformal.quantile(np.arange(39.0), 0.95) == 37.5  # between the 38th and the next
-    assert conformal.quantile(np.arange(18.0), 0.95) is None
+def test_a_conformal_quantile_is_high_enough_for_the_level():
+    assert conformal.conformal_quantile(np.arange(19.0), 0.95) == 18
+    assert conformal.conformal_quantile(np.arange(39.0), 0.95) == 37.5  # the 38th and the next
+    assert conformal.conformal_quantile(np.arange(18.0), 0.95) is None
 
 
-@pytest.mark.parametrize("method", ["lac", "raps"])
+@pytest.mark.parametrize("method", [conformal.LAC, conformal.RAPS])
 @pytest.mark.parametrize("level", [0.8, 0.95])
-def test_lists_hold_the_truth_as_often_as_they_promise(guesses, method, level):
-    probability, truth = softmax(guesses[0], axis=1), guesses[1]
-    rule = conformal.rule(probability[:10_000], truth[:10_000], level, method)
-    held, _ = conformal.lists(probability[10_000:], truth[10_000:], rule)
-    assert level - 0.01 < held.mean()
+def test_prediction_sets_hold_the_truth_as_often_as_guaranteed(calibrated, method, level):
+    probability, truth = softmax(calibrated[0], axis=1), calibrated[1]
+    rule = conformal.fit_rule(probability[:10_000], truth[:10_000], level, method)
+    covered, _ = conformal.apply_rule(probability[10_000:], truth[10_000:], rule)
+    assert level - 0.01 < covered.mean()
 
 
-@pytest.mark.parametrize("method", ["lac", "raps"])
-def test_lists_are_those_of_the_function(guesses, method):
-    probability, truth = softmax(guesses[0][:300], axis=1), guesses[1][:300]
-    rule = conformal.rule(probability, truth, 0.9, method)
-    held, size = conformal.lists(probability, truth, rule)
+@pytest.mark.parametrize("method", [conformal.LAC, conformal.RAPS])
+def test_prediction_sets_are_those_of_the_function(calibrated, method):
+    probability, truth = softmax(calibrated[0][:300], axis=1), calibrated[1][:300]
+    rule = conformal.fit_rule(probability, truth, 0.9, method)
+    covered, size = conformal.apply_rule(probability, truth, rule)
     served = [prediction_set(row, rule) for row in probability]
-    assert size.tolist() == [len(each) for each in served]
-    assert held.tolist() == [label in each for label, each in zip(truth, served, strict=True)]
+    assert size.tolist() == [len(labels) for labels in served]
+    assert covered.tolist() == [t in labels for t, labels in zip(truth, served, strict=True)]
 
 
-def test_the_shorter_lists_are_chosen():
-    compared = {"lac": {"size": 1.2}, "raps": {"size": 1.1}}
-    assert conformal.choose(compared) == "raps"
-    assert conformal.choose({"lac": {"size": 1.1}, "raps": {"size": 1.1}}) == "lac"
-    assert conformal.choose(None) == "lac"
+class FixedProbabilities:
+    """A fitted scikit-learn classifier whose input is its output."""
+
+    classes_ = np.arange(5)
+
+    def fit(self, X, y):
+        return self
+
+    def predict_proba(self, X):
+        return X
+
+    def predict(self, X):
+        return X.argmax(1)
+
+    def __sklearn_is_fitted__(self):
+        return True
 
 
-def outputs(probability, strangeness):
-    return Outputs(probability, strangeness, None, None)
+@pytest.mark.parametrize("method", [conformal.LAC, conformal.RAPS])
+def test_prediction_sets_are_about_as_large_as_mapies(calibrated, method):
+    probability, truth = softmax(calibrated[0], axis=1), calibrated[1]
+    fitted, measured = slice(0, 2000), slice(2000, 6000)
+    scores = {conformal.LAC: "lac", conformal.RAPS: RAPSConformityScore(size_raps=0.2)}
+    mapie = SplitConformalClassifier(
+        FixedProbabilities(), confidence_level=0.9, conformity_score=scores[method], prefit=True
+    )
+    mapie.conformalize(probability[fitted], truth[fitted])
+    _, sets = mapie.predict_set(probability[measured])
+    rule = conformal.fit_rule(probability[fitted], truth[fitted], 0.9, method)
+    _, size = conformal.apply_rule(probability[measured], truth[measured], rule)
+    tolerance = 0.02 if method == conformal.LAC else 0.25  # MAPIE tunes the penalty of RAPS
+    assert size.mean() == pytest.approx(sets[..., 0].sum(1).mean(), rel=tolerance)
+    if method == conformal.LAC:
+        assert (size == np.maximum(sets[..., 0].sum(1), 1)).mean() > 0.99
 
 
-def test_nobody_judges_itself(guesses):
-    """With labels at random the thresholds of the others hold as promised, not better."""
-    probability, truth = softmax(guesses[0][:400], axis=1), guesses[1][:400]
-    strange = np.random.default_rng(1).random(400)
-    found = outputs(probability, strange)
-    chosen, _ = measure.thresholds(found, truth, "energy", 0.9, 0.05)
-    held, _, rejected = measure.crossed(found, truth, chosen)
-    assert 0.85 < held.mean() < 0.96
+def test_the_method_with_smaller_sets_is_chosen():
+    assert conformal.choose_method({"lac": {"size": 1.2}, "raps": {"size": 1.1}}) == "raps"
+    assert conformal.choose_method({"lac": {"size": 1.1}, "raps": {"size": 1.1}}) == "lac"
+    assert conformal.choose_method(None) == "lac"
+
+
+def test_cross_fitted_thresholds_hold_as_guaranteed_and_no_better(calibrated):
+    """A photo that set its own threshold would hold more often."""
+    score = np.random.default_rng(1).random(400)
+    predictions = create(calibrated[0][:400], calibrated[1][:400], "calibration", ood_score=score)
+    thresholds = set_thresholds(predictions, "lac", 0.9, 0.05)
+    covered, _, rejected = cross_fit(predictions, thresholds)
+    assert 0.85 < covered.mean() < 0.96
     assert 0.02 < rejected.mean() < 0.08
-    figures, _ = measure.metrics(found, truth, 1.0, chosen, [None] * 5)
-    assert figures["known_called_unknown"]["value"] == pytest.approx(rejected.mean())
+    figures, _ = measure_uncertainty(predictions, thresholds, [None] * 5)
+    assert figures["known_rejection_rate"]["value"] == pytest.approx(rejected.mean())
     low, high = figures["coverage"]["interval"]
     assert low < 0.9 < high
 
 
-def test_coverage_is_told_by_family_the_worst_first():
-    held, truth = np.array([1, 1, 0, 1, 0, 0], bool), np.array([0, 0, 1, 1, 2, 2])
-    found = measure.by_family(held, truth, ["Laridae", "Paridae", None])
-    assert list(found) == ["Paridae", "Laridae"]
-    assert found["Paridae"]["value"] == 0.5
+@pytest.fixture(scope="module")
+def train():
+    """Return predictions of twelve classes of training photos, far apart."""
+    generator, truth = np.random.default_rng(0), np.repeat(np.arange(12), 20)
+    embedding = 0.5 + 5 * np.eye(12)[truth] + 0.3 * generator.random((240, 12))
+    logits = 4 * np.eye(12)[truth] + 0.3 * generator.normal(size=(240, 12))
+    arrays = {"embedding": embedding.astype(np.float32)}
+    return create(logits.astype(np.float32), truth, "train", **arrays)
 
 
-def test_the_area_under_the_curve_is_that_of_counted_pairs():
-    assert unknown.area(np.array([0.0, 1.0]), np.array([0.5, 2.0])) == 0.75
-    assert unknown.area(np.array([0.0, 1.0]), np.array([1.0])) == 0.75
+@pytest.mark.parametrize("name", ood.SCORES)
+def test_every_score_is_higher_for_unfamiliar_photos(name, train):
+    unfamiliar = replace(
+        train.select(np.arange(5)),
+        logits=np.full((5, 12), 0.1, np.float32),
+        embedding=np.full((5, 12), 9.0, np.float32),
+    )
+    score = ood.fit_scores(train)[name]
+    scores = [ood.compute_score(score, photos, 1.0) for photos in (train, unfamiliar)]
+    assert ood.auroc(*scores) > 0.95
 
 
-@pytest.fixture
-def taught():
-    """Return what was made of three classes of photos, far apart, and their labels."""
-    chance, truth = np.random.default_rng(0), np.repeat(np.arange(12), 20)
-    embedding = 0.5 + 5 * np.eye(12)[truth] + 0.3 * chance.random((240, 12))
-    logits = 4 * np.eye(12)[truth] + 0.3 * chance.normal(size=(240, 12))
-    return Look(logits.astype(np.float32), embedding.astype(np.float32)), truth
+def test_the_distance_is_that_of_mahalanobis_with_scikit_learns_covariance(train):
+    means = np.stack([train.embedding[train.truth == label].mean(0) for label in range(12)])
+    fitted = LedoitWolf(assume_centered=True).fit(train.embedding - means[train.truth])
+    moved = train.embedding[:7] + np.linspace(0, 3, 7)[:, None]
+    expected = np.min([fitted.mahalanobis(moved - mean) for mean in means], axis=0) / 12
+    photos = replace(train.select(np.arange(7)), embedding=moved)
+    distance = ood.compute_score(ood.Mahalanobis(train), photos, 1.0)
+    assert np.allclose(distance, expected, rtol=0.02)
 
 
-@pytest.mark.parametrize("name", unknown.SCORES)
-def test_every_score_finds_what_is_like_nothing_it_was_taught(name, taught):
-    seen, truth = taught
-    odd = Look(np.full((5, 12), 0.1, np.float32), np.full((5, 12), 9.0, np.float32))
-    score = unknown.fit(seen, truth)[name]
-    usual, strange = (unknown.score(score, each, 1.0) for each in (seen, odd))
-    assert unknown.area(usual, strange) > 0.95
+@pytest.mark.parametrize(
+    ("score", "detector", "offset"),
+    [(ood.MaximumSoftmax(), MaxSoftmax, 1.0), (ood.Energy(), EnergyBased, 0.0)],
+)
+def test_scores_equal_those_of_pytorch_ood(train, score, detector, offset):
+    logits = torch.from_numpy(train.logits)
+    expected = detector.score(logits, 1.0).numpy()
+    assert np.allclose(ood.compute_score(score, train, 1.0), offset + expected, atol=1e-5)
 
 
-def test_the_distance_is_mahalanobis(taught):
-    """By the definition, with scikit-learn's covariance."""
-    from sklearn.covariance import LedoitWolf
-
-    seen, truth = taught
-    means = np.stack([seen.embedding[truth == label].mean(0) for label in range(12)])
-    fitted = LedoitWolf(assume_centered=True).fit(seen.embedding - means[truth])
-    odd = seen.embedding[:7] + np.linspace(0, 3, 7)[:, None]
-    expected = np.min([fitted.mahalanobis(odd - mean) for mean in means], axis=0) / 12
-    found = unknown.score(unknown.Mahalanobis(seen, truth), Look(seen.logits[:7], odd), 1.0)
-    assert np.allclose(found, expected, rtol=0.02)
-
-
-def test_the_best_score_is_chosen_and_without_strangers_the_usual_one():
+def test_the_best_score_is_chosen_or_a_default_without_unfamiliar_photos():
     compared = {"energy": {"a": 0.7, "b": 0.9}, "mahalanobis": {"a": 0.85, "b": 0.8}}
-    assert unknown.choose(compared, 100) == "mahalanobis"
-    assert unknown.choose({"energy": {}}, 100) == "mean_logits"
-    assert unknown.choose({"energy": {}}, 6) == "knn"
+    assert ood.choose_score(compared, 100) == "mahalanobis"
+    assert ood.choose_score({"energy": {}}, 100) == "mean_logits"
+    assert ood.choose_score({"energy": {}}, 6) == "knn"
 
 
-@pytest.mark.parametrize("name", unknown.SCORES)
-def test_the_file_scores_as_the_learner_does(name, new_learner, table, folder, tmp_path):
-    """The gate compares what the function says with the score of the Learner's own embedding."""
-    learn = new_learner()
-    card = publish(learn, table, folder, SIZE, FACTS, tmp_path, promised=Promises(score=name))
-    assert card["gate"]["photos"] > 30
-    file, paths = Classifier(tmp_path / "birds.onnx"), [folder / path for path in table["path"][:3]]
-    served = measure.asked(file, paths)
-    assert np.allclose(served.embedding, look(learn, paths).embedding, atol=1e-3)
+@pytest.mark.parametrize("split", ["train", "calibration", "test"])
+def test_only_valid_photos_choose_temperature_score_and_method(train, split):
+    other = replace(train, splits=np.full(len(train), split))
+    with pytest.raises(ValueError, match="`valid` only"):
+        fit_uncertainty(other, train, {}, UncertaintyOptions())
 
 
-def test_a_graph_with_another_score_is_caught(new_learner, table, folder, tmp_path, monkeypatch):
-    from export import exporter as module
-    from export.gate import GateError
-
-    def forgetful(learn, temperature, score):
-        return Graph(learn, temperature, unknown.Energy())
-
-    monkeypatch.setattr(module, "Graph", forgetful)
-    with pytest.raises(GateError):
-        publish(new_learner(), table, folder, SIZE, FACTS, tmp_path, promised=Promises())
-
-
-@pytest.fixture
-def without_two(folder):
-    """Return the split table of the drawn birds, two species of which are never taught."""
-    known = parts.leave_out_species(sources.list_photos(folder), 0.3, seed=1)
-    return parts.split_photos(known, 0.1, 0.5, seed=1)
+def test_half_of_the_unfamiliar_photos_choose_and_the_others_measure(table, tmp_path):
+    photos = table.assign(split=table["split"].replace("valid", "unseen"))
+    things = sorted(draw_objects(tmp_path, 20).iterdir())
+    options = UncertaintyOptions(ood_photos={"not_birds": things})
+    unfamiliar = list_unfamiliar(photos, options)
+    counts = unfamiliar.groupby(["split", "chooses"]).size()
+    assert counts["not_birds"].tolist() == [10, 10]
+    assert counts["unseen"].sum() == (photos["split"] == "unseen").sum()
+    fixed = list_unfamiliar(photos, replace(options, ood_score="energy"))
+    assert not fixed["chooses"].any()
 
 
-def test_a_card_tells_what_was_compared_and_what_is_promised(
-    new_learner, without_two, folder, tmp_path, settings, weights
-):
-    from fieldmark.data import loaders as data
-    from tests.conftest import create_learner
-
-    torch.manual_seed(0)
-    dls = data.make_dataloaders(without_two, folder, **settings, batch_size=8)
-    learn = create_learner(dls, weights)
-    things = sorted(photos.draw_objects(tmp_path / "things", 20).iterdir())
-    promised = Promises(level=0.9, rejected=0.1, strangers={"not_birds": things})
-    card = publish(learn, without_two, folder, SIZE, FACTS, tmp_path / "run", promised=promised)
-    assert set(card["unknown_compared"]) == set(unknown.SCORES)
-    assert set(card["strangers"]) == {"not_birds", "unseen"}
-    assert card["strangers"]["not_birds"]["called_unknown"]["n"] == 10  # the others chose
-    chosen = card["thresholds"]
-    assert chosen["shortlist"]["level"] == 0.9
-    best = unknown.choose(card["unknown_compared"], 4)
-    assert chosen["unknown"]["score"] == best
-    assert card["metrics"]["ece"]["n"] == (without_two["split"] == "calibration").sum()
-    found = rehearsal(str(tmp_path / "run"))
-    assert (found["species"], found["score"], found["strangers"]) == (4, best, card["strangers"])
-    proto, later = onnx.load(tmp_path / "run" / "birds.onnx"), tmp_path / "later"
-    later.mkdir()
-    facts = {"rehearsal": found, "name": "later", "strangers": {}}
-    model_file.write(proto, card | facts, later / "birds.onnx")
-    assert rehearsal(str(later)) == found
+def test_a_recipe_gives_the_options_and_an_open_set_run_the_score(tmp_path):
+    things = str(draw_objects(tmp_path, 20))
+    recipe = {"coverage": 0.8, "known_rejection_rate": 0.1, "ood_score": "auto"}
+    recipe["not_birds"] = things
+    options = UncertaintyOptions.from_recipe(recipe, {"score": "energy"})
+    assert (options.coverage, options.known_rejection_rate) == (0.8, 0.1)
+    assert (options.ood_score, len(options.ood_photos["not_birds"])) == ("energy", 20)
+    fixed = UncertaintyOptions.from_recipe(recipe | {"ood_score": "msp"}, {"score": "energy"})
+    assert fixed.ood_score == "msp"
+    assert UncertaintyOptions.from_recipe({}) == UncertaintyOptions()
 
 
-def test_too_few_photos_promise_nothing(run):
-    thresholds = Classifier(run / "birds.onnx").card["thresholds"]
-    assert thresholds == {"shortlist": None, "unknown": None}
-
-
-def test_a_recipe_says_what_is_promised(tmp_path):
-    things = str(photos.draw_objects(tmp_path, 20))
-    recipe = {
-        "coverage": 0.8,
-        "known_rejection_rate": 0.1,
-        "ood_score": "auto",
-        "not_birds": things,
-    }
-    found = promises(recipe, {"score": "energy"})
-    assert (found.level, found.rejected, found.score) == (0.8, 0.1, "energy")
-    assert len(found.strangers["not_birds"]) == 20
-    assert promises(recipe | {"ood_score": "msp"}, {"score": "energy"}).score == "msp"
-    assert promises({}) == Promises()
-
-
-def test_strangers_that_are_not_in_place_are_told(tmp_path, monkeypatch):
-    with pytest.raises(DatasetError, match="FIELDMARK_NOT_BIRDS"):
-        list_ood_photos(str(tmp_path / "nowhere"))
-    monkeypatch.setenv("FIELDMARK_NOT_BIRDS", str(photos.draw_objects(tmp_path, 20)))
-    assert len(list_ood_photos("")["not_birds"]) == 20
-
-
-def test_a_rehearsal_that_was_not_run_is_told(tmp_path, run):
-    assert rehearsal("") is None
-    with pytest.raises(DatasetError, match="Run its recipe first"):
-        rehearsal(str(tmp_path))
-    with pytest.raises(DatasetError, match="unseen_share"):
-        rehearsal(str(run))
+def test_a_run_that_left_out_no_species_is_no_open_set_run(tmp_path, run):
+    assert describe_open_set_run("") is None
+    with pytest.raises(RunError, match=str(tmp_path)):
+        describe_open_set_run(str(tmp_path))
+    with pytest.raises(RunError, match="unseen_share"):
+        describe_open_set_run(str(run))

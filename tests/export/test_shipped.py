@@ -18,8 +18,8 @@ from birds import drawn
 from birds.classifier import Classifier
 from birds.photo import prepare
 from birds.prediction import classify_photo
-from export.card import fingerprints
-from export.exporter import digest
+from export.card import weights_digest
+from fieldmark.network.preparation import Preparation
 from fieldmark.recipe import Recipe
 from tests.conftest import ROOT
 
@@ -52,12 +52,12 @@ def test_the_card_says_what_it_knows_and_who_may_use_it(classifier):
 def test_photos_are_prepared_as_when_it_was_made(classifier):
     preparation = classifier.card["preparation"]
     assert preparation["pillow"] == PIL.__version__, "`make export` it with this Pillow"
-    assert preparation["sha256"] == fingerprints(preparation["size"], preparation["filter"])
+    assert preparation["sha256"] == Preparation.from_card(classifier.card).fingerprints()
 
 
 def test_it_was_made_of_the_weights_recipe_and_split_beside_it(classifier):
     card, split = classifier.card, pd.read_csv(MODEL / "split.csv")
-    assert card["version"].endswith(digest(load_file(MODEL / "birds.safetensors"))[:8])
+    assert card["version"].endswith(weights_digest(load_file(MODEL / "birds.safetensors"))[:8])
     assert sorted(card["data"]["photos"].values()) == sorted(split["split"].value_counts())
     kept = yaml.safe_load((MODEL / "recipe.yaml").read_text(encoding="utf-8"))
     assert card["recipe"] == kept

@@ -12,7 +12,7 @@ from torch import nn
 from birds import api, drawn
 from birds.classifier import Classifier
 from export import model_file
-from export.exporter import publish
+from export.exporter import export_model
 from export.graph import Graph
 from fieldmark.errors import NetworkError
 from fieldmark.network.backbone import Backbone, timm_options
@@ -83,8 +83,7 @@ def test_a_family_is_frozen_trained_exported_and_let_through(
     # A network that knows this little answers by the last digit of a weight. What rounding may cost
     # is the matter of test_precision.py; here it is done before the Learner is asked.
     learn.network.round_to_half()
-    filter = timm.get_pretrained_cfg(arch).interpolation
-    card = publish(learn, table, folder, size, FACTS, tmp_path / "run", filter)
+    card = export_model(learn.network, table, folder, FACTS, tmp_path / "run")
     assert card["gate"]["largest_difference"] < 1e-4
     photos = np.stack([drawn.draw_bird("Night_Inkling", seed, size, size) for seed in range(3)])
     heatmap = Classifier(tmp_path / "run" / "birds.onnx").predict(photos).heatmap

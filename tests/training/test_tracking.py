@@ -15,10 +15,7 @@ from fastai.vision.all import Callback
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from export.rebuild import repromised
 from fieldmark import plotting as plots
-from fieldmark.errors import DatasetError
-from fieldmark.recipe import Recipe
 from fieldmark.run import Run
 from fieldmark.training.fit import accumulation, fit
 from fieldmark.training.learner import features, head_learner, layer_learning_rates
@@ -46,9 +43,10 @@ class PowerCut(Callback):
 
 def drawn(tracking, name):
     """Draw a figure, keep it and tell of it, as the notebook does."""
-    figure, ((axes,),) = plots.panels(2, 2)
+    figure, ((axes,),) = plots.create_axes(2, 2)
     axes.plot([1, 2])
-    assert tracking.figure(name, plots.save(figure, tracking.out, name)) is figure
+    saved = plots.save_figure(figure, tracking.out / "figures", name)
+    assert tracking.figure(name, saved) is figure
 
 
 @pytest.fixture
@@ -253,13 +251,6 @@ def test_nothing_is_followed_unless_it_is_asked_for(tmp_path, table):
     tracking.start(Run(tmp_path).begin(RECIPE, table), {})
     tracking.end({"accuracy": {"value": 1.0}})
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
-
-
-def test_a_model_may_be_made_anew_by_a_recipe_that_only_tracks_otherwise():
-    known = Recipe().model_dump()
-    assert repromised(known, known | {"track": ["clearml"]})["recipe"]["track"] == ["clearml"]
-    with pytest.raises(DatasetError, match=r"teaches otherwise \(learning_rate\)"):
-        repromised(known, known | {"learning_rate": 0.5})
 
 
 ALONE = """

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from fieldmark.plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, panels, styled
+from fieldmark.plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, create_axes, styled
 
 COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, "black")
 DASHES = ("-", "--", ":", "-.")
@@ -35,7 +35,7 @@ def plot_pareto(table: pd.DataFrame) -> Figure:
 
     `table` is that of `summarise_runs`.
     """
-    figure, ((axes,),) = panels(9, max(4.6, 1 + 0.28 * len(table)))
+    figure, ((axes,),) = create_axes(9, max(4.6, 1 + 0.28 * len(table)))
     optimal = is_pareto_optimal(table)
     for (task, runs), colour in zip(
         table.groupby("task", sort=False), cycle(COLOURS), strict=False
@@ -122,7 +122,7 @@ def plot_curves(histories: dict[str, pd.DataFrame]) -> Figure:
     Histories are as in Run.history. A ring marks the epoch that was kept, a tick the start of the
     next phase.
     """
-    figure, rows = panels(12, 10, 3, 2, sharey="row", sharex="col")
+    figure, rows = create_axes(12, 10, 3, 2, sharey="row", sharex="col")
     styles = [{"color": colour, "linestyle": dash} for dash in DASHES for colour in COLOURS]
     seconds = {name: history["seconds"].cumsum().to_numpy() for name, history in histories.items()}
     for (name, history), style in zip(histories.items(), cycle(styles), strict=False):
@@ -161,7 +161,7 @@ def plot_class_differences(classes: pd.DataFrame, first: str, second: str) -> Fi
     different = classes[classes["points"].abs() > 0]
     shown = different.head(MAX_SPECIES)
     shown = shown.sort_values(["points", "label"], ascending=[False, True])
-    figure, ((axes,),) = panels(9, 2 + 0.28 * len(shown))
+    figure, ((axes,),) = create_axes(9, 2 + 0.28 * len(shown))
     heights = np.arange(len(shown))
     recalls = 100 * shown["recall_first"], 100 * shown["recall_second"]
     axes.hlines(heights, np.minimum(*recalls), np.maximum(*recalls), color=GREY, linewidth=1)

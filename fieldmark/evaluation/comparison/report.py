@@ -15,7 +15,7 @@ from fieldmark.environment import cpu_name
 from fieldmark.errors import RunError
 from fieldmark.evaluation.comparison import plots, tables
 from fieldmark.evaluation.comparison.pairs import SIGNIFICANCE, compare_classes, compare_pairs
-from fieldmark.evaluation.latency import timed
+from fieldmark.evaluation.latency import measure_latency
 from fieldmark.files import write_text
 from fieldmark.run import Run, write_table
 
@@ -58,7 +58,7 @@ def compare_runs(runs: list[Run], out: Path, rounds: int) -> str:
     if figures:
         sections.append(["## Figures"])
     for name, figure in figures.items():
-        plotting.save(figure, out, name)
+        plotting.save_figure(figure, out / "figures", name)
         sections.append([f"![{FIGURES[name]}](figures/{name}.png)"])
     page = "# Comparison\n\n" + "\n\n".join("\n".join(lines) for lines in sections) + "\n"
     write_text(out / "index.md", page)
@@ -76,7 +76,7 @@ def measure_times(runs: list[Run], rounds: int) -> dict[str, np.ndarray]:
             classifiers[run.name] = Classifier(run.model_file, threads=1)
         except ModelError as error:
             raise RunError(f"{run.folder}: {error}") from error
-    return timed(classifiers, rounds)
+    return measure_latency(classifiers, rounds)
 
 
 def find_best_pair(runs: list[Run], pairs: pd.DataFrame) -> tuple[Run, Run] | None:
