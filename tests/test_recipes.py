@@ -139,6 +139,8 @@ def test_the_parameters_cell_of_the_notebook_is_the_schema():
     lines = [node for node in ast.parse(parameters_cell()).body if isinstance(node, ast.AnnAssign)]
     cell = {ast.unparse(line.target): ast.literal_eval(line.value) for line in lines}
     assert list(cell.items()) == [(k, field.default) for k, field in Recipe.model_fields.items()]
+    comments = [line.split("  # ")[1] for line in parameters_cell().splitlines() if "  # " in line]
+    assert comments == [field.description for field in Recipe.model_fields.values()]
 
 
 def test_the_committed_notebook_has_no_outputs():
