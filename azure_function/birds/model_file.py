@@ -94,6 +94,7 @@ def read_card(metadata: dict[str, str], size: int, name: str) -> dict:
         raise ModelError(f"The card of {name} is not JSON. {EXPORT_AGAIN}") from error
     if not isinstance(card, dict):
         raise ModelError(f"The card of {name} is not a JSON object. {EXPORT_AGAIN}")
+    check_schema(card.get("schema", 1), name)
     for key, kind in REQUIRED.items():
         if not isinstance(card.get(key), kind):
             raise ModelError(f"The card of {name} has no valid `{key}`. {EXPORT_AGAIN}")
@@ -111,6 +112,13 @@ def read_card(metadata: dict[str, str], size: int, name: str) -> dict:
     if str(preparation.get("filter")).upper() not in Image.Resampling.__members__:
         raise ModelError(f"The card of {name} has no valid resampling `filter`. {EXPORT_AGAIN}")
     return card
+
+
+def check_schema(schema: object, name: str) -> None:
+    """Raise ModelError for a card of another schema than this version reads."""
+    if schema != SCHEMA:
+        advice = "Run `fieldmark migrate RUN` on its run." if schema == 1 else "Update Fieldmark."
+        raise ModelError(f"The card of {name} has schema {schema}, not {SCHEMA}. {advice}")
 
 
 def is_label(label: object) -> bool:

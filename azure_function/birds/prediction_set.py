@@ -4,7 +4,6 @@ import numpy as np
 
 LAC, RAPS = "lac", "raps"
 PENALTY, FREE_RANKS = 0.1, 2  # RAPS: added per rank, after so many ranks
-SCHEMA_1_METHODS = {"plain": LAC, "adaptive": RAPS}
 
 
 def nonconformity_scores(ordered: np.ndarray, method: str) -> np.ndarray:
@@ -15,7 +14,7 @@ def nonconformity_scores(ordered: np.ndarray, method: str) -> np.ndarray:
     more probable labels, plus a penalty per rank. It omits that paper's random term, so that a
     photo always gets the same set.
     """
-    if SCHEMA_1_METHODS.get(method, method) == LAC:
+    if method == LAC:
         return 1 - ordered
     ranks = np.arange(1, ordered.shape[-1] + 1)
     return ordered.cumsum(-1) - ordered + PENALTY * np.maximum(ranks - FREE_RANKS, 0)

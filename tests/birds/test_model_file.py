@@ -195,6 +195,8 @@ REFUSED = [
     (with_card("[" * 100_000), "not JSON"),
     (with_card("[1]"), "JSON object"),
     (huge_card, "16 MiB"),
+    (card_without("schema"), "fieldmark migrate"),
+    (changed(lambda card: card.update(schema=3)), "schema 3"),
     *((card_without(key), f"`{key}`") for key in model_file.REQUIRED),
     (changed(lambda card: card.update(version=2)), "`version`"),
     (changed(no_name), "label 2"),
