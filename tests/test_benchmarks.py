@@ -13,6 +13,8 @@ from benchmarks.heatmap import remove_heatmap
 from fieldmark.data.locations import draw_objects
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def run_module(name: str, *options, **environment) -> str:
     """Run a benchmark as its own process, and return what it prints."""

@@ -263,6 +263,7 @@ def run_cells(variables: dict, first: str, last: str) -> None:
             exec(cell.source.replace("%matplotlib inline", ""), variables)  # noqa: S102
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:numpy.core is deprecated")  # in a file that lr_find saves
 @pytest.mark.parametrize("name", SHORT)
 def test_a_recipe_trains_a_small_network_of_its_family(name, tmp_path, monkeypatch):

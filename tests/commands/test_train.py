@@ -24,6 +24,7 @@ from fieldmark.run import Run
 from tests import trees
 from tests.conftest import ARCH, ROOT
 
+pytestmark = pytest.mark.slow
 EPOCHS = 12
 
 

@@ -14,7 +14,7 @@ from fieldmark.evaluation.comparison import plots
 from fieldmark.evaluation.comparison.pairs import compare_classes, compare_pair, compare_pairs
 from fieldmark.evaluation.comparison.report import FIGURES
 from fieldmark.evaluation.comparison.tables import format_duration, format_runs, summarise_runs
-from fieldmark.evaluation.latency import timed
+from fieldmark.evaluation.latency import measure_latency
 from fieldmark.files import read_json, write_json
 from fieldmark.run import Run
 from fieldmark.statistics import mcnemar_test, paired_difference_interval
@@ -290,7 +290,7 @@ def test_models_take_turns_and_warm_up_before_each_timing():
             assert photos.shape == (1, self.size, self.size, 3)
             calls.append(self.name)
 
-    times = timed({"a": Recorder("a"), "b": Recorder("b")}, 2)
+    times = measure_latency({"a": Recorder("a"), "b": Recorder("b")}, 2)
     assert "".join(calls) == "aabbaabb"
     assert {name: len(each) for name, each in times.items()} == {"a": 2, "b": 2}
 

@@ -65,6 +65,7 @@ def pretrained(arch: str, size: int, path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_is_frozen_trained_exported_and_let_through(
     family, new_learner, table, folder, tmp_path
