@@ -16,8 +16,7 @@ import torch
 from fastai.vision.all import Learner
 from safetensors.torch import load_file
 
-from export.weights_dtype import PRECISIONS as DTYPES
-from fieldmark import plotting as plots
+from export.weights_dtype import WEIGHTS_DTYPES
 from fieldmark.errors import RecipeError
 from fieldmark.evaluation.ood import SCORES
 from fieldmark.network.backbone import Backbone
@@ -126,7 +125,7 @@ def test_the_choices_of_the_schema_are_those_of_the_code():
     assert set(choices["schedule"]) == set(SCHEDULES)
     assert set(choices["precision"]) == set(PRECISIONS)
     assert set(choices["ood_score"]) == {"auto", *SCORES}
-    assert set(choices["weights_dtype"]) == set(DTYPES)
+    assert set(choices["weights_dtype"]) == set(WEIGHTS_DTYPES)
 
 
 def parameters_cell() -> str:
@@ -272,7 +271,6 @@ def test_a_recipe_trains_a_small_network_of_its_family(name, tmp_path, monkeypat
         Recipe.load(ROOT / f"recipes/{name}.yaml"), arch, size, tree(tmp_path / "photos"), tmp_path
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plots, "save", lambda figure, *_: figure)
     few = partialmethod(Learner.lr_find, num_it=20, show_plot=False)
     monkeypatch.setattr(Learner, "lr_find", few)
     variables = values | {"display": print}
@@ -282,7 +280,7 @@ def test_a_recipe_trains_a_small_network_of_its_family(name, tmp_path, monkeypat
     kept.model.load_state_dict(load_file(values["weights"]))
     assert moved(snapshot(kept), backbone) == []  # the frozen phase leaves it as it was
     before = snapshot(backbone)
-    run_cells(variables, "Fine-tuning", "How good is it?")
+    run_cells(variables, "Fine-tuning", "Accuracy")
     assert np.isfinite(variables["history"][["train_loss", "valid_loss"]]).all(axis=None)
     trained = {key for key, _ in backbone.named_parameters()} & set(moved(before, backbone))
     frozen = [parameter for parameter in backbone.parameters() if not parameter.requires_grad]
