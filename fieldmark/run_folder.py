@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 from safetensors import SafetensorError, safe_open
 
+from birds.model_file import SCHEMA
 from fieldmark.errors import RunError
 from fieldmark.files import read_json
 
@@ -60,13 +61,18 @@ class RunFolder:
     def card(self) -> dict:
         """The model card, from the metadata of the weights.
 
-        Raises RunError if there are no weights, or if they have no card.
+        Raises RunError if there are no weights, or if they have no card or an older one.
         """
         if not self.weights_file.is_file():
             raise RunError(f"{self.weights_file} does not exist. `fieldmark train` writes it.")
         card = read_weights_card(self.weights_file)
         if not card:
             raise RunError(f"{self.weights_file} has no model card: it is not of a run.")
+        if card.get("schema", 1) != SCHEMA:
+            raise RunError(
+                f"{self.folder} was written by another version of Fieldmark. Bring it up to date: "
+                f"fieldmark migrate {self.folder}"
+            )
         return card
 
     @cached_property

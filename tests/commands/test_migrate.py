@@ -12,12 +12,14 @@ import yaml
 from safetensors.numpy import load_file
 
 from birds import drawn
+from birds.classifier import Classifier
 from birds.model_file import OUTPUTS, add_checksum
 from birds.photo import prepare
 from fieldmark import migration
-from fieldmark.errors import RunError
+from fieldmark.errors import RunError, UserError
 from fieldmark.files import write_json
 from fieldmark.run import Run
+from fieldmark.run_folder import read_weights_card
 from tests.command_line import run_command
 
 SHARED_ENTRIES = (
@@ -72,6 +74,12 @@ def old_run(run, tmp_path) -> Run:
     write_json(old.folder / "cost.json", {"seconds": 60.0, "earlier_epochs": 20.0})
     (old.folder / "trouble.csv").write_text("path\n")
     return Run(old.folder)
+
+
+def test_an_old_run_is_refused_with_the_command_that_migrates_it(old_run):
+    for read in (lambda: Run(old_run.folder).card, lambda: Classifier(old_run.model_file)):
+        with pytest.raises(UserError, match="fieldmark migrate"):
+            read()
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -154,11 +162,11 @@ def no_weights(run):
 
 
 def unfamiliar_entry(run):
-    write_card(run, run.card | {"moon": "full"})
+    write_card(run, read_weights_card(run.weights_file) | {"moon": "full"})
 
 
 def newer_schema(run):
-    write_card(run, run.card | {"schema": 3})
+    write_card(run, read_weights_card(run.weights_file) | {"schema": 3})
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ def write_run(tmp_path, run):
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
         shutil.copy(run / "birds.onnx", folder)
-        card |= {"architecture": "tiny", "labels": [{"label": label} for label in labels]}
+        card |= {"schema": 2, "architecture": "tiny"}
+        card |= {"labels": [{"label": label} for label in labels]}
         weights = {"0.weight": np.ones((2, 3), np.float32)}
         save_file(weights, folder / "birds.safetensors", {"card": json.dumps(card)})
         numbers = range(first, first + N)
