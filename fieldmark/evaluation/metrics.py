@@ -83,7 +83,7 @@ def set_metrics(covered: np.ndarray, size: np.ndarray, rejected: np.ndarray) -> 
     return {
         "known_rejection_rate": wilson_interval(int(rejected.sum()), len(rejected)),
         "coverage": wilson_interval(int(covered[kept].sum()), int(kept.sum())),
-        "prediction_set_size": bootstrap_interval([size[kept]], np.mean),
+        "prediction_set_size": bootstrap_interval([size[kept]], np.mean, proportion=False),
     }
 
 

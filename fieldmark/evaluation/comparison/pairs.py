@@ -31,8 +31,8 @@ def match_photos(first: Run, second: Run) -> pd.DataFrame:
     if (labels[0] != labels[1]).any():
         raise NotComparedError("photos of the same name have different labels")
     for run in (first, second):
-        in_training = run.split["split"].isin(TRAINING_SPLITS)
-        paths = paths.difference(run.split["path"][in_training])
+        training = run.split[run.split["split"].isin(TRAINING_SPLITS)]
+        paths = paths.difference(pd.Index(training["path"]))
     count = min(len(table) for table in tables)
     if len(paths) < max(1, MIN_OVERLAP * count):
         raise NotComparedError(

@@ -58,7 +58,7 @@ def plot_pareto(table: pd.DataFrame) -> Figure:
         axes.step(front["ms"], 100 * front["accuracy"], where="post", color=colour, alpha=0.5)
     low, high = table["ms_low"].min(), table["ms_high"].max()
     scale_time_axis(axes, low, high, logarithmic=high > LOG_RATIO * low)
-    annotate_points(axes, table["run"], table["ms"], 100 * table["accuracy"])
+    annotate_points(figure, axes, table["run"], table["ms"], 100 * table["accuracy"])
     axes.set(xlabel="milliseconds per photo, one thread", ylabel="accuracy, %")
     axes.set_title("Accuracy and speed. Filled: on the Pareto front. Bars: 95 %")
     figure.legend(loc="outside lower center", ncols=3)
@@ -84,14 +84,16 @@ def scale_time_axis(axes: Axes, low: float, high: float, logarithmic: bool) -> N
     axes.set_xlim(low / 1.2, 1.2 * high)
 
 
-def annotate_points(axes: Axes, names: pd.Series, x: pd.Series, y: pd.Series) -> None:
+def annotate_points(
+    figure: Figure, axes: Axes, names: pd.Series, x: pd.Series, y: pd.Series
+) -> None:
     """Write names in a column to the right without overlap, each with a line to its point."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
-    inches = axes.figure.get_figheight() - 1.5  # height of the axes, roughly
+    inches = figure.get_figheight() - 1.5  # height of the axes, roughly
     heights = spread_out((y.to_numpy() - low) / (high - low), 0.2 / inches)
     arrow = {"arrowstyle": "-", "color": LINE_COLOUR, "linewidth": 0.8, "shrinkB": 4}
-    for name, *point, height in zip(names, x, y, heights, strict=True):
+    for name, point, height in zip(names, zip(x, y, strict=True), heights, strict=True):
         axes.annotate(
             name,
             point,
