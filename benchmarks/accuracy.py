@@ -62,7 +62,8 @@ def shrink_bird(data: bytes, scale: float) -> bytes:
     """Return a photo in the middle of a larger one of its mean colour."""
     image = Image.open(io.BytesIO(data)).convert("RGB")
     ground = tuple(int(value) for value in ImageStat.Stat(image).mean)
-    larger = Image.new("RGB", tuple(round(side / scale) for side in image.size), ground)
+    width, height = (round(side / scale) for side in image.size)
+    larger = Image.new("RGB", (width, height), ground)
     corner = (larger.width - image.width) // 2, (larger.height - image.height) // 2
     larger.paste(image, corner)
     return drawn.encode_photo(larger, "PNG")

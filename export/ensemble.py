@@ -1,7 +1,7 @@
 """Combine several runs, or snapshots of one, into one birds.onnx that passes the same gate."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -96,7 +96,7 @@ def export_ensemble(paths: list[Path], out: Path, method: str = "logits") -> dic
     members = load_members(paths)
     network, cards = combine(members, method), [member.run.card for member in members]
     first = members[0].run
-    facts = {
+    facts: dict[str, Any] = {
         key: "; ".join(dict.fromkeys(card[key] for card in cards))
         for key in ("trained_on", "licence")
     }

@@ -143,7 +143,7 @@ def predict_unfamiliar(
     """Predict out-of-distribution photos of each kind by a file."""
     classifier = Classifier(file)
     return {
-        kind: predict_with_file(classifier, rows, folder)
+        str(kind): predict_with_file(classifier, rows, folder)
         for kind, rows in unfamiliar.groupby("split", sort=False)
     }
 

@@ -72,6 +72,7 @@ def export_module(
             optimize=False,  # it would fold the batch norms into weights that float16 cannot hold
             verbose=False,
         )
+    assert program is not None  # noqa: S101  (the older exporter returns None)
     optimizer.fold_constants(program.model)
     optimizer.remove_unused_nodes(program.model)
     model = program.model_proto

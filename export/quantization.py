@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -35,7 +36,10 @@ MIN_SHARE = 1 / 3  # of the weights must be in 8 bits, or the format is not wort
 FIRST_IN_FLOAT = 4  # convolutions, which see fine detail at full size and lose most
 TOLERANCE_PHOTOS = 50
 LEVELS = onnxruntime.GraphOptimizationLevel
-OTHER_LEVELS = (LEVELS.ORT_DISABLE_ALL, LEVELS.ORT_ENABLE_EXTENDED)
+OTHER_LEVELS = (
+    LEVELS.ORT_DISABLE_ALL,
+    LEVELS.ORT_ENABLE_EXTENDED,
+)
 
 
 def quantize_with_photos(
@@ -178,7 +182,9 @@ def draw_birds(size: int) -> np.ndarray:
 
 
 def compute_outputs(
-    model: onnx.ModelProto, pixels: np.ndarray, level: LEVELS = LEVELS.ORT_ENABLE_ALL
+    model: onnx.ModelProto,
+    pixels: np.ndarray,
+    level: Any = LEVELS.ORT_ENABLE_ALL,
 ) -> dict[str, np.ndarray]:
     """Compute photos, uint8 [n, S, S, 3], one by one on one thread; return each output."""
     options = onnxruntime.SessionOptions()

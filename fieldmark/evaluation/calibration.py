@@ -1,5 +1,7 @@
 """Calibrated probabilities: fit a temperature, and measure the calibration error."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
@@ -21,7 +23,8 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
         return -scaled[np.arange(len(truth)), truth].sum() + log_temperature**2 / 2
 
     bounds = (-np.log(MAX_FACTOR), np.log(MAX_FACTOR))
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    result: Any = minimize_scalar(loss, bounds=bounds, method="bounded")
+    return float(np.exp(result.x))
 
 
 def bin_index(confidence: np.ndarray, bins: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Tables of classes: precision and recall of each, the worst, the rarest, the most confused."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
@@ -17,9 +19,9 @@ def per_class_metrics(
     never predicted is 0; a class without photos has no recall and no F1.
     """
     truth, classes = predictions.truth, range(len(predictions.labels))
-    precision, recall, f1, n = precision_recall_fscore_support(
-        truth, predictions.predicted, labels=classes, zero_division=0
-    )
+    options: dict[str, Any] = {"labels": classes, "zero_division": 0}
+    scores = precision_recall_fscore_support(truth, predictions.predicted, **options)
+    precision, recall, f1, n = scores
     labels = pd.Series(predictions.labels)
     counts = pd.Series(dtype=int) if train_counts is None else train_counts
     table = pd.DataFrame(

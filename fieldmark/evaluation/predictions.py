@@ -25,17 +25,18 @@ class Predictions:
 
     `truth` [n] is the index of the true label in `labels`, -1 where the model does not have it.
     `logits` [n, C] are those before the temperature, `embedding` [n, D] the pooled features,
-    `splits` [n] the split of each photo, `ood_score` [n] is higher for less familiar photos.
+    `splits` [n] the split of each photo, `ood_score` [n] is higher for less familiar photos; these
+    arrays are None where they were not computed.
     """
 
     labels: list[str]
     paths: list[str]
     truth: np.ndarray
     logits: np.ndarray
-    embedding: np.ndarray | None = None
-    splits: np.ndarray | None = None
+    embedding: Any = None
+    splits: Any = None
     temperature: float = 1.0
-    ood_score: np.ndarray | None = None
+    ood_score: Any = None
 
     def __len__(self) -> int:
         """Return the number of photos."""
@@ -94,15 +95,15 @@ class Predictions:
 
     def select(self, rows: np.ndarray | Sequence[str]) -> "Predictions":
         """Return the predictions of some photos, given a boolean mask, indices or paths."""
-        rows = np.asarray(rows)
-        if rows.dtype.kind not in "bui":
-            rows = pd.Series(np.arange(len(self)), self.paths)[rows].to_numpy()
+        indices = np.asarray(rows)
+        if indices.dtype.kind not in "bui":
+            indices = pd.Series(np.arange(len(self)), self.paths).loc[list(indices)].to_numpy()
         chosen = {
-            name: None if values is None else values[rows]
+            name: None if values is None else values[indices]
             for name in ("truth", "logits", "embedding", "splits", "ood_score")
             for values in (getattr(self, name),)
         }
-        return replace(self, paths=list(np.array(self.paths, object)[rows]), **chosen)
+        return replace(self, paths=list(np.array(self.paths, object)[indices]), **chosen)
 
     def of_split(self, name: str) -> "Predictions":
         """Return the predictions of the photos of one split."""
@@ -194,6 +195,6 @@ def describe_photos(photos: pd.DataFrame, labels: Sequence[str]) -> dict:
     return {
         "labels": list(labels),
         "paths": list(photos["path"]),
-        "truth": pd.Index(labels).get_indexer(photos["label"]),
+        "truth": pd.Index(labels).get_indexer(pd.Index(photos["label"])),
         "splits": photos["split"].to_numpy(str),
     }

@@ -37,7 +37,7 @@ def test_the_table_has_label_prediction_and_loss_of_each_photo():
     assert table["path"].tolist() == ["0.jpg", "1.jpg"]
     assert table["label"].tolist() == ["crow", "jay"]
     assert table["predicted"].tolist() == ["crow", "wren"]
-    assert table["rank"].tolist() == [0, 1]
+    assert table["rank"].tolist() == [0, 2]  # crow is as probable as jay
     assert table["probability_of_label"].tolist() == pytest.approx([0.8, 0.1])
     assert table["loss"].tolist() == pytest.approx([-np.log(0.8), -np.log(0.1)])
 

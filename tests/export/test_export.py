@@ -20,13 +20,16 @@ from export.card import check_overlap, describe_labels
 from export.exporter import export_model
 from export.gate import predict_over_http
 from export.graph import Graph
-from export.predictions import drawn_photos, predict_judged
+from export.predictions import drawn_photos, predict_judged, predict_with_features
 from export.publish import publish
+from export.quantization import compute_outputs
 from export.rebuild import rebuild_model
 from fieldmark.errors import DatasetError, ExportError, GateError, RecipeError, RunError, UserError
 from fieldmark.evaluation import ood
 from fieldmark.evaluation.open_set import describe_open_set_run
+from fieldmark.evaluation.predictions import predict
 from fieldmark.evaluation.uncertainty import UncertaintyOptions
+from fieldmark.network.network import Network
 from fieldmark.recipe import Recipe
 from fieldmark.run import Run
 from tests import networks  # noqa: F401
@@ -238,12 +241,25 @@ def test_nothing_is_written_unless_the_file_passes(
     assert report["difference"].is_monotonic_decreasing
 
 
-@pytest.mark.parametrize("name", sorted(set(ood.SCORES) - {"msp"}))
-def test_the_file_computes_every_score_as_torch_does(name, network, table, folder, tmp_path):
-    """The gate compares the function's score with that of the network's embedding."""
-    options = UncertaintyOptions(ood_score=name)
-    card = export_model(network, table, folder, FACTS, tmp_path, options)
-    assert card["gate"]["photos"] > 30
+@pytest.fixture(scope="session")
+def features(graph):
+    return model_file.export_features(graph.features, SIZE)
+
+
+@pytest.mark.parametrize("name", ood.SCORES)
+def test_the_file_computes_every_score_as_torch_does(name, features, run, table, folder):
+    network, photos = Network.load(run), table[table["split"] == "train"]
+    train = predict_with_features(features, network, photos, folder)
+    (by_torch,) = predict([network], photos, folder)
+    assert np.allclose(train.embedding, by_torch.embedding, atol=1e-4)
+    assert np.allclose(train.logits, by_torch.logits, atol=1e-4)
+    score = ood.fit_scores(train, [name])[name]
+    model = model_file.join_outputs(features, Graph(network, 1.5, score).outputs)
+    pixels = np.stack([drawn.draw_bird(bird, 9, SIZE, SIZE) for bird in drawn.SPECIES])
+    logits, embedding = network.forward_pixels(pixels)
+    with torch.no_grad():
+        expected = score(embedding, logits / 1.5)
+    assert compute_outputs(model, pixels)["unknown"] == pytest.approx(expected.numpy(), abs=1e-3)
 
 
 def test_the_card_says_what_was_compared_and_what_is_guaranteed(network, table, folder, tmp_path):
