@@ -126,5 +126,5 @@ def list_ignored_files(folder: Path, photos: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame({"path": [file.relative_to(folder).as_posix() for file in others]})
     suffixes = pd.Series([file.suffix.lower() or "no suffix" for file in others], dtype=object)
     ignored = table.groupby(suffixes)["path"].agg(["first", "size"]).reset_index(names="suffix")
-    problem = ignored["size"].astype(str) + " files that are not photos: " + ignored["suffix"]
+    problem = "not photos (" + ignored["suffix"] + "): " + ignored["size"].astype(str)
     return pd.DataFrame({"path": ignored["first"], "problem": problem, "action": "ignored"})

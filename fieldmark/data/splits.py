@@ -2,9 +2,9 @@
 
 `train` is for learning. `valid` is for choosing: epoch, temperature, score, model. `calibration`
 sets thresholds and supplies the reported metrics; nothing is chosen on it. `unseen` holds species
-that are left out, to measure how well they are told from trained ones. `unlabelled` photos have no
-label. Every other split is a test set that came with the photos and is evaluated once.
-Near-duplicates stay in one split.
+that are left out, to measure how well they are rejected. `unlabelled` photos have no label. Every
+other split is a test set that came with the photos and is evaluated once. Near-duplicates stay in
+one split.
 """
 
 import pandas as pd

@@ -44,7 +44,7 @@ def test_files_that_are_not_photos_are_counted_by_suffix(tmp_path):
     (tmp_path / "Raw_Inkling").mkdir()
     (tmp_path / "Raw_Inkling" / "c.cr2").touch()
     ignored = list_ignored_files(tmp_path, list_photos(tmp_path))
-    counts = ignored["problem"].str.split().str[0]
+    counts = ignored["problem"].str.split().str[-1]
     assert dict(zip(ignored["path"], counts, strict=True)) == {
         "Night_Inkling/a.tif": "2",
         "Night_Inkling/notes": "1",
