@@ -11,7 +11,7 @@ def compare(
         list[Path] | None,
         typer.Argument(
             help="Folders of finished runs. Without any, all finished runs below runs/.",
-            metavar="[RUN]...",
+            metavar="RUN",
             show_default=False,
         ),
     ] = None,
@@ -19,7 +19,7 @@ def compare(
         Path, typer.Option(help="Folder for the page, tables and figures.", metavar="FOLDER")
     ] = Path("runs/comparison"),
     rounds: Annotated[
-        int, typer.Option(min=1, help="Timings of each model file; they take turns.", metavar="N")
+        int, typer.Option(min=1, help="Timings per model file; files take turns.", metavar="N")
     ] = 100,
     speed: Annotated[bool, typer.Option(help="Measure milliseconds per photo.")] = True,
 ) -> None:

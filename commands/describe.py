@@ -13,7 +13,7 @@ def describe(
         Path,
         typer.Argument(
             help="A model file, or the folder of a run.",
-            metavar="[MODEL]",
+            metavar="MODEL",
             show_default="the published model",
         ),
     ] = PUBLISHED_MODEL,

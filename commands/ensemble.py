@@ -17,7 +17,7 @@ class Method(StrEnum):
 def ensemble(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Two or more runs, or snapshots within a run.", metavar="RUN..."),
+        typer.Argument(help="Two or more runs, or snapshots within a run.", metavar="RUN"),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the new run.", metavar="FOLDER")] = Path(
         "runs/ensemble"

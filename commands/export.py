@@ -1,6 +1,5 @@
 """`fieldmark export`: rebuild a run's model file without training."""
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -37,8 +36,8 @@ def export(
         bool,
         typer.Option(
             "--new-preparation",
-            help="Accept that photos are prepared otherwise than at training, as by another "
-            "version of Pillow, and record how.",
+            help="Accept that photos are prepared differently than at training, for example by "
+            "another version of Pillow, and record how.",
         ),
     ] = False,
 ) -> None:
@@ -57,4 +56,8 @@ def export(
     dtype = weights_dtype.value if weights_dtype else None
     parameters = Recipe.load(recipe) if recipe else None
     card = rebuild_model(run, new_preparation, parameters, dtype)
-    typer.echo(f"{card['name']} {card['version']} passed the gate: {json.dumps(card['gate'])}")
+    gate = card["gate"]
+    typer.echo(
+        f"{card['name']} {card['version']} passed the gate with {gate['photos']:,} photos: "
+        f"probabilities differ by at most {gate['largest_difference']:.1e}."
+    )

@@ -7,7 +7,7 @@ import typer
 
 
 def migrate(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN")],
 ) -> None:
     """Bring the card, split, recipe and file names of older runs to the current format.
 

@@ -16,7 +16,7 @@ def predict(
     photos: Annotated[
         list[Path],
         typer.Argument(
-            help="Photo files, or folders that are searched for photos.", metavar="PHOTO|FOLDER..."
+            help="Photo files, or folders that are searched for photos.", metavar="PHOTO|FOLDER"
         ),
     ],
     csv: Annotated[
