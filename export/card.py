@@ -15,7 +15,7 @@ from birds.model_file import SCHEMA
 from export.graph import Graph
 from export.model_file import OPSET
 from export.weights_dtype import DEFAULT
-from fieldmark.errors import DatasetError
+from fieldmark.data.splits import check_no_leak
 from fieldmark.network.network import Network
 
 NAMES_FILE = Path(__file__).with_name("names.csv")
@@ -101,24 +101,10 @@ def describe_data(photos: pd.DataFrame, folder: Path, allow_duplicates: bool = F
         content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
         total.update(f"{path}\t{label}\t{split}\t{content}\n".encode())
         contents.append(content)
-    check_overlap(photos, photos["path"])
-    if not allow_duplicates:
-        check_overlap(photos, pd.Series(contents, photos.index))
+    identity = photos[["path", "split"]]
+    check_no_leak(identity if allow_duplicates else identity.assign(group=contents))
     counts = {split: int(n) for split, n in photos["split"].value_counts().items()}
     return {"photos": counts, "sha256": total.hexdigest()}
-
-
-def check_overlap(photos: pd.DataFrame, identity: pd.Series) -> None:
-    """Raise DatasetError if photos of one identity are in several splits."""
-    shared = photos["split"].groupby(identity).transform("nunique") > 1
-    if shared.any():
-        first = photos[shared].sort_values("path").iloc[0]
-        same = photos[identity == identity[first.name]]
-        raise DatasetError(
-            f"Train/test leak: `{first['path']}` is in the splits "
-            f"{', '.join(sorted(same['split'].unique()))}, and {shared.sum()} photos overlap in "
-            "all. Remove the copies, or set `allow_duplicates: true` for official splits."
-        )
 
 
 def package_versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from torch import nn
 from birds import drawn, photo
 from birds.classifier import Classifier, ModelError
 from export import exporter, model_file
-from export.card import check_overlap, describe_labels
+from export.card import describe_labels
 from export.exporter import export_model
 from export.gate import predict_over_http
 from export.graph import Graph
@@ -121,11 +121,15 @@ def test_names_are_looked_up_and_unknown_ones_stay_as_they_are():
     assert other["scientific_name"] is None
 
 
-def test_photos_in_two_splits_are_refused():
-    photos = pd.DataFrame({"path": ["a", "b", "c"], "split": ["train", "valid", "test"]})
-    check_overlap(photos, photos["path"])
-    with pytest.raises(DatasetError, match=r"`b` is in the splits test, valid"):
-        check_overlap(photos, pd.Series(["one", "two", "two"]))
+def test_photos_in_two_splits_are_refused(network, table, folder, tmp_path):
+    copy = table[table["split"] == "train"].head(1).assign(split="valid")
+    with pytest.raises(DatasetError, match=copy["path"].iloc[0]):
+        export_model(network, pd.concat([table, copy]), folder, FACTS, tmp_path)
+    (folder / "copy.png").write_bytes((folder / copy["path"].iloc[0]).read_bytes())
+    copy["path"] = "copy.png"
+    with pytest.raises(DatasetError, match=r"copy\.png"):
+        export_model(network, pd.concat([table, copy]), folder, FACTS, tmp_path)
+    (folder / "copy.png").unlink()
 
 
 def test_a_split_without_valid_photos_is_refused(network, table, folder, tmp_path):
