@@ -10,14 +10,14 @@ from tqdm.std import tqdm
 from birds.process import cpu_count
 
 MAX_THREADS = 16
+DELAY = 2  # seconds without a progress bar
 
 
 def map_threads(function: Callable[[Any], Any], items: Sequence) -> list:
     """Return `function(item)` for each item in order, with a progress bar if a person watches."""
+    options = {"file": sys.stdout, "leave": False, "delay": DELAY, "disable": not shows_progress()}
     with ThreadPoolExecutor(min(MAX_THREADS, cpu_count())) as pool:
-        results = pool.map(function, items)
-        hidden = not items or not shows_progress()
-        return list(tqdm(results, total=len(items), file=sys.stdout, leave=False, disable=hidden))
+        return list(tqdm(pool.map(function, items), total=len(items), **options))
 
 
 def shows_progress() -> bool:
