@@ -24,6 +24,8 @@ from tests.conftest import ARCH, FACTS, SIZE
 from tests.network.test_backbone import birds
 from tests.training.test_fit import PowerCut
 
+pytestmark = pytest.mark.slow
+
 
 def taught(new_learner, arch=ARCH, epochs=1, **options) -> Learner:
     """Return a Learner that has learned a little."""

@@ -35,6 +35,8 @@ from fieldmark.run import Run
 from tests import networks  # noqa: F401
 from tests.conftest import ARCH, FACTS, ROOT, SIZE, create_network
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_graph_computes_what_the_network_does(network, graph):
     pixels = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8)

@@ -13,6 +13,8 @@ from birds import drawn
 from birds.classifier import OUTPUTS, Classifier
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 FUNCTION = ROOT / "azure_function"
 MODEL = FUNCTION / "model/birds.onnx"
 PACKAGES = ("onnxruntime", "numpy")

@@ -180,6 +180,7 @@ def test_kernels_differ_within_the_measured_tolerance_for_the_drawn_photo(float_
             assert np.allclose(other[name][0], value, atol=allowed[name])
 
 
+@pytest.mark.slow
 def test_an_int8_file_is_exported_through_the_gate(network, table, folder, tmp_path, monkeypatch):
     # of 24 photos one exceeds the limit, and this network is hardly trained
     monkeypatch.setattr(drop, "MAX_DROP", 10)
