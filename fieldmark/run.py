@@ -132,6 +132,8 @@ class Run(RunFolder):
 
     def check_complete(self) -> None:
         """Raise RunError unless the run finished and its files belong together."""
+        if self.weights_file.is_file():
+            _ = self.card  # refuses an older run, which has other files
         needed = (*self.model_files[:3], self.predictions_file, self.metrics_file)
         if missing := [file.name for file in needed if not file.is_file()]:
             raise RunError(
@@ -170,7 +172,10 @@ class Run(RunFolder):
             and all(file.is_file() for file in (*run.model_files[:3], run.predictions_file))
         ]
         if not complete:
-            raise RunError(f"There is no finished run below {root}. `make train` writes one.")
+            raise RunError(
+                f"There is no finished run below {root}. `make train` writes one, and `fieldmark "
+                "migrate RUN` brings an older one up to date."
+            )
         return complete
 
     @classmethod
