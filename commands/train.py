@@ -3,11 +3,14 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fieldmark.errors import RecipeError, find_error_class
+from fieldmark.errors import RecipeError, UserError, find_error_class
+
+if TYPE_CHECKING:
+    from fieldmark.recipe import Recipe
 
 NOTEBOOK = Path(__file__).parents[1] / "train.ipynb"
 
@@ -87,23 +90,29 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
     return {key.strip(): value for key, value in pairs}
 
 
-def check_inputs(recipe) -> None:
-    """Raise UserError unless photos, weights, teacher and open-set run are in place."""
+def check_inputs(recipe: "Recipe") -> None:
+    """Raise UserError, which names the parameter, unless files and folders are in place."""
     from fieldmark.data.locations import find_photo_folder
+    from fieldmark.data.ood_photos import list_ood_photos
     from fieldmark.evaluation.open_set import describe_open_set_run
-    from fieldmark.evaluation.uncertainty import UncertaintyOptions
     from fieldmark.network.weights import find_weights_file, resolve_weights
     from fieldmark.training.distillation import check_teacher
 
-    find_photo_folder(recipe.photos)
-    find_weights_file(resolve_weights(recipe.weights))
-    open_set_run = describe_open_set_run(recipe.open_set_run)
-    UncertaintyOptions.from_recipe(recipe.model_dump(), open_set_run)
-    if recipe.teacher:
-        check_teacher(**recipe.teacher)
+    checks = {
+        "photos": lambda: find_photo_folder(recipe.photos),
+        "weights": lambda: find_weights_file(resolve_weights(recipe.weights)),
+        "teacher": lambda: recipe.teacher and check_teacher(**recipe.teacher),
+        "not_birds": lambda: list_ood_photos(recipe.not_birds),
+        "open_set_run": lambda: describe_open_set_run(recipe.open_set_run),
+    }
+    for key, check in checks.items():
+        try:
+            check()
+        except UserError as error:
+            raise type(error)(f"`{key}`: {error}") from error
 
 
-def run_notebook(recipe, folder: Path) -> None:
+def run_notebook(recipe: "Recipe", folder: Path) -> None:
     """Execute train.ipynb with a recipe; the files of a run are written into `folder`.
 
     Raises the UserError that a cell raised, and typer.Exit for any other error in it.

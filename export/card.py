@@ -15,8 +15,9 @@ from birds.model_file import SCHEMA
 from export.graph import Graph
 from export.model_file import OPSET
 from export.weights_dtype import DEFAULT
-from fieldmark.data.splits import check_no_leak
+from fieldmark.data.splits import check_no_leak, describe_training_photos
 from fieldmark.network.network import Network
+from fieldmark.recipe import Recipe
 
 NAMES_FILE = Path(__file__).with_name("names.csv")
 PACKAGES = ("torch", "fastai", "timm", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
@@ -43,6 +44,16 @@ def describe_labels(labels: list[str]) -> list[dict]:
             }
         )
     return described
+
+
+def describe_recipe(recipe: Recipe, split: pd.DataFrame, run_name: str) -> dict:
+    """Return the entries of a card that a recipe and the split of its photos state."""
+    return {
+        "name": recipe.name or run_name,
+        "trained_on": describe_training_photos(split, recipe.trained_on),
+        "licence": recipe.licence or "not stated; ask whoever trained this model",
+        "recipe": recipe.model_dump(),
+    }
 
 
 def describe_model(network: Network, graph: Graph, weights_dtype: str) -> dict:

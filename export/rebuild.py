@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from export.card import describe_recipe
 from export.exporter import export_model
 from export.weights_dtype import DEFAULT
 from fieldmark.data.datasets import load_dataset
@@ -46,7 +47,7 @@ def rebuild_model(
     facts = {key: run.card[key] for key in KEPT if key in run.card}
     if recipe:
         check_needs_no_training(facts["recipe"], recipe)
-        facts["recipe"] = recipe.model_dump()
+        facts |= describe_recipe(recipe, run.split, run.name)
         facts["open_set_run"] = describe_open_set_run(recipe.open_set_run)
     if weights_dtype:
         facts["recipe"] = facts["recipe"] | {"weights_dtype": weights_dtype}

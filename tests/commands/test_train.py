@@ -171,11 +171,12 @@ def test_an_error_in_the_notebook_is_reported_with_exit_status_2(workspace, weig
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
-        ({"photos": "/no/such/folder"}, DatasetError, "FIELDMARK_PHOTOS"),
-        ({"weights": "none.safetensors"}, WeightsError, "FIELDMARK_WEIGHTS"),
-        ({"teacher": {"arch": ARCH, "run": "runs/none"}}, RunError, "runs/none"),
-        ({"open_set_run": "runs/none"}, DatasetError, "open_set_run"),
-        ({"out": "elsewhere"}, RecipeError, "out"),
+        ({"photos": "/no/such/folder"}, DatasetError, "`photos`.*FIELDMARK_PHOTOS"),
+        ({"weights": "none.safetensors"}, WeightsError, "`weights`.*FIELDMARK_WEIGHTS"),
+        ({"teacher": {"arch": ARCH, "run": "runs/none"}}, RunError, "`teacher`.*runs/none"),
+        ({"not_birds": "none"}, DatasetError, "`not_birds`.*FIELDMARK_NOT_BIRDS"),
+        ({"open_set_run": "runs/none"}, RunError, "`open_set_run`.*runs/none"),
+        ({"out": "elsewhere"}, RecipeError, "`out`"),
     ],
     ids=lambda value: str(value)[:40],
 )
