@@ -21,7 +21,7 @@ from export import quantization
 from export.drop import check_drop, measure_drop
 from export.graph import Graph
 from export.model_file import export_graph, write_model
-from export.predictions import judged_photos
+from export.predictions import held_out_photos
 from export.rebuild import find_photos
 from export.weights_dtype import DEFAULT, WEIGHTS_DTYPES, convert
 from fieldmark.errors import ExportError, GateError
@@ -42,7 +42,7 @@ def main(
 ) -> None:
     """Print a row for each number format."""
     source, network = Run(run), Network.load(run)
-    photos, folder = judged_photos(source.split), find_photos(source)
+    photos, folder = held_out_photos(source.split), find_photos(source)
     (expected,) = predict([network], photos, folder)
     expected = expected.scaled(source.card["temperature"])
     with tempfile.TemporaryDirectory() as scratch:

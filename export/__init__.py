@@ -1,1 +1,1 @@
-"""Turn a trained network into birds.onnx, and check that the file gives the same answers."""
+"""Turn a trained network into birds.onnx, and check that the file predicts the same."""

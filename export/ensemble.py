@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from export.exporter import export_model
-from export.predictions import predict_judged
+from export.predictions import predict_held_out
 from export.rebuild import find_photos
 from fieldmark.errors import RunError
 from fieldmark.evaluation.metrics import compute_metrics
@@ -116,7 +116,7 @@ def export_ensemble(paths: list[Path], out: Path, method: str = "logits") -> dic
     photos, folder = first.split, find_photos(first)
     options = UncertaintyOptions.from_recipe(facts["recipe"])
     dtype = facts["recipe"].get("weights_dtype", "fp16")
-    predictions = predict_judged(network, photos, folder, dtype)
+    predictions = predict_held_out(network, photos, folder, dtype)
     card = export_model(network, photos, folder, facts, out, options, dtype, predictions)
     reported = predictions[1].of_split("calibration")
     train_counts = photos["label"][photos["split"] == "train"].value_counts()

@@ -18,8 +18,8 @@ from export.graph import Graph
 from export.model_file import export_features, join_outputs, write_model
 from export.predictions import (
     drawn_photos,
-    judged_photos,
-    predict_judged,
+    held_out_photos,
+    predict_held_out,
     predict_with_features,
     with_scores,
 )
@@ -45,7 +45,7 @@ from fieldmark.network.network import Network
 from fieldmark.run import Run, write_table
 from fieldmark.statistics import wilson_interval
 
-BATCH_PHOTOS = 64  # judged photos whose outputs are compared alone and in batches
+BATCH_PHOTOS = 64  # held-out photos whose outputs are compared alone and in batches
 DEFAULT_OPTIONS = UncertaintyOptions()
 
 
@@ -63,15 +63,15 @@ def export_model(
 
     `photos` is the split table, `folder` holds its paths. `facts` are the entries of the card that
     only training knows (`name`, `trained_on`, `licence`, `weights`, `recipe` ...). `predictions`
-    are those of `predict_judged`, if they are computed already. Raises GateError, having written
+    are those of `predict_held_out`, if they are computed already. Raises GateError, having written
     nothing but gate.csv, if the file predicts differently than the network, ModelFileError for a
     file that contradicts itself, and ExportError or DatasetError for unsuitable input.
     """
     if weights_dtype == "int8" and network.members:
         raise ExportError("An ensemble cannot compute in 8 bits. Set `weights_dtype: fp16`.")
-    judged = judged_photos(photos)
+    held_out = held_out_photos(photos)
     data = describe_data(photos, folder, facts["recipe"].get("allow_duplicates", False))
-    before, after = predictions or predict_judged(network, photos, folder, weights_dtype)
+    before, after = predictions or predict_held_out(network, photos, folder, weights_dtype)
     rounded = round_network(network, weights_dtype)
 
     features = export_features(Graph(rounded).features, rounded.preparation.size)
@@ -99,7 +99,7 @@ def export_model(
         write_model(model, card, file)
         try:
             served, report, gate = check_file(
-                file, weights_dtype, rounded, judged, folder, before, after, fitted
+                file, weights_dtype, rounded, held_out, folder, before, after, fitted
             )
         except GateError as error:
             error.report.to_csv(Run(out).gate_report_file)
@@ -152,7 +152,7 @@ def check_file(
     file: Path,
     weights_dtype: str,
     network: Network,
-    judged: pd.DataFrame,
+    held_out: pd.DataFrame,
     folder: Path,
     before: Predictions,
     after: Predictions,
@@ -163,13 +163,13 @@ def check_file(
     Returns the function's predictions, the gate's report, and the card's entry `gate`.
     """
     drawn, drawn_bytes = drawn_photos()
-    photos = {path: read_photo(folder, path) for path in judged["path"]} | drawn_bytes
-    sample = judged["path"].sample(min(BATCH_PHOTOS, len(judged)), random_state=0)
+    photos = {path: read_photo(folder, path) for path in held_out["path"]} | drawn_bytes
+    sample = held_out["path"].sample(min(BATCH_PHOTOS, len(held_out)), random_state=0)
     alone = check_model_file(file, {path: photos[path] for path in (*sample, *drawn_bytes)})
     if weights_dtype == "int8":
         # the drop test measures how 8 bits differ from the network; the function must predict
         # what the file does
-        expected = predict_with_file(Classifier(file), pd.concat([judged, drawn]), photos)
+        expected = predict_with_file(Classifier(file), pd.concat([held_out, drawn]), photos)
     else:
         (of_drawn,) = predict([network], drawn, drawn_bytes)
         expected = with_scores(concatenate([after, of_drawn]), fitted)

@@ -1,4 +1,4 @@
-"""Predictions that an export needs: of the judged photos, and by the exported features."""
+"""Predictions that an export needs: of the held-out photos, and by the exported features."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,21 +24,21 @@ from fieldmark.evaluation.uncertainty import Uncertainty
 from fieldmark.network.head import fold_head
 from fieldmark.network.network import Network
 
-JUDGED = ("valid", "calibration")
+HELD_OUT = ("valid", "calibration")
 
 
-def judged_photos(photos: pd.DataFrame) -> pd.DataFrame:
+def held_out_photos(photos: pd.DataFrame) -> pd.DataFrame:
     """Return the photos that a file is checked with; raises ExportError if a split is missing."""
-    if missing := {"train", *JUDGED} - set(photos["split"]):
+    if missing := {"train", *HELD_OUT} - set(photos["split"]):
         raise ExportError(
             f"The split has no photos in {', '.join(sorted(missing))}. `train` fits scores, "
             "`valid` chooses and `calibration` sets thresholds: raise `valid_share` or "
             "`calibration_share`."
         )
-    return photos[photos["split"].isin(JUDGED)]
+    return photos[photos["split"].isin(HELD_OUT)]
 
 
-def predict_judged(
+def predict_held_out(
     network: Network, photos: pd.DataFrame, folder: Path, weights_dtype: str = DEFAULT
 ) -> tuple[Predictions, Predictions]:
     """Predict the photos of `valid` and `calibration` before and after the weights are rounded.
@@ -47,7 +47,7 @@ def predict_judged(
     """
     exact, rounded = round_network(network, "fp32"), round_network(network, weights_dtype)
     networks = [exact] if have_equal_weights(exact, rounded) else [exact, rounded]
-    predictions = predict(networks, judged_photos(photos), folder)
+    predictions = predict(networks, held_out_photos(photos), folder)
     return predictions[0], predictions[-1]
 
 

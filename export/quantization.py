@@ -29,7 +29,7 @@ from export.weights_dtype import find_convolutions, store_as_half
 from fieldmark.errors import ExportError
 from fieldmark.network.preparation import Preparation
 
-MIN_AGREEMENT = 0.97  # proportion of photos with the network's first answer
+MIN_AGREEMENT = 0.97  # proportion of photos with the network's prediction
 RANGE_PHOTOS = 200  # training photos that set the ranges of activations
 PERCENTILE = 99.999  # of a convolution's inputs and outputs lies within the range of its 8 bits
 MIN_SHARE = 1 / 3  # of the weights must be in 8 bits, or the format is not worth its loss
@@ -162,8 +162,8 @@ def measure_tolerances(model: onnx.ModelProto, pixels: np.ndarray) -> dict[str, 
     `pixels`, uint8 [n, S, S, 3], and drawn birds, of which a model is less certain, are computed by
     other kernels of onnxruntime, as another processor would. Floats then differ in their last
     digits, far less than TOLERANCE, which is the minimum. But 8 bits round such a digit up here and
-    down there, and the difference grows in later layers, until the first answer and with it the
-    whole heat map may change.
+    down there, and the difference grows in later layers, until the predicted
+    species and with it the whole heat map may change.
     """
     pixels = np.concatenate([pixels, draw_birds(pixels.shape[1])])
     default, largest = compute_outputs(model, pixels), dict.fromkeys(OUTPUTS, 0.0)

@@ -92,11 +92,11 @@ def coverage_by_family(
 ) -> dict[str, dict]:
     """Measure the coverage of each family, given those of the C labels, the lowest first."""
     family = np.array([families[label] or "" for label in truth])
-    found = {
+    coverage = {
         name: wilson_interval(int(covered[family == name].sum()), int((family == name).sum()))
         for name in sorted(set(family) - {""})
     }
-    return dict(sorted(found.items(), key=lambda item: item[1]["value"]))
+    return dict(sorted(coverage.items(), key=lambda item: item[1]["value"]))
 
 
 def ood_metrics(
@@ -107,8 +107,8 @@ def ood_metrics(
     `called_unknown` is the proportion of unfamiliar photos above the threshold, if there is one.
     """
     options = {"paired": False, "resamples": DRAWS}
-    found = {"auroc": bootstrap_interval([familiar, unfamiliar], auroc, **options)}
+    measured = {"auroc": bootstrap_interval([familiar, unfamiliar], auroc, **options)}
     if threshold is not None:
         above = int((unfamiliar > threshold).sum())
-        found["called_unknown"] = wilson_interval(above, len(unfamiliar))
-    return found
+        measured["called_unknown"] = wilson_interval(above, len(unfamiliar))
+    return measured

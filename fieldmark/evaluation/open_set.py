@@ -18,8 +18,8 @@ def describe_open_set_run(folder: str) -> dict | None:
     card = Run(folder).card
     threshold = card["thresholds"]["unknown"]
     if UNSEEN in card.get("out_of_distribution", {}) and threshold:
-        found = {"species": len(card["labels"]), "score": threshold["score"]}
-        return {key: card[key] for key in KEPT} | found
+        choice = {"species": len(card["labels"]), "score": threshold["score"]}
+        return {key: card[key] for key in KEPT} | choice
     if card.get("open_set_run"):
         return card["open_set_run"]
     raise RunError(

@@ -115,10 +115,10 @@ class Predictions:
 
     def require_split(self, name: str, purpose: str) -> None:
         """Raise ValueError unless every photo is of the split that may serve this purpose."""
-        found = set() if self.splits is None else set(self.splits)
-        if found != {name}:
-            others = ", ".join(sorted(map(str, found))) or "no split"
-            raise ValueError(f"{purpose} uses photos of `{name}` only, but got {others}.")
+        splits = set() if self.splits is None else set(self.splits)
+        if splits != {name}:
+            listed = ", ".join(sorted(map(str, splits))) or "no split"
+            raise ValueError(f"{purpose} uses photos of `{name}` only, but got {listed}.")
 
 
 def concatenate(parts: Sequence[Predictions]) -> Predictions:

@@ -44,7 +44,7 @@ def predict_with_views(learn: Learner, photos: pd.DataFrame, views: int) -> Pred
 
     The views make up three quarters of the probability, as in fastai's `tta`, which would omit the
     transforms of the train loader alone. `photos` has columns `path`, `label` and `split`. The
-    function serves a single view, so this only tells what more would bring.
+    function serves a single view, so this only shows what more would add.
     """
     loader = learn.dls.test_dl(photos.reset_index(drop=True))
     with learn.no_bar(), learn.no_logging():

@@ -9,7 +9,7 @@ from birds.classifier import Classifier
 from export.gate import check_gate, predict_over_http
 from export.graph import Graph
 from export.model_file import export_graph
-from export.predictions import judged_photos
+from export.predictions import held_out_photos
 from fieldmark.evaluation.ood import MaximumSoftmax, compute_score
 from fieldmark.evaluation.predictions import predict
 from fieldmark.network.network import Network
@@ -34,15 +34,15 @@ def float_model(graph):
 
 
 @pytest.fixture(scope="session")
-def judged(table):
-    return judged_photos(table)
+def held_out(table):
+    return held_out_photos(table)
 
 
 @pytest.fixture
-def run_gate(model, judged, folder):
+def run_gate(model, held_out, folder):
     """Return a function that sends photos through the gate, expecting what a network predicts."""
 
-    def run(network, photos=None, table=judged):
+    def run(network, photos=None, table=held_out):
         photos = photos or {path: (folder / path).read_bytes() for path in table["path"]}
         (expected,) = predict([network], table, photos)
         temperature = Classifier(model).card["temperature"]

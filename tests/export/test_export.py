@@ -1,4 +1,4 @@
-"""A network becomes one file that predicts the same; a planted fault is found, nothing written."""
+"""A network becomes one file that predicts the same; after a planted fault nothing is written."""
 
 import shutil
 from dataclasses import replace
@@ -20,7 +20,7 @@ from export.card import describe_labels
 from export.exporter import export_model
 from export.gate import predict_over_http
 from export.graph import Graph
-from export.predictions import drawn_photos, predict_judged, predict_with_features
+from export.predictions import drawn_photos, predict_held_out, predict_with_features
 from export.publish import publish
 from export.quantization import compute_outputs
 from export.rebuild import rebuild_model
@@ -141,11 +141,11 @@ def test_a_split_without_valid_photos_is_refused(network, table, folder, tmp_pat
 
 
 def test_rounding_computes_a_photo_twice_only_where_it_changes_weights(network, table, folder):
-    before, after = predict_judged(network, table, folder)
+    before, after = predict_held_out(network, table, folder)
     assert after is before  # the weights of a run are rounded already
     with torch.no_grad():
         network.head[-1].weight.add_(1e-5)
-    before, after = predict_judged(network, table, folder)
+    before, after = predict_held_out(network, table, folder)
     assert 0 < np.abs(before.logits - after.logits).max() < 0.01
     assert np.array_equal(before.embedding, after.embedding)
 
@@ -287,19 +287,19 @@ def test_the_card_says_what_was_compared_and_what_is_guaranteed(network, table, 
     best = ood.choose_score(card["ood_scores_compared"], 4)
     assert card["thresholds"]["unknown"]["score"] == best
     assert card["metrics"]["ece"]["n"] == (photos["split"] == "calibration").sum()
-    found = describe_open_set_run(str(tmp_path))
-    assert (found["species"], found["score"]) == (4, best)
-    assert found["out_of_distribution"] == card["out_of_distribution"]
+    described = describe_open_set_run(str(tmp_path))
+    assert (described["species"], described["score"]) == (4, best)
+    assert described["out_of_distribution"] == card["out_of_distribution"]
     later = tmp_path / "later"
     later.mkdir()
-    facts = {"open_set_run": found, "name": "later", "out_of_distribution": {}}
+    facts = {"open_set_run": described, "name": "later", "out_of_distribution": {}}
     network.save(later / "birds.safetensors", card | facts)
-    assert describe_open_set_run(str(later)) == found
+    assert describe_open_set_run(str(later)) == described
 
 
 @pytest.fixture
 def copy(run, folder, tmp_path, monkeypatch):
-    """Return a copy of the run without its model file, whose photos can be found."""
+    """Return a copy of the run without its model file, whose photos are in place."""
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "birds.onnx").unlink()
     monkeypatch.setenv("FIELDMARK_PHOTOS", str(folder))

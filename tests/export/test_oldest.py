@@ -1,4 +1,4 @@
-"""The shipped model answers alike by the oldest packages that the function's requirements allow."""
+"""The shipped model has the same outputs with the oldest packages that the function allows."""
 
 import json
 import os
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 FUNCTION = ROOT / "azure_function"
 MODEL = FUNCTION / "model/birds.onnx"
 PACKAGES = ("onnxruntime", "numpy")
-ASK = """
+SCRIPT = """
 import json, sys
 import numpy, onnxruntime
 from birds import drawn
@@ -27,13 +27,13 @@ classifier = Classifier(sys.argv[1])
 files = drawn.awkward_photos().values()
 photos = numpy.stack([classifier.prepare_photo(data).pixels for data in files])
 outputs = classifier.predict(photos)._asdict()
-found = {name: value.tolist() for name, value in outputs.items()}
-print(json.dumps(found | {name: sys.modules[name].__version__ for name in sys.argv[2:]}))
+computed = {name: value.tolist() for name, value in outputs.items()}
+print(json.dumps(computed | {name: sys.modules[name].__version__ for name in sys.argv[2:]}))
 """
 
 
-def floors() -> dict[str, str]:
-    """Read the oldest versions out of what Azure installs."""
+def oldest_versions() -> dict[str, str]:
+    """Return the oldest versions that Azure may install."""
     text = (FUNCTION / "requirements.txt").read_text(encoding="utf-8")
     return {name: re.search(rf"^{name}>=([\d.]+)", text, re.MULTILINE)[1] for name in PACKAGES}
 
@@ -45,32 +45,32 @@ def pip(*arguments: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def oldest(tmp_path_factory):
-    """Install the oldest versions into a folder of their own."""
+    """Install the oldest versions into a separate folder."""
     if pip("index", "versions", PACKAGES[0]).returncode:
-        pytest.skip("pip can't fetch packages here")
+        pytest.skip("pip cannot download packages here")
     folder = tmp_path_factory.mktemp("oldest")
-    wanted = [f"{name}=={version}" for name, version in floors().items()]
+    wanted = [f"{name}=={version}" for name, version in oldest_versions().items()]
     done = pip("install", "--no-deps", "--only-binary", ":all:", "--target", str(folder), *wanted)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def test_the_shipped_model_loads_and_answers_alike_by_the_oldest_packages(oldest):
+def test_the_shipped_model_has_the_same_outputs_with_the_oldest_packages(oldest):
     path = os.pathsep.join([str(oldest), str(FUNCTION)])
     done = subprocess.run(
-        [sys.executable, "-c", ASK, str(MODEL), *PACKAGES],
+        [sys.executable, "-c", SCRIPT, str(MODEL), *PACKAGES],
         capture_output=True,
         text=True,
         timeout=120,
         env=os.environ | {"PYTHONPATH": path},
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    for name, version in floors().items():
-        assert f"{found[name]}.".startswith(f"{version}.")
+    computed = json.loads(done.stdout)
+    for name, version in oldest_versions().items():
+        assert f"{computed[name]}.".startswith(f"{version}.")
     classifier = Classifier(MODEL)
     photos = np.stack(
         [classifier.prepare_photo(data).pixels for data in drawn.awkward_photos().values()]
     )
     for name, here in zip(OUTPUTS, classifier.predict(photos), strict=True):
-        assert np.allclose(found[name], here, atol=1e-4), name
+        assert np.allclose(computed[name], here, atol=1e-4), name

@@ -109,25 +109,25 @@ def predict_birds(graph, model):
         "paths": [str(row) for row in rows],
         "truth": np.array([labels.index(names[label]) for label, _ in rows]),
     }
-    found = quantization.compute_outputs(model, pixels)["probability"]
-    return from_probability(expected, 1.0, **facts), from_probability(found, 1.0, **facts)
+    computed = quantization.compute_outputs(model, pixels)["probability"]
+    return from_probability(expected, 1.0, **facts), from_probability(computed, 1.0, **facts)
 
 
 def test_int8_predicts_nearly_what_the_graph_does(int8, graph):
     """The tiny network is never certain, so that many predictions change easily."""
-    expected, found = predict_birds(graph, int8)
-    differences = np.abs(expected.probability - found.probability)
-    assert drop.agreeing(expected, found).mean() > 0.8
+    expected, computed = predict_birds(graph, int8)
+    differences = np.abs(expected.probability - computed.probability)
+    assert drop.agreeing(expected, computed).mean() > 0.8
     assert differences.mean() < 0.03
     assert differences.max() > TOLERANCE  # or nothing was quantized
 
 
 def test_int8_whose_ranges_are_too_narrow_is_refused(float_model, pixels, graph, monkeypatch):
     monkeypatch.setattr(quantization, "PERCENTILE", 80)
-    expected, found = predict_birds(graph, quantization.quantize(float_model, pixels))
-    assert drop.agreeing(expected, found).mean() < 0.8
+    expected, computed = predict_birds(graph, quantization.quantize(float_model, pixels))
+    assert drop.agreeing(expected, computed).mean() < 0.8
     with pytest.raises(GateError, match="int8"):
-        drop.check_drop("int8", expected, found)
+        drop.check_drop("int8", expected, computed)
 
 
 def test_int8_needs_photos(float_model, pixels):
