@@ -52,16 +52,16 @@ from fieldmark.network.weights import resolve_weights
 from fieldmark.recipe import Recipe
 from fieldmark.run import Run
 from fieldmark.statistics import wilson_interval
-from fieldmark.training.callbacks import Teacher
-from fieldmark.training.distillation import SETTING, make_teacher
-from fieldmark.training.fit import fit
+from fieldmark.training.create_teacher import VARIABLE, create_teacher
+from fieldmark.training.distillation import Distillation
+from fieldmark.training.fit import fit_phase
 from fieldmark.training.learner import (
-    features,
+    embed_splits,
     head_learner,
     layer_learning_rates,
     make_learner,
 )
-from fieldmark.training.mixed_precision import mixed_precision
+from fieldmark.training.mixed_precision import mixed_precision_callbacks
 
 RECIPES = {
     "quickest": Path("recipes/cub100-quickest.yaml"),
@@ -218,9 +218,8 @@ def linear_probe(recipe: dict, clock: Clock) -> None:
     preparation = Preparation.for_arch(recipe["arch"])
     weights = resolve_weights(recipe["weights"])
     learn = make_learner(Network.create(recipe["arch"], list(dls.vocab), preparation, weights), dls)
-    (taught, labels), (asked, truth) = features(learn, learn.model[0].eval())
-    found = fit_probe(taught.numpy(), labels.numpy())
-    right = found.accuracy(asked.numpy(), truth.numpy())["value"]
+    embeddings = embed_splits(learn, folder)
+    right = fit_probe(*embeddings["train"]).accuracy(*embeddings["valid"])["value"]
     clock.points.append((clock.seconds(), right))
 
 
@@ -241,23 +240,27 @@ def ours(recipe: dict, clock: Clock, epochs: int, out: Path) -> None:
     learn = make_learner(network, dls)
     judges = dls.test_dl(listed[listed["split"] == "calibration"], with_labels=True)
     run = Run(out).begin(recipe, listed)
-    made = features(learn, learn.model[0].eval(), recipe["precision"])
+    embeddings = embed_splits(learn, folder, recipe["precision"])
     if recipe["head_init"] == "probe":
-        fit_probe(*(part.numpy() for part in made[0])).initialize_head(network.head)
-    head = head_learner(learn, made)
+        fit_probe(*embeddings["train"]).initialize_head(network.head)
+    head = head_learner(learn, embeddings)
     with head.no_bar(), head.no_logging():
-        fit(head, run, "frozen", recipe["frozen_epochs"], recipe["frozen_learning_rate"])
+        fit_phase(head, run, "frozen", recipe["frozen_epochs"], recipe["frozen_learning_rate"])
     clock.lap("frozen")
     clock.judge(learn.model, judges)
-    along = [*mixed_precision(recipe["precision"]), clock, Judge(clock, judges)]
+    along = [*mixed_precision_callbacks(recipe["precision"]), clock, Judge(clock, judges)]
     if recipe["teacher"]:
-        teacher, _ = make_teacher(learn, precision=recipe["precision"], **recipe["teacher"])
-        along.append(Teacher(teacher, recipe["distillation_weight"], recipe["auxiliary_weight"]))
+        teacher, _ = create_teacher(
+            learn, folder, precision=recipe["precision"], **recipe["teacher"]
+        )
+        along.append(
+            Distillation(teacher, recipe["distillation_weight"], recipe["auxiliary_weight"])
+        )
         clock.lap("teacher")
     learn.freeze_to(recipe["frozen_layer_groups"])
     each = layer_learning_rates(learn, recipe["learning_rate"], recipe["layer_decay"])
     with learn.no_bar(), learn.no_logging():
-        fit(learn, run, "fine-tuning", epochs, each, schedule=recipe["schedule"], cbs=along)
+        fit_phase(learn, run, "fine-tuning", epochs, each, schedule=recipe["schedule"], cbs=along)
     clock.lap("fine-tuning")
     clock.judge(learn.model, judges)  # the best epoch's weights
     facts = {"name": "benchmark", "trained_on": "", "licence": "", "architecture": recipe["arch"]}
@@ -332,8 +335,8 @@ def place(way: str) -> dict:
         environment.pop(
             "FIELDMARK_WEIGHTS", None
         )  # another network's; without a file, the recipe's
-        if SETTING in environment:
-            environment["FIELDMARK_WEIGHTS"] = environment[SETTING]
+        if VARIABLE in environment:
+            environment["FIELDMARK_WEIGHTS"] = environment[VARIABLE]
     return environment
 
 

@@ -96,7 +96,7 @@ def check_inputs(recipe: "Recipe") -> None:
     from fieldmark.data.ood_photos import list_ood_photos
     from fieldmark.evaluation.open_set import describe_open_set_run
     from fieldmark.network.weights import find_weights_file, resolve_weights
-    from fieldmark.training.distillation import check_teacher
+    from fieldmark.training.create_teacher import check_teacher
 
     checks = {
         "photos": lambda: find_photo_folder(recipe.photos),

@@ -125,7 +125,7 @@ def plot_history(
     axes[1].set(xlabel="epoch", ylabel="accuracy on valid, %", ylim=(0, 102))
     for each in axes[:2]:
         each.xaxis.set_major_locator(MaxNLocator(integer=True))
-        mark_phases(each, history["phase" if "phase" in history else "stage"])
+        mark_phases(each, history["phase"])
     if learning_rates:
         plot_learning_rates(axes[2], learning_rates)
     return figure

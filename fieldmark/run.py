@@ -101,9 +101,9 @@ class Run(RunFolder):
         seconds = time.monotonic() - self.created + self.earlier_seconds
         kept = None
         if len(history):
-            last = history[history["stage"] == history["stage"].iloc[-1]]
+            last = history[history["phase"] == history["phase"].iloc[-1]]
             best = last.loc[last["log_loss"].idxmin()]
-            kept = {"phase": best["stage"], "epoch": int(best["epoch"])}
+            kept = {"phase": best["phase"], "epoch": int(best["epoch"])}
         return {
             "seconds": round(seconds, 1),
             "epochs": len(history),

@@ -20,10 +20,11 @@ from export.weights_dtype import WEIGHTS_DTYPES
 from fieldmark.errors import RecipeError
 from fieldmark.evaluation.ood import SCORES
 from fieldmark.network.backbone import Backbone
+from fieldmark.network.precision import PRECISIONS
 from fieldmark.network.preparation import Preparation
 from fieldmark.recipe import RENAMED_KEYS, RENAMED_VALUES, Recipe, rename_keys, validate_recipe
-from fieldmark.training.fit import OPTIMIZERS, SCHEDULES
-from fieldmark.training.mixed_precision import PRECISIONS
+from fieldmark.training.fit import OPTIMIZERS
+from fieldmark.training.schedules import SCHEDULES
 from tests import networks, trees  # noqa: F401
 from tests.conftest import ROOT, SIZE
 from tests.network.test_backbone import network, pretrained

@@ -82,7 +82,7 @@ def test_the_history_of_an_interrupted_run_continues(tmp_path):
 def test_the_kept_epoch_is_that_of_the_lowest_loss_in_the_last_phase(tmp_path):
     history = pd.DataFrame(
         {
-            "stage": ["frozen", *["fine-tuning"] * 3],
+            "phase": ["frozen", *["fine-tuning"] * 3],
             "epoch": [1, 1, 2, 3],
             "log_loss": [0.1, 0.5, 0.3, 0.4],
         }
@@ -96,7 +96,7 @@ def test_tables_are_read_as_they_were_written(tmp_path):
     predictions = pd.DataFrame(
         {"path": ["a.jpg"], "label": ["NA"], "predicted": ["NA"], "loss": [1 / 3]}
     )
-    history = pd.DataFrame({"stage": ["frozen"], "epoch": [1], "seconds": [0.5]})
+    history = pd.DataFrame({"phase": ["frozen"], "epoch": [1], "seconds": [0.5]})
     Run(tmp_path).write_results(history, predictions, pd.DataFrame({"n": [1]}), {"accuracy": 1})
     run = Run(tmp_path)
     assert run.predictions.iloc[0].tolist() == ["a.jpg", "NA", "NA", "0.333333"]

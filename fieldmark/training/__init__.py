@@ -1,1 +1,1 @@
-"""Fit a network with fastai: schedules, checkpoints, callbacks, distillation, tracking."""
+"""Train a network with fastai: phases, schedules, checkpoints, distillation and tracking."""

@@ -1,97 +1,105 @@
-"""Lose no epoch: what a run has learned is on the disk after each, and it goes on from there."""
+"""Write a checkpoint after each epoch, from which an interrupted fit resumes."""
 
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from fastai.vision.all import Callback, CancelFitException
 
-from fieldmark.training.callbacks import Resumed, WeightAverage
+from fieldmark.files import atomic_path
+from fieldmark.run import Run
+from fieldmark.training.callbacks import StatefulCallback, WeightAverage
 
 
 class Checkpoint(Callback):
-    """Write the state after each epoch, keep the best by its log loss on `valid`, stop when stuck.
+    """Save a phase after each epoch, keep the epoch with the lowest log loss on `valid`.
 
-    Not by accuracy, since of a hundred photos one more or less right by chance is a point. And not
-    by the loss that taught, which punishes a network for being sure: a temperature mends that.
-    `patience` is the number of epochs without a better one after which the fit stops; 0 for never.
+    The log loss is at the best temperature, since the model file is calibrated anyway; accuracy
+    would be too coarse on a few hundred photos. The fit stops after `patience` epochs without a
+    better one; 0 never stops it. `state` is the checkpoint of an interrupted fit. Each epoch is
+    also a row of the run's history.csv.
     """
 
-    order = 80  # when losses, metrics and averages of the epoch are known
+    order = 80  # after losses, metrics and averages of the epoch
 
-    def __init__(self, file: Path, patience: int = 0, state: dict | None = None):
-        self.file, self.patience = file, patience
-        self.state = state or {"epoch": 0, "history": [], "rates": [], "best": None, "since": 0}
+    def __init__(self, run: Run, phase: str, patience: int = 0, state: dict | None = None):
+        self.run_folder, self.phase, self.patience = run, phase, patience
+        self.state = state or {
+            "history": [],
+            "learning_rates": [],
+            "lowest_log_loss": None,
+            "epochs_without_improvement": 0,
+        }
 
     @property
-    def done(self) -> int:
-        """Number of epochs that the checkpoint holds."""
-        return self.state["epoch"]
+    def epochs_done(self) -> int:
+        """The number of epochs in the checkpoint."""
+        return len(self.state["history"])
 
     @property
-    def stuck(self) -> bool:
-        """Whether patience is at its end."""
-        return 0 < self.patience <= self.state["since"]
+    def out_of_patience(self) -> bool:
+        """Whether the fit stops, or has stopped, for lack of improvement."""
+        return 0 < self.patience <= self.state["epochs_without_improvement"]
 
     @property
     def history(self) -> pd.DataFrame:
-        """Stage, losses, metrics and seconds of each epoch."""
+        """A row per epoch: phase, epoch, losses, metrics and seconds."""
         return pd.DataFrame(self.state["history"])
 
     @property
-    def rates(self) -> np.ndarray:
-        """The learning rate of every parameter group at every step, [steps, groups]."""
-        return np.array(self.state["rates"])
+    def learning_rates(self) -> np.ndarray:
+        """The learning rate of each layer group at each step, [steps, groups]."""
+        return np.array(self.state["learning_rates"])
 
     def before_fit(self):
-        """Note how many epochs an earlier run had done, and go on with its smoothed loss."""
-        self.earlier = self.done
-        if self.done:
-            self.recorder.smooth_loss.count, value = self.state["smooth"]
+        """Continue the smoothed loss of an interrupted fit."""
+        self.epochs_before = self.epochs_done
+        if self.epochs_done:
+            self.recorder.smooth_loss.count, value = self.state["smooth_loss"]
             self.recorder.smooth_loss.val = torch.tensor(value)
 
     def before_epoch(self):
         """Start the clock."""
-        self.began, self.used = time.monotonic(), []
+        self.started, self.epoch_rates = time.monotonic(), []
 
     def after_batch(self):
-        """Note the rates of a step; fastai's Recorder only keeps the last group's."""
+        """Record the learning rates of a step; fastai's Recorder keeps the last group's only."""
         if self.training:
-            self.used.append([float(group["lr"]) for group in self.opt.hypers])
+            self.epoch_rates.append([float(group["lr"]) for group in self.opt.hypers])
 
     def after_epoch(self):
-        """Judge the epoch and write everything down at once."""
+        """Compare the epoch with the best one and write everything."""
         names = [name for name in self.recorder.metric_names if name not in ("epoch", "time")]
-        row = dict(zip(names, map(float, self.recorder.values[-1]), strict=True))
-        row |= {"seconds": round(time.monotonic() - self.began, 1)}
-        beside = [each for each in self.learn.cbs if isinstance(each, Resumed)]
-        averages = [each.average.module for each in beside if isinstance(each, WeightAverage)]
-        kept = (averages or [self.model])[0].state_dict()
-        better = self.state["best"] is None or row["log_loss"] < self.state["best"]
-        place = {"stage": self.file.stem, "epoch": self.earlier + self.epoch + 1}
+        row = {"phase": self.phase, "epoch": self.epochs_before + self.epoch + 1}
+        row |= dict(zip(names, map(float, self.recorder.values[-1]), strict=True))
+        row |= {"seconds": round(time.monotonic() - self.started, 1)}
+        stateful = [cb for cb in self.learn.cbs if isinstance(cb, StatefulCallback)]
+        lowest = self.state["lowest_log_loss"]
+        is_better = lowest is None or row["log_loss"] < lowest
+        waited = 0 if is_better else self.state["epochs_without_improvement"] + 1
         self.state |= {
-            "epoch": place["epoch"],
-            "history": [*self.state["history"], place | row],
-            "rates": [*self.state["rates"], *self.used],
-            "smooth": (self.recorder.smooth_loss.count, float(self.recorder.smooth_loss.val)),
+            "history": [*self.state["history"], row],
+            "learning_rates": [*self.state["learning_rates"], *self.epoch_rates],
+            "smooth_loss": (self.recorder.smooth_loss.count, float(self.recorder.smooth_loss.val)),
             "model": self.model.state_dict(),
-            "opt": plain(self.opt.state_dict()),
-            "beside": {each.name: each.state() for each in beside},
-            "since": 0 if better else self.state["since"] + 1,
+            "optimizer": plain_optimizer_state(self.opt.state_dict()),
+            "callbacks": {cb.name: cb.state() for cb in stateful},
+            "epochs_without_improvement": waited,
         }
-        if better:
-            kept = {name: value.detach().clone() for name, value in kept.items()}
-            self.state |= {"best": row["log_loss"], "best_model": kept}
-        scratch = self.file.with_suffix(".writing")
-        torch.save(self.state, scratch)
-        scratch.replace(self.file)
-        if self.stuck:
+        if is_better:
+            averages = [cb.average.module for cb in stateful if isinstance(cb, WeightAverage)]
+            weights = (averages or [self.model])[0].state_dict()
+            best = {name: value.detach().clone() for name, value in weights.items()}
+            self.state |= {"lowest_log_loss": row["log_loss"], "best_model": best}
+        with atomic_path(self.run_folder.checkpoint_file(self.phase)) as file:
+            torch.save(self.state, file)
+        self.run_folder.record_epochs(self.phase, self.state["history"])
+        if self.out_of_patience:
             raise CancelFitException
 
 
-def plain(state: dict) -> dict:
-    """Return an optimizer's state in types that torch loads without trusting the file."""
-    hypers = [{name: float(value) for name, value in each.items()} for each in state["hypers"]]
+def plain_optimizer_state(state: dict) -> dict:
+    """Return an optimizer's state in types that torch.load accepts with weights_only."""
+    hypers = [{name: float(value) for name, value in group.items()} for group in state["hypers"]]
     return {"state": list(state["state"]), "hypers": hypers}

@@ -1,7 +1,8 @@
 """A fastai Learner around a Network, whose frozen backbone does not change."""
 
-from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
 from fastai.callback.channelslast import ChannelsLast
 from fastai.vision.all import (
@@ -11,7 +12,6 @@ from fastai.vision.all import (
     Learner,
     accuracy,
     params,
-    progress_bar,
     top_k_accuracy,
 )
 from timm.models import group_parameters
@@ -19,14 +19,13 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
-from fieldmark.data.parallel import shows_progress
 from fieldmark.errors import NetworkError
 from fieldmark.evaluation import calibration
+from fieldmark.network.embeddings import compute_features
 from fieldmark.network.network import Network
-from fieldmark.training import memory
-from fieldmark.training.callbacks import KeepStatistics
+from fieldmark.training.callbacks import FreezeBatchNorm
 from fieldmark.training.fit import OPTIMIZERS
-from fieldmark.training.mixed_precision import autocast
+from fieldmark.training.memory import keep_freed_memory
 
 
 def make_learner(
@@ -48,21 +47,21 @@ def make_learner(
             f"The photos have {len(dls.vocab)} labels and the network {len(network.labels)}, or "
             "in another order. Create the network with the labels of the photos."
         )
-    memory.keep()
-    keep_statistics = network.pretrained if batch_norm == "auto" else batch_norm == "frozen"
+    keep_freed_memory()
+    freezes = network.pretrained if batch_norm == "auto" else batch_norm == "frozen"
     learn = Learner(
         dls,
         network.model,
         LabelSmoothingCrossEntropy(label_smoothing),
         metrics=[accuracy, top_5, AccumMetric(log_loss, flatten=False)],
         splitter=layer_groups,
-        train_bn=not keep_statistics,
-        cbs=[ChannelsLast(), *([KeepStatistics()] if keep_statistics else [])],
+        train_bn=not freezes,
+        cbs=[ChannelsLast(), *([FreezeBatchNorm()] if freezes else [])],
         opt_func=OPTIMIZERS[optimizer],
         wd=weight_decay,
     )
     learn.network = network
-    # fastai moves the model at the first fit, but the embeddings are computed before
+    # fastai moves the model at the first fit, but embeddings are computed before
     learn.model.to(dls.device, memory_format=torch.channels_last)
     if network.pretrained:
         learn.freeze()
@@ -86,45 +85,41 @@ def layer_learning_rates(learn: Learner, learning_rate: float, layer_decay: floa
     return [learning_rate * layer_decay**depth for depth in reversed(range(count))]
 
 
-def features(
-    learn: Learner, body: Callable, precision: str = "float32"
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Compute what a frozen body makes of `train` and of `valid`: ([n, D], labels [n]) of each.
+def embed_splits(
+    learn: Learner, folder: Path, precision: str = "float32", backbone: nn.Module | None = None
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return embeddings [n, D] and label indices [n] of a Learner's `train` and `valid` photos.
 
-    Photos are prepared as for validation; maps are pooled to their mean, in float32 whatever the
-    `precision` of the body is.
+    Photos in `folder` are prepared as for validation. `backbone` is another module than the
+    Learner's own backbone, for photos in the same normalisation.
     """
-    made = []
-    for items in (learn.dls.train.items, learn.dls.valid.items):
-        seen = []
-        loader = learn.dls.test_dl(items, with_labels=True)
-        for photos, labels in progress_bar(loader, leave=False, display=shows_progress()):
-            photos = photos.contiguous(memory_format=torch.channels_last)
-            with torch.no_grad(), autocast(precision):
-                found = body(photos).as_subclass(torch.Tensor).float()
-            seen.append((found.mean((2, 3)) if found.ndim == 4 else found, labels))
-        found, labels = (torch.cat(parts).cpu() for parts in zip(*seen, strict=True))
-        made.append((found, labels.as_subclass(torch.Tensor)))
-    return made
+    network, splits = learn.network, {}
+    for split, loader in (("train", learn.dls.train), ("valid", learn.dls.valid)):
+        files = [folder / path for path in loader.items["path"]]
+        labels = np.array([network.labels.index(label) for label in loader.items["label"]])
+        module = backbone or network.backbone
+        splits[split] = compute_features(module, network.preparation, files, precision), labels
+    return splits
 
 
-def head_learner(learn: Learner, made: list[tuple[torch.Tensor, torch.Tensor]]) -> Learner:
-    """Make a Learner of the head alone, for as long as the body is frozen.
+def head_learner(learn: Learner, embeddings: dict[str, tuple[np.ndarray, np.ndarray]]) -> Learner:
+    """Return a Learner of the head alone, which trains on the embeddings of `embed_splits`.
 
-    What a frozen body makes of a photo never changes, so its `features` are computed once; an
-    epoch then takes a moment, and the body is not even there to move. The head is the very one of
-    `learn`.
+    A frozen backbone computes the same embedding of a photo every time, so an epoch takes a moment
+    and the backbone cannot change. The head is the one of `learn`.
     """
-    parts = [TensorDataset(found[..., None, None], labels) for found, labels in made]
-    dls = DataLoaders.from_dsets(*parts, bs=learn.dls.bs, device=learn.dls.device)
+    datasets = [
+        TensorDataset(torch.from_numpy(vectors)[..., None, None], torch.from_numpy(labels))
+        for vectors, labels in (embeddings["train"], embeddings["valid"])
+    ]
     return Learner(
-        dls,
-        learn.model[1],
+        DataLoaders.from_dsets(*datasets, bs=learn.dls.bs, device=learn.dls.device),
+        learn.network.head,
         learn.loss_func,
         opt_func=learn.opt_func,
         wd=learn.wd,
         metrics=learn.metrics,
-        path="runs",  # where `lr_find` keeps the weights meanwhile
+        path="runs",  # where lr_find saves the weights temporarily
     )
 
 
@@ -139,6 +134,6 @@ def log_loss(predictions: torch.Tensor, targets: torch.Tensor) -> float:
     The model file has a temperature of its own, so the overconfidence of a network must not choose
     the epoch.
     """
-    logits, labels = (each.as_subclass(torch.Tensor).cpu() for each in (predictions, targets))
+    logits, labels = (values.as_subclass(torch.Tensor).cpu() for values in (predictions, targets))
     temperature = calibration.fit_temperature(logits.float().numpy(), labels.numpy())
     return float(functional.cross_entropy(logits.float() / temperature, labels))

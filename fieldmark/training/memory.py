@@ -1,20 +1,20 @@
-"""Keep memory that was freed in the process, for as long as networks train."""
+"""Keep freed memory in the process while networks train."""
 
 import ctypes
 
-MOST_MAPPED, TRIM = -4, -1  # of mallopt(3): M_MMAP_MAX and M_TRIM_THRESHOLD
+M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1  # options of mallopt(3)
 NEVER = 2**31 - 1
 
 
-def keep() -> None:
-    """Tell the C library not to give freed memory back, where it is glibc; elsewhere do nothing.
+def keep_freed_memory() -> None:
+    """Stop glibc from returning freed memory to the system; do nothing with another C library.
 
-    Every step of a fit takes and frees the same gigabytes. By default glibc returns each large
-    block to the system, which clears it before it comes again: an eighth of the time of a step.
+    Every training step allocates and frees the same gigabytes. By default glibc returns large
+    blocks, which the system clears before they come back: an eighth of the time of a step.
     """
     try:
         libc = ctypes.CDLL(None)
-        libc.mallopt(MOST_MAPPED, 0)
-        libc.mallopt(TRIM, NEVER)
-    except (AttributeError, OSError, TypeError):  # no mallopt: musl, macOS, Windows
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, NEVER)
+    except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
         return

@@ -1,4 +1,4 @@
-"""What a run with warm restarts knew at the end of each fall of its rate, for an ensemble."""
+"""Save the weights at the end of each warm restart, for an ensemble of one run."""
 
 from pathlib import Path
 
@@ -6,28 +6,26 @@ import numpy as np
 from fastai.vision.all import Callback
 from safetensors.torch import save_file
 
-FOLDER = "snapshots"
-
 
 class Snapshots(Callback):
-    """Write the weights whenever the rate has come down, at so many `ends`, shares of the fit.
+    """Save the weights whenever the learning rate has fallen to 0 (Huang et al. 2017).
 
-    The files are 1.safetensors and so on (Huang et al. 2017). A run that is stopped and goes on has
-    those that it wrote before.
+    `ends` are the fractions of the fit at which it has; the files are 1.safetensors and so on. A
+    resumed fit has the snapshots that were saved before.
     """
 
-    order = 70  # when the step is taken
+    order = 70  # after the optimizer step
 
-    def __init__(self, folder: Path, ends: np.ndarray, done: int, epochs: int):
-        self.folder, self.ends, self.done, self.epochs = folder, ends, done, epochs
+    def __init__(self, folder: Path, ends: np.ndarray, epochs_done: int, epochs: int):
+        self.folder, self.ends, self.epochs_done, self.epochs = folder, ends, epochs_done, epochs
 
     def after_batch(self):
-        """Write them if this was the last step of a fall."""
+        """Save the weights if this was the last step of a fall."""
         if not self.training:
             return
-        steps = (self.done + self.epoch) * self.n_iter + self.iter + 1
-        last = np.rint(self.ends * self.epochs * self.n_iter)
-        for number in np.flatnonzero(last == steps):
+        steps = (self.epochs_done + self.epoch) * self.n_iter + self.iter + 1
+        last_steps = np.rint(self.ends * self.epochs * self.n_iter)
+        for index in np.flatnonzero(last_steps == steps):
             self.folder.mkdir(exist_ok=True)
             state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
-            save_file(state, self.folder / f"{number + 1}.safetensors")
+            save_file(state, self.folder / f"{index + 1}.safetensors")

@@ -81,7 +81,7 @@ def resumed(workspace, weights):
 
 def test_a_killed_run_resumes_after_its_last_epoch(resumed):
     folder, killed = resumed
-    history = pd.read_csv(folder / "history.csv").query("stage == 'fine-tuning'")
+    history = pd.read_csv(folder / "history.csv").query("phase == 'fine-tuning'")
     assert history["epoch"].tolist() == list(range(1, EPOCHS + 1))
     columns = ["train_loss", "valid_loss", "seconds"]
     kept = history[columns].head(len(killed)).to_numpy()

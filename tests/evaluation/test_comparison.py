@@ -50,7 +50,7 @@ def write_run(tmp_path, run):
         metric["n"] = len(table)
         write_json(folder / "metrics.json", {"accuracy": metric, "macro_f1": metric})
         history = {
-            "stage": ["frozen", "fine-tuning", "fine-tuning"],
+            "phase": ["frozen", "fine-tuning", "fine-tuning"],
             "epoch": [1, 1, 2],
             "train_loss": [3.0, 2.0, 1.0],
             "valid_loss": [3.5, 1.5, 2.5],

@@ -74,7 +74,7 @@ def history() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "epoch": [1, 2, 1],
-            "stage": ["frozen", "frozen", "fine-tuning"],
+            "phase": ["frozen", "frozen", "fine-tuning"],
             "train_loss": [3.0, 2.0, 1.0],
             "valid_loss": [3.5, 2.5, 1.5],
             "log_loss": [3.0, 1.0, 2.0],

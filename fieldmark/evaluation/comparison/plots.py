@@ -128,7 +128,7 @@ def plot_curves(histories: dict[str, pd.DataFrame]) -> Figure:
     styles = [{"color": colour, "linestyle": dash} for dash in DASHES for colour in COLOURS]
     seconds = {name: history["seconds"].cumsum().to_numpy() for name, history in histories.items()}
     for (name, history), style in zip(histories.items(), cycle(styles), strict=False):
-        phase = history["stage"].to_numpy()
+        phase = history["phase"].to_numpy()
         starts = np.flatnonzero(phase[1:] != phase[:-1]) + 1
         last_phase = np.flatnonzero(phase == phase[-1])
         loss = history["log_loss" if "log_loss" in history else "valid_loss"].to_numpy()

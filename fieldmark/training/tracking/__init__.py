@@ -1,1 +1,1 @@
-"""Report a run to CSV, TensorBoard or ClearML while it trains."""
+"""Report a run to TensorBoard or ClearML while it trains."""
