@@ -1,23 +1,23 @@
-"""Measure a linear probe on a frozen body by cross-validation: `python -m benchmarks.probe FOLDER`.
+"""Measure a linear probe on a frozen backbone by cross-validation.
 
-What any training has to beat. Every photo judges once, and never a probe that it taught, so the
-figure has the interval of all photos, where a single split would judge by a tenth of them.
+    python -m benchmarks.probe FOLDER
+
+The accuracy that any training has to exceed. Every photo is predicted once, by a probe that was not
+fitted on it, so that the interval is that of all photos.
 """
 
 import argparse
-from dataclasses import asdict
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
-from fieldmark.data import loaders as data
 from fieldmark.data.datasets import load_dataset
+from fieldmark.network.embeddings import compute_embeddings
 from fieldmark.network.network import Network
 from fieldmark.network.preparation import Preparation
 from fieldmark.network.probe import fit_probe
 from fieldmark.network.weights import resolve_weights
 from fieldmark.statistics import wilson_interval
-from fieldmark.training.learner import features, make_learner
 
 
 def main() -> None:
@@ -28,27 +28,23 @@ def main() -> None:
     parser.add_argument("--weights", default="pretrained")
     parser.add_argument("--folds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    folder, photos = load_dataset(asked.folder)
+    options = parser.parse_args()
+    folder, photos = load_dataset(options.folder)
     photos = photos[photos["split"] == "train"]
-    # every photo goes through the validation path; one must train, or there is no DataLoader
-    photos = photos.assign(split=["train", *["valid"] * (len(photos) - 1)])
-    preparation = Preparation.for_arch(asked.arch)
-    dls = data.make_dataloaders(photos, folder, **asdict(preparation), batch_size=64)
-    weights = resolve_weights(asked.weights)
-    network = Network.create(asked.arch, list(dls.vocab), preparation, weights)
-    learn = make_learner(network, dls)
-    parts = features(learn, learn.model[0].eval())
-    seen, labels = (np.concatenate([part[i].numpy() for part in parts]) for i in (0, 1))
-    folds = StratifiedKFold(asked.folds, shuffle=True, random_state=asked.seed)
-    right = 0
-    for taught, judged in folds.split(seen, labels):
-        fitted = fit_probe(seen[taught], labels[taught])
-        right += round(fitted.accuracy(seen[judged], labels[judged])["value"] * len(judged))
-    found = wilson_interval(right, len(labels))
-    low, high = found["interval"]
-    print(f"{asked.folds} folds, seed {asked.seed}, {asked.arch}, {found['n']} photos:")
-    print(f"{found['value']:.1%} right ({low:.1%} to {high:.1%})")
+    names, labels = np.unique(photos["label"], return_inverse=True)
+    preparation = Preparation.for_arch(options.arch)
+    weights = resolve_weights(options.weights)
+    network = Network.create(options.arch, list(names), preparation, weights)
+    embeddings = compute_embeddings(network, [folder / path for path in photos["path"]])
+    folds = StratifiedKFold(options.folds, shuffle=True, random_state=options.seed)
+    correct = 0
+    for train, test in folds.split(embeddings, labels):
+        probe = fit_probe(embeddings[train], labels[train])
+        correct += int((probe.logits(embeddings[test]).argmax(1) == labels[test]).sum())
+    accuracy = wilson_interval(correct, len(labels))
+    low, high = accuracy["interval"]
+    print(f"{options.folds} folds, seed {options.seed}, {options.arch}, {accuracy['n']} photos:")
+    print(f"accuracy {accuracy['value']:.1%} ({low:.1%} to {high:.1%})")
 
 
 if __name__ == "__main__":

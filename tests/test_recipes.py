@@ -28,7 +28,7 @@ from fieldmark.training.schedules import SCHEDULES
 from tests import networks, trees  # noqa: F401
 from tests.conftest import ROOT, SIZE
 from tests.network.test_backbone import network, pretrained
-from tests.training.test_learner import moved, snapshot
+from tests.training.conftest import changed_tensors, copy_state
 
 RECIPES = [*sorted((ROOT / "recipes").glob("*.yaml")), ROOT / "azure_function/model/recipe.yaml"]
 FAMILIES = ROOT / "recipes/families.yaml"
@@ -279,11 +279,13 @@ def test_a_recipe_trains_a_small_network_of_its_family(name, tmp_path, monkeypat
     backbone = variables["learn"].model[0]
     kept = Backbone(network(arch, size), size)
     kept.model.load_state_dict(load_file(values["weights"]))
-    assert moved(snapshot(kept), backbone) == []  # the frozen phase leaves it as it was
-    before = snapshot(backbone)
+    assert changed_tensors(copy_state(kept), backbone) == []  # the frozen phase leaves it as it was
+    before = copy_state(backbone)
     run_cells(variables, "Fine-tuning", "Accuracy")
     assert np.isfinite(variables["history"][["train_loss", "valid_loss"]]).all(axis=None)
-    trained = {key for key, _ in backbone.named_parameters()} & set(moved(before, backbone))
+    trained = {key for key, _ in backbone.named_parameters()} & set(
+        changed_tensors(before, backbone)
+    )
     frozen = [parameter for parameter in backbone.parameters() if not parameter.requires_grad]
     assert trained
     assert bool(frozen) == bool(values["frozen_layer_groups"])

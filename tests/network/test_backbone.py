@@ -18,7 +18,8 @@ from fieldmark.errors import NetworkError
 from fieldmark.network.backbone import Backbone, timm_options
 from tests import networks  # noqa: F401
 from tests.conftest import FACTS, SIZE, create_network
-from tests.training.test_learner import fit, moved, snapshot
+from tests.training.conftest import changed_tensors, copy_state
+from tests.training.test_learner import fit
 
 FAMILIES = {  # a small network of each, the photos that it gets, and the side of its map of them
     "EfficientNet": ("test_efficientnet", SIZE, 2),
@@ -75,12 +76,12 @@ def test_a_family_is_frozen_trained_exported_and_let_through(
     body = learn.model[0]
     staged = [id(p) for stage in learn.splitter(learn.model) for p in stage]
     assert sorted(staged) == sorted(id(p) for p in learn.model.parameters())
-    before = snapshot(body)
+    before = copy_state(body)
     fit(learn, 1, 0.01)
-    assert moved(before, body) == []
+    assert changed_tensors(before, body) == []
     learn.unfreeze()
     fit(learn, 1, 0.001)
-    assert {name for name, _ in body.named_parameters()} <= set(moved(before, body))
+    assert {name for name, _ in body.named_parameters()} <= set(changed_tensors(before, body))
     # A network that knows this little answers by the last digit of a weight. What rounding may cost
     # is the matter of test_precision.py; here it is done before the Learner is asked.
     learn.network.round_to_half()
