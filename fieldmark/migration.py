@@ -41,6 +41,7 @@ RENAMED_METRICS = {
 }
 RENAMED_SPLITS = {"tune": "valid", "calibrate": "calibration"}
 RENAMED_SETS = {"plain": "lac", "adaptive": "raps"}
+RENAMED_COLUMNS = {"answer": "predicted", "stage": "phase"}  # of tables
 RENAMED_SCORES = RENAMED_VALUES["ood_score"]
 
 
@@ -120,8 +121,11 @@ def new_contents(
         if run.metrics:
             contents[run.metrics_file] = migrate_metrics(run.metrics, card)
     if old_files["answers.csv"].is_file():
-        table = read_table(old_files["answers.csv"]).rename(columns={"answer": "predicted"})
+        table = read_table(old_files["answers.csv"]).rename(columns=RENAMED_COLUMNS)
         contents[run.predictions_file] = table.to_csv(index=False).encode()
+    if "stage" in run.history:
+        table = read_table(run.history_file).rename(columns=RENAMED_COLUMNS)
+        contents[run.history_file] = table.to_csv(index=False).encode()
     if old_files["trouble.csv"].is_file():
         contents[run.photo_problems_file] = old_files["trouble.csv"].read_bytes()
     return contents, obsolete
@@ -191,8 +195,9 @@ def training_of(run: Run) -> dict:
     """Return the card's `training` from cost.json and history.csv, None for what they lack."""
     cost = read_json(run.folder / "cost.json")
     seconds = cost["seconds"] + cost.get("earlier_epochs", 0) if cost else None
-    known = run.describe_training(run.history) if "log_loss" in run.history else {}
-    return {"seconds": seconds, "epochs": len(run.history) or None} | {
+    history = run.history.rename(columns=RENAMED_COLUMNS)
+    known = run.describe_training(history) if "log_loss" in history else {}
+    return {"seconds": seconds, "epochs": len(history) or None} | {
         key: known.get(key) for key in ("kept_epoch", "selection")
     }
 

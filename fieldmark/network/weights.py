@@ -12,7 +12,7 @@ from torch import nn
 
 from fieldmark.errors import NetworkError, WeightsError
 from fieldmark.files import sha256_file
-from fieldmark.run_folder import read_weights_card
+from fieldmark.run_folder import RunFolder, read_weights_card
 
 if TYPE_CHECKING:
     from fieldmark.network.network import Network
@@ -127,7 +127,7 @@ def previous_splits(file: Path | None) -> pd.Series | None:
     """
     if not file or not read_weights_card(file):
         return None
-    split = file.parent / "split.csv"
+    split = RunFolder(file.parent).split_file
     if not split.is_file():
         raise WeightsError(
             f"{split} is missing: it lists the photos that {file} was trained on. Copy it there "

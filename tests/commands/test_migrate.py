@@ -69,6 +69,7 @@ def old_run(run, tmp_path) -> Run:
     pd.DataFrame({"path": ["a"], "label": ["x"], "answer": ["x"]}).to_csv(
         old.folder / "answers.csv", index=False
     )
+    old.history_file.write_text("stage,epoch,log_loss\nfine-tuning,1,0.2\nfine-tuning,2,0.3\n")
     write_json(old.folder / "card.json", card)
     write_json(old.metrics_file, {"accuracy": METRIC | {"interval": [0.7, 1.0]}})
     write_json(old.folder / "cost.json", {"seconds": 60.0, "earlier_epochs": 20.0})
@@ -121,6 +122,8 @@ def test_an_old_run_is_renamed_throughout_and_computes_the_same(old_run):
     assert card["ood_scores_compared"] == {"msp": {"unseen": 0.9}}
     assert card["open_set_run"]["score"] == "msp"
     assert card["training"]["seconds"] == run.seconds == 80
+    assert card["training"]["kept_epoch"] == {"phase": "fine-tuning", "epoch": 1}
+    assert run.history["phase"].tolist() == ["fine-tuning"] * 2
     assert run.members == ["a"]
     assert run.metrics == {"accuracy": METRIC}
     assert run.predictions["predicted"].tolist() == ["x"]
