@@ -13,6 +13,7 @@ from scipy.special import softmax
 from tqdm import tqdm
 
 from birds.classifier import Classifier, Outputs
+from fieldmark.data.parallel import map_threads
 from fieldmark.network.network import Network
 
 TINY = np.finfo(np.float32).tiny
@@ -137,13 +138,13 @@ def read_photo(source: PhotoSource, path: str) -> bytes:
 
 
 def predict(
-    networks: Sequence[Network], photos: pd.DataFrame, source: PhotoSource, batch_size: int = 8
+    networks: Sequence[Network], photos: pd.DataFrame, source: PhotoSource, batch_size: int = 16
 ) -> list[Predictions]:
     """Compute photos by one or several networks of the same labels, and decode each photo once.
 
     `photos` has columns `path` (as in `source`), `label` and `split`. The networks share the
-    preparation of the first one. Small batches stay in a processor's cache: 8 photos take a CPU
-    little more than half the time of 64, photo by photo.
+    preparation of the first one. Small batches stay in a processor's cache: in batches of 16 a
+    photo takes a CPU about 60 % of the time that it takes in batches of 64.
     """
     first = networks[0]
     outputs = [([], []) for _ in networks]
@@ -166,14 +167,16 @@ def predict(
 def predict_with_file(
     classifier: Classifier, photos: pd.DataFrame, source: PhotoSource
 ) -> Predictions:
-    """Compute photos by a model file, one at a time, without HTTP; `photos` as for `predict`.
+    """Compute photos by a model file, one a thread, without HTTP; `photos` as for `predict`.
 
     The logits are those of the file's probabilities, so that its temperature is part of them.
     """
-    outputs = []
-    for path in tqdm(photos["path"], "Predicting", unit="photo", disable=None, leave=False):
+
+    def compute(path: str) -> Outputs:
         pixels = classifier.prepare_photo(read_photo(source, path)).pixels
-        outputs.append(classifier.predict(pixels[None]))
+        return classifier.predict(pixels[None], single_thread=True)
+
+    outputs = map_threads(compute, list(photos["path"]))
     joined = Outputs(*(np.concatenate(values) for values in zip(*outputs, strict=True)))
     return from_probability(
         joined.probability,

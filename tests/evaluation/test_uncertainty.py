@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.special import softmax
 from sklearn.covariance import LedoitWolf
+from sklearn.metrics import roc_auc_score
 
 from birds.prediction_set import prediction_set
 from fieldmark.data.locations import draw_objects
@@ -194,6 +195,13 @@ def test_scores_equal_those_of_pytorch_ood(train, score, detector, offset):
     logits = torch.from_numpy(train.logits)
     expected = detector.score(logits, 1.0).numpy()
     assert np.allclose(ood.compute_score(score, train, 1.0), offset + expected, atol=1e-5)
+
+
+def test_the_auroc_is_scikit_learns():
+    generator = np.random.default_rng(0)
+    familiar, unfamiliar = generator.normal(size=50).round(1), generator.normal(1, 1, 30).round(1)
+    expected = roc_auc_score(np.repeat([0, 1], [50, 30]), np.r_[familiar, unfamiliar])
+    assert ood.auroc(familiar, unfamiliar) == pytest.approx(expected)
 
 
 def test_the_best_score_is_chosen_or_a_default_without_unfamiliar_photos():
