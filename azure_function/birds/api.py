@@ -5,11 +5,15 @@ import os
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 
 from .classifier import Classifier
-from .http import pages, problems, routes
+from .http import pages, routes
 from .http.load_shedding import LoadShedder, Slots
+from .http.problems import problem_response
 from .http.request_log import RequestLogMiddleware, configure_logging
 from .http.settings import Settings, SettingsError, load_settings
 from .model_file import ModelError
@@ -47,7 +51,7 @@ def create_app(
     app.include_router(pages.docs_routes)
     if settings.page:
         app.include_router(pages.page_routes)
-    app.add_middleware(problems.UnexpectedErrorMiddleware)
+    app.add_middleware(ExceptionMiddleware, {Exception: problem_response})
     app.add_middleware(LoadShedder, "/api/classify", app.state.slots)
     if settings.origins:
         app.add_middleware(
@@ -59,8 +63,8 @@ def create_app(
         )
     version = classifier.version if classifier else None
     app.add_middleware(RequestLogMiddleware, version, settings.log)  # the outermost
-    for error in problems.HANDLED:
-        app.add_exception_handler(error, problems.problem_response)
+    for error in (HTTPException, RequestValidationError):  # FastAPI has handlers of its own
+        app.add_exception_handler(error, problem_response)
     return app
 
 

@@ -3,14 +3,13 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 from . import photo
 from .classifier import Classifier
 from .errors import UserError
 from .photo import PhotoError
-from .prediction import encode_answer
+from .prediction import classify_photo
 from .process import cpu_count
 
 COLUMNS = (  # of a row that are plain values, in the order of a table
@@ -44,17 +43,14 @@ def classify_files(
     (the `top` predictions as in the HTTP API). A photo that cannot be read has `error`, its other
     values are None.
     """
-    workers, remaining = workers or cpu_count(), iter(paths)
-    executor, pending = ThreadPoolExecutor(workers, "photo"), deque()
-    try:
-        for path in islice(remaining, 2 * workers):
+    workers, pending = workers or cpu_count(), deque()
+    with ThreadPoolExecutor(workers, "photo") as executor:
+        for path in paths:
             pending.append(executor.submit(classify_file, classifier, path, top))
+            if len(pending) == 2 * workers:
+                yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-            for path in islice(remaining, 1):
-                pending.append(executor.submit(classify_file, classifier, path, top))
-    finally:
-        executor.shutdown(cancel_futures=True)
 
 
 def classify_file(classifier: Classifier, path: Path, top: int) -> dict:
@@ -62,22 +58,11 @@ def classify_file(classifier: Classifier, path: Path, top: int) -> dict:
     row = dict.fromkeys((*COLUMNS, "predictions")) | {"path": str(path)}
     try:
         photo.check_bytes(path.stat().st_size)  # before the file is in memory
-        prepared = classifier.prepare_photo(path.read_bytes())
+        result = classify_photo(classifier, path.read_bytes(), top, False, lambda: True)
     except PhotoError as error:
         return row | {"error": str(error)}
     except OSError as error:
         return row | {"error": f"This file cannot be read: {error.strerror}."}
-    outputs = classifier.predict(prepared.pixels[None], single_thread=True)
-    encoded = encode_answer(classifier, prepared, outputs, top, heatmap=False)
-    answer, predictions = encoded["answer"], encoded["predictions"]
-    return (
-        row
-        | predictions[0]
-        | {
-            "kind": answer["kind"],
-            "shortlist": "; ".join(answer["labels"]),
-            "unknown_score": answer["unknown_score"],
-            "text": answer["text"],
-            "predictions": predictions,
-        }
-    )
+    answer, predictions = result["answer"], result["predictions"]
+    row |= predictions[0] | {"predictions": predictions, "shortlist": "; ".join(answer["labels"])}
+    return row | {key: answer[key] for key in ("kind", "unknown_score", "text")}

@@ -74,21 +74,19 @@ class Classifier:
     def check_outputs(self, recorded: dict) -> None:
         """Raise ModelError unless both sessions give the outputs recorded for the drawn photo."""
         pixels = drawn_photo(self.size)[None]
-        for single_thread in (False, True):
-            self.compare_outputs(self.predict(pixels, single_thread), recorded)
-
-    def compare_outputs(self, outputs: Outputs, recorded: dict) -> None:
-        """Raise ModelError unless outputs equal the recorded ones within the tolerance."""
-        if outputs.probability.shape[1] != len(self.labels):
+        outputs = [self.predict(pixels, single_thread) for single_thread in (False, True)]
+        classes = outputs[0].probability.shape[1]
+        if classes != len(self.labels):
             raise ModelError(
-                f"The card of this model has {len(self.labels)} labels, its graph "
-                f"{outputs.probability.shape[1]} classes. Export it again."
+                f"The card of this model has {len(self.labels)} labels, its graph {classes} "
+                "classes. Export it again."
             )
-        tolerance = self.card.get("tolerance") or {}  # int8 files have their own
         for name in OUTPUTS:
-            computed, expected = getattr(outputs, name)[0], np.asarray(recorded.get(name))
-            if computed.shape != expected.shape or not np.allclose(
-                computed, expected, atol=tolerance.get(name, TOLERANCE)
+            computed = np.concatenate([getattr(output, name) for output in outputs])
+            expected = np.asarray(recorded.get(name))
+            tolerance = (self.card.get("tolerance") or {}).get(name, TOLERANCE)  # int8: its own
+            if computed.shape[1:] != expected.shape or not np.allclose(
+                computed, expected, atol=tolerance
             ):
                 raise ModelError(
                     f"This model's {name} for its drawn photo differs from the one in its card: "

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from .photo import TRANSPOSITIONS
+
 
 class Species(NamedTuple):
     """Field marks of an invented bird: RGB colours, None for a mark that it lacks."""
@@ -31,15 +33,8 @@ SPECIES = {
     "Green_Inkling": Species((50, 140, 80), (180, 220, 160), cap=(25, 80, 45)),
 }
 
-SENSOR_TRANSPOSITIONS = {  # EXIF orientation -> how the sensor saw an upright scene
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
+# EXIF orientation -> how the sensor saw an upright scene: the inverse, which differs for 6 and 8
+SENSOR_TRANSPOSITIONS = TRANSPOSITIONS | {6: TRANSPOSITIONS[8], 8: TRANSPOSITIONS[6]}
 
 
 def draw_bird(name: str, seed: int = 0, width: int = 96, height: int = 96) -> np.ndarray:

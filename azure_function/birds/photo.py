@@ -11,6 +11,7 @@ from .errors import UserError
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
+TOO_MANY_PIXELS = f"This photo has over {MAX_PIXELS // 10**6} megapixels. Send a smaller copy."
 MAX_SCANS = 100  # of a progressive JPEG: cameras write ten, and each redraws the whole photo
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic", ".heif"})
@@ -114,7 +115,7 @@ def decode_photo(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
             "This file is not a photo that can be read here. Send a JPEG, PNG, WebP, GIF or HEIC."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise too_many_pixels() from error
+        raise PhotoTooLarge(TOO_MANY_PIXELS) from error
     except Exception as error:  # decoders raise anything from SyntaxError to struct.error
         raise DamagedPhoto(
             "This photo is damaged or was cut short on its way. Save or send it again."
@@ -172,13 +173,7 @@ def check_bytes(count: int) -> None:
 def check_pixels(width: int, height: int) -> None:
     """Raise PhotoTooLarge for more than MAX_PIXELS."""
     if width * height > MAX_PIXELS:
-        raise too_many_pixels()
-
-
-def too_many_pixels() -> PhotoTooLarge:
-    """Return the error for a photo with more than MAX_PIXELS."""
-    limit = MAX_PIXELS // 10**6
-    return PhotoTooLarge(f"This photo has over {limit} megapixels. Send a smaller copy.")
+        raise PhotoTooLarge(TOO_MANY_PIXELS)
 
 
 def check_decoding_cost(image: ImageFile.ImageFile, data: bytes) -> None:

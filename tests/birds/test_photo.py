@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from birds import drawn, photo
 from birds.errors import UserError
@@ -45,6 +45,8 @@ def test_the_filter_is_bicubic_and_antialiased():
 def test_a_rotated_phone_photo_is_turned_upright(orientation):
     data = drawn.encode_rotated(orientation, QUARTERS)
     assert mean_difference(data, QUARTERS) < 3  # JPEG is lossy
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert mean_difference(data, np.asarray(upright)) < 1
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

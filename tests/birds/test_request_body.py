@@ -134,7 +134,7 @@ def test_all_bodies_together_have_a_limit(monkeypatch, size, accepted):
     with slots.reserve_bytes() as reserve:
         reserve(6)
         if accepted:
-            assert read(receive, slots).photos == [bytes(size)]
+            assert read(receive, slots) == ([bytes(size)], False)
         else:
             with pytest.raises(Problem) as caught:
                 read(receive, slots)

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -16,7 +15,6 @@ from . import problems
 
 RETRY_AFTER = 1  # seconds
 MAX_BUFFERED = 10 * photo.MAX_BYTES  # of all bodies together, however slowly they arrive
-Result = TypeVar("Result")
 
 
 class LoadShedder:
@@ -94,7 +92,7 @@ class Slots:
         finally:
             self.buffered_bytes -= reserved
 
-    async def run(self, request: Request, task: Callable[..., Result], *arguments) -> Result:
+    async def run(self, request: Request, task: Callable[..., dict], *arguments) -> dict:
         """Run a task in a worker thread; raise ClientDisconnect if its client leaves the queue.
 
         A worker takes the next task from the executor's queue, without a turn of the event loop, so

@@ -1,27 +1,24 @@
 """Serve the HTML pages: Swagger UI with files of a package, and the page for visitors."""
 
 from importlib.resources import files
+from pathlib import Path
 
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException
 
 from .settings import PAGE_FILE
 
-SWAGGER_FILES = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-    "favicon-32x32.png": "image/png",
-}
+SWAGGER_FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
 page_routes = APIRouter(include_in_schema=False)
 docs_routes = APIRouter(prefix="/api", include_in_schema=False)
 
 
 @page_routes.get("/")
-async def page() -> HTMLResponse:
+async def page() -> FileResponse:
     """Return the page that calls this function from the browser."""
-    return HTMLResponse(PAGE_FILE.read_text(encoding="utf-8"))
+    return FileResponse(PAGE_FILE)
 
 
 @docs_routes.get("/docs")
@@ -37,10 +34,9 @@ async def swagger_ui() -> HTMLResponse:
 
 
 @docs_routes.get("/docs/{name}")
-async def swagger_file(name: str) -> Response:
+async def swagger_file(name: str) -> FileResponse:
     """Return one of the files that the documentation loads."""
     if name not in SWAGGER_FILES:
         raise HTTPException(404, "Not Found")
-    content = files("fastapi_swagger.resources").joinpath(name).read_bytes()
-    headers = {"cache-control": "max-age=86400"}
-    return Response(content, media_type=SWAGGER_FILES[name], headers=headers)
+    path = Path(str(files("fastapi_swagger.resources") / name))
+    return FileResponse(path, headers={"cache-control": "max-age=86400"})

@@ -8,7 +8,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import photo
 
@@ -29,30 +28,9 @@ class Problem(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-HANDLED = (photo.PhotoError, Problem, HTTPException, RequestValidationError)
-
-
 def not_ready(reason: str) -> Problem:
     """Return the problem of a function that cannot classify, because of its model or settings."""
     return Problem(503, "model-not-loaded", reason, Retry_After="60")
-
-
-def key_missing() -> Problem:
-    """Return the problem of a request without the right key."""
-    return Problem(401, "key-missing", "Send the function's key in the x-functions-key header.")
-
-
-def unknown_parameter(name: str, parameters: tuple[str, ...]) -> Problem:
-    """Return the problem of a query parameter that does not exist; lists those that do."""
-    listed = " and ".join(parameters)
-    detail = f"There is no parameter {name!r}. The parameters are {listed}."
-    return Problem(422, "invalid-query", detail)
-
-
-def unsupported_type(media_type: str) -> Problem:
-    """Return the problem of a body that is neither a photo nor a form."""
-    detail = f"Send the bytes of a photo with a type like image/jpeg, not {media_type}."
-    return Problem(415, "not-a-photo", detail)
 
 
 def bad_form(reason: str) -> Problem:
@@ -60,12 +38,6 @@ def bad_form(reason: str) -> Problem:
     reason = reason.rstrip(".")
     detail = f"This form cannot be read: {reason}. Send each photo as a file named photo."
     return Problem(400, "bad-form", detail)
-
-
-def too_slow(seconds: int) -> Problem:
-    """Return the problem of a body that did not arrive in time."""
-    detail = f"The photo did not arrive within {seconds} seconds. Send a smaller copy."
-    return Problem(408, "too-slow", detail)
 
 
 def busy(seconds: int) -> Problem:
@@ -85,8 +57,15 @@ def problem_document(problem: Problem) -> dict:
 
 
 def problem_response(request: Request, error: Exception) -> JSONResponse:
-    """Return the response to any error, and note its type for the request's log line."""
+    """Return the response to any error, and note its type for the request's log line.
+
+    A disconnected client gets none: ClientDisconnect is raised again.
+    """
+    if isinstance(error, ClientDisconnect):
+        raise error
     problem = find_problem(error)
+    if problem.status == 500:
+        logging.getLogger(__name__).error("A request failed", exc_info=error)
     request.scope.setdefault("log", {})["problem"] = problem.kind
     content, media_type = problem_document(problem), "application/problem+json"
     return JSONResponse(content, problem.status, problem.headers, media_type)
@@ -105,20 +84,3 @@ def find_problem(error: Exception) -> Problem:
         detail = f"{error.detail}: /api/docs lists the routes."
         return Problem(error.status_code, "http-error", detail, **(error.headers or {}))
     return Problem(500, "internal-error", "Something went wrong in the function. Please try again.")
-
-
-class UnexpectedErrorMiddleware:
-    """ASGI middleware: respond to unexpected exceptions, which Azure would give an empty body."""
-
-    def __init__(self, app: ASGIApp):
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; log an exception and send its problem document."""
-        try:
-            await self.app(scope, receive, send)
-        except ClientDisconnect:
-            raise
-        except Exception as error:
-            logging.getLogger(__name__).exception("A request failed")
-            await problem_response(Request(scope), error)(scope, receive, send)

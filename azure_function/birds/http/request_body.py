@@ -1,7 +1,6 @@
 """Read the photos of a request; bytes are counted as they arrive and stay in memory."""
 
 from collections.abc import AsyncGenerator, Callable
-from typing import NamedTuple
 
 import anyio
 from fastapi import Request
@@ -18,37 +17,26 @@ MAX_PHOTOS = 32
 MAX_FIELDS = 32  # that are not photos; browsers may add a few
 
 
-class Upload(NamedTuple):
-    """The photos of a request; `is_form` makes the response a list of results."""
-
-    photos: list[bytes]
-    is_form: bool
-
-
-class InMemoryParser(MultiPartParser):
-    """A form parser that never writes to a disk; the body's size is limited before it."""
-
-    spool_max_size = MAX_DRAINED
-
-
-async def read_photos(request: Request, slots: Slots) -> Upload:
-    """Return the photos of a request: its body, or the parts named `photo` of its form.
+async def read_photos(request: Request, slots: Slots) -> tuple[list[bytes], bool]:
+    """Return the photos of a request, and whether they came as the parts `photo` of a form.
 
     Raises Problem, or PhotoError for a body that is empty or too large.
     """
     media_type = request.headers.get("content-type", "image/*").split(";")[0].strip().lower()
     is_form = media_type == "multipart/form-data"
     if not (is_form or media_type.startswith("image/") or media_type == "application/octet-stream"):
-        raise problems.unsupported_type(media_type)
+        detail = f"Send the bytes of a photo with a type like image/jpeg, not {media_type}."
+        raise problems.Problem(415, "not-a-photo", detail)
     with slots.reserve_bytes() as reserve:
         try:
             with anyio.fail_after(TIMEOUT):
                 chunks = limited_chunks(request, reserve)
                 if is_form:
-                    return Upload(await parse_form(request, chunks), is_form)
-                return Upload([b"".join([chunk async for chunk in chunks])], is_form)
+                    return await parse_form(request, chunks), True
+                return [b"".join([chunk async for chunk in chunks])], False
         except TimeoutError as error:
-            raise problems.too_slow(TIMEOUT) from error
+            detail = f"The photo did not arrive within {TIMEOUT} seconds. Send a smaller copy."
+            raise problems.Problem(408, "too-slow", detail) from error
 
 
 async def limited_chunks(
@@ -73,9 +61,10 @@ async def limited_chunks(
 
 async def parse_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> list[bytes]:
     """Return the bytes of the parts named `photo`, in order; raises Problem."""
-    parser = InMemoryParser(
+    parser = MultiPartParser(
         request.headers, chunks, max_files=MAX_PHOTOS, max_fields=MAX_FIELDS, max_part_size=4096
     )
+    parser.spool_max_size = MAX_DRAINED  # never writes to a disk: no body is larger
     try:
         form = await parser.parse()
     except MultiPartException as error:

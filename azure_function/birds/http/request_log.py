@@ -43,22 +43,21 @@ class RequestLogMiddleware:
             pass  # there is nobody to respond to
         finally:
             stages = facts.pop("milliseconds", {})
-            total = round(1000 * (time.perf_counter() - started), 3)
             line = {
                 "method": scope["method"],
                 "route": getattr(scope.get("route"), "path", None),
                 "status": status,
                 "model": self.version,
-                "milliseconds": stages | {"total": total},
+                "milliseconds": stages | {"total": milliseconds_since(started)},
             } | facts
+            is_healthy = line["route"] in HEALTH_ROUTES and status == 200
             if self.enabled:
-                logger.log(log_level(line), json.dumps(line))
+                logger.log(logging.DEBUG if is_healthy else logging.INFO, json.dumps(line))
 
 
-def log_level(line: dict) -> int:
-    """Return DEBUG, which is not shown, for a successful health check, else INFO."""
-    is_healthy = line["route"] in HEALTH_ROUTES and line["status"] == 200
-    return logging.DEBUG if is_healthy else logging.INFO
+def milliseconds_since(started: float) -> float:
+    """Return the milliseconds since a reading of time.perf_counter."""
+    return round(1000 * (time.perf_counter() - started), 3)
 
 
 def add_photo(facts: dict, kind: str, stages: dict[str, float], total: float) -> None:

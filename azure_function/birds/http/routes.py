@@ -15,7 +15,7 @@ from ..photo import PhotoError
 from ..prediction import classify_photo
 from . import problems, schema
 from .request_body import read_photos
-from .request_log import add_photo
+from .request_log import add_photo, milliseconds_since
 
 PARAMETERS = ("top", "heatmap")
 AZURE_PARAMETERS = ("code", "clientId")  # a key and its name, which Azure has checked already
@@ -35,14 +35,17 @@ async def require_key(request: Request, sent: Annotated[str | None, Depends(KEY)
     """Raise a Problem unless the caller sent the function's key, where one is set."""
     key = request.app.state.key
     if key and not hmac.compare_digest(key.encode(), (sent or "").encode()):
-        raise problems.key_missing()
+        detail = "Send the function's key in the x-functions-key header."
+        raise problems.Problem(401, "key-missing", detail)
 
 
 async def reject_unknown_parameters(request: Request) -> None:
     """Raise a Problem for a parameter that does not exist; a typo would be ignored otherwise."""
     for name in request.query_params:
         if name not in PARAMETERS + AZURE_PARAMETERS:
-            raise problems.unknown_parameter(name, PARAMETERS)
+            listed = " and ".join(PARAMETERS)
+            detail = f"There is no parameter {name!r}. The parameters are {listed}."
+            raise problems.Problem(422, "invalid-query", detail)
 
 
 LoadedClassifier = Annotated[Classifier, Depends(require_classifier)]
@@ -68,44 +71,29 @@ async def classify(
     """
     slots, facts = request.app.state.slots, request.scope["log"]
     started = time.perf_counter()
-    upload = await read_photos(request, slots)
+    photos, is_form = await read_photos(request, slots)
     facts["milliseconds"] = {"read": milliseconds_since(started)}
-    results = []
+    results, failure = [], None
     with slots.acquire():
-        for data in upload.photos:
+        for data in photos:
             if results and await request.is_disconnected():
                 raise ClientDisconnect
             queued = time.perf_counter()
-            result = await slots.run(
-                request, classify_photo, classifier, data, top, heatmap, slots.is_contended
-            )
-            stages = {} if isinstance(result, PhotoError) else result["milliseconds"]
-            add_photo(facts, result_kind(result), stages, milliseconds_since(queued))
+            try:
+                result = await slots.run(
+                    request, classify_photo, classifier, data, top, heatmap, slots.is_contended
+                )
+                kind, stages = result["answer"]["kind"], result["milliseconds"]
+            except PhotoError as error:
+                failure = problems.find_problem(error)
+                result, kind, stages = problems.problem_document(failure), failure.kind, {}
+            add_photo(facts, kind, stages, milliseconds_since(queued))
             results.append(result)
-    if upload.is_form:
-        return JSONResponse({"results": [encode_result(result) for result in results]})
-    if isinstance(results[0], PhotoError):
-        raise results[0]
+    if is_form:
+        return JSONResponse({"results": results})
+    if failure:
+        raise failure
     return JSONResponse(results[0])
-
-
-def encode_result(result: dict | PhotoError) -> dict:
-    """Return an answer as it is, and a photo's error as a problem document."""
-    if isinstance(result, PhotoError):
-        return problems.problem_document(problems.find_problem(result))
-    return result
-
-
-def result_kind(result: dict | PhotoError) -> str:
-    """Return the kind of an answer, or the type of a photo's problem."""
-    if isinstance(result, PhotoError):
-        return problems.find_problem(result).kind
-    return result["answer"]["kind"]
-
-
-def milliseconds_since(started: float) -> float:
-    """Return the milliseconds since a reading of time.perf_counter."""
-    return round(1000 * (time.perf_counter() - started), 3)
 
 
 @routes.get("/model", responses=schema.problem_responses(500, 503))
@@ -114,24 +102,21 @@ async def model_card(classifier: LoadedClassifier) -> dict:
     return {key: value for key, value in classifier.card.items() if key != "drawn_photo"}
 
 
-@routes.get("/health", response_model=schema.Health, responses=schema.problem_responses(500, 503))
-async def health(request: Request) -> JSONResponse:
+@routes.get("/health", responses=schema.problem_responses(500, 503))
+async def health(request: Request) -> schema.Health:
     """Return 200 if photos are classified now, or 503 with the reason."""
     state = request.app.state
     if state.fault:
         raise problems.not_ready(state.fault)
-    return JSONResponse(
-        {
-            "status": "ready",
-            "model": state.classifier.version,
-            "uptime_seconds": process.uptime(),
-            "resident_bytes": process.resident_bytes(),
-            "in_flight": state.slots.in_flight,
-        }
+    return schema.Health(
+        model=state.classifier.version,
+        uptime_seconds=process.uptime(),
+        resident_bytes=process.resident_bytes(),
+        in_flight=state.slots.in_flight,
     )
 
 
-@routes.get("/health/alive", response_model=schema.Alive, responses=schema.problem_responses(500))
-async def alive() -> JSONResponse:
+@routes.get("/health/alive", responses=schema.problem_responses(500))
+async def alive() -> schema.Alive:
     """Return 200 while the process responds, even without a model."""
-    return JSONResponse({"status": "alive", "uptime_seconds": process.uptime()})
+    return schema.Alive(uptime_seconds=process.uptime())

@@ -130,7 +130,7 @@ class Results(BaseModel):
 class Health(BaseModel):
     """The state of a function that can classify photos."""
 
-    status: Literal["ready"]
+    status: Literal["ready"] = "ready"
     model: Version
     uptime_seconds: float
     resident_bytes: int | None = Field(description="Null where the system does not report it.")
@@ -140,7 +140,7 @@ class Health(BaseModel):
 class Alive(BaseModel):
     """The process responds, with or without a model."""
 
-    status: Literal["alive"]
+    status: Literal["alive"] = "alive"
     uptime_seconds: float
 
 

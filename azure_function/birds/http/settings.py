@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import TypeAdapter
+
 from ..errors import UserError
 from ..process import cpu_count
 
@@ -36,10 +38,15 @@ def load_settings(
     environment: Mapping[str, str] = os.environ, page_file: Path = PAGE_FILE
 ) -> Settings:
     """Return the settings; raises SettingsError."""
+    switch = environment.get("FIELDMARK_PAGE", "").strip()
+    try:
+        page = TypeAdapter(bool).validate_python(switch or "0")
+    except ValueError as error:  # no typo opens a page
+        raise SettingsError(f"FIELDMARK_PAGE is {switch!r}. Set it to 1 or 0.") from error
     settings = Settings(
         key=environment.get("FIELDMARK_FUNCTION_KEY", "").strip(),
         origins=tuple(url.rstrip("/") for url in environment.get("FIELDMARK_CORS", "").split()),
-        page=parse_switch("FIELDMARK_PAGE", environment.get("FIELDMARK_PAGE", "")),
+        page=page,
     )
     if settings.page and settings.key:
         raise SettingsError(
@@ -59,13 +66,3 @@ def load_settings(
         workers = min(settings.workers, int(limit))
         settings = settings._replace(max_in_flight=int(limit), workers=workers)
     return settings
-
-
-def parse_switch(name: str, value: str) -> bool:
-    """Parse an on/off variable; raises SettingsError for other words, so no typo opens a page."""
-    word = value.strip().lower()
-    if word in ("1", "true", "yes", "on"):
-        return True
-    if word in ("", "0", "false", "no", "off"):
-        return False
-    raise SettingsError(f"{name} is {value!r}. Set it to 1 or 0.")
