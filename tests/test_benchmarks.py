@@ -96,7 +96,7 @@ def test_ways_to_train_are_measured_side_by_side(tmp_path, folder, weights):
     command = [sys.executable, "-m", "benchmarks.train", "--recipe", str(recipe)]
     command += ["--out", str(tmp_path), "--epochs", "1"]
     command += ["--only-recipe"]
-    command += ["--ways", "really frozen", "linear probe", "quickest", "ours, no teacher"]
+    command += ["--ways", "frozen", "probe", "quickest", "no-teacher"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "train.json").read_text())
@@ -110,8 +110,8 @@ def test_ways_to_train_are_measured_side_by_side(tmp_path, folder, weights):
         times = [seconds for seconds, _ in way["points"]]
         assert times == sorted(times)
         assert all(0 <= value <= 1 for _, value in way["points"])
-    assert set(ours["stages"][0]) >= {"data", "augment", "forward", "loss", "backward", "step"}
-    assert "n = 12 photos judge" in done.stdout
+    assert set(ours["epochs"][0]) >= {"data", "augment", "forward", "loss", "backward", "step"}
+    assert "n = 12 photos" in done.stdout
     assert (tmp_path / "train.png").is_file()
 
 
@@ -121,5 +121,5 @@ def test_a_body_that_knows_birds_never_gets_another_networks_file(monkeypatch, t
     monkeypatch.delenv("FIELDMARK_TEACHER", raising=False)
     if teacher:
         monkeypatch.setenv("FIELDMARK_TEACHER", teacher)
-    assert train.place("ours")["FIELDMARK_WEIGHTS"] == "imagenet.safetensors"
-    assert train.place("nearer").get("FIELDMARK_WEIGHTS") == teacher
+    assert train.environment_of("recipe")["FIELDMARK_WEIGHTS"] == "imagenet.safetensors"
+    assert train.environment_of("birds").get("FIELDMARK_WEIGHTS") == teacher
