@@ -53,7 +53,9 @@ def start(path: Path) -> psutil.Popen:
 
 
 def epochs_in(checkpoint: Path) -> int:
-    return torch.load(checkpoint, weights_only=True)["epoch"] if checkpoint.is_file() else 0
+    if not checkpoint.is_file():
+        return 0
+    return len(torch.load(checkpoint, weights_only=True)["history"])
 
 
 @pytest.fixture(scope="module")
