@@ -53,9 +53,8 @@ def plot_class_counts(photos: pd.DataFrame, max_named: int = 40) -> Figure:
     """
     counts = photos["label"].value_counts()
     highest, lowest = counts.iloc[0], counts.iloc[-1]
-    title = f"{len(counts)} classes with {lowest:,} to {highest:,} photos"
-    if highest == lowest:
-        title = f"{len(counts)} classes with {highest:,} photos each"
+    numbers = f"{lowest:,} to {highest:,} photos" if lowest < highest else f"{lowest:,} photos each"
+    title = f"{len(counts)} classes with {numbers}"
     if len(counts) <= max_named:
         figure, ((axes,),) = create_axes(9, 1.2 + 0.26 * len(counts))
         bars = axes.barh(counts.index, counts, color=BLUE)
@@ -68,17 +67,8 @@ def plot_class_counts(photos: pd.DataFrame, max_named: int = 40) -> Figure:
     position = np.arange(1, len(counts) + 1)
     axes.fill_between(position, counts, step="mid", color=SKY, alpha=0.5, linewidth=0)
     axes.step(position, counts, where="mid", color=BLUE)
-    if highest > lowest:
-        median = counts.median()
-        axes.axhline(median, color=GREY, linestyle="--", linewidth=1)
-        above = ((len(counts), median), (0, 4), "data", "offset points")
-        axes.annotate(f"median: {median:,.0f}", *above, ha="right", color=GREY)
-    if highest > 20 * lowest:
-        axes.set_yscale("log")
-    else:
-        axes.set_ylim(bottom=0)
     axes.set(title=title, xlabel="class, most frequent first", ylabel="photos")
-    axes.margins(x=0.01, y=0.12)
+    axes.set(yscale="log" if highest > 20 * lowest else "linear")
     return figure
 
 
@@ -111,8 +101,7 @@ def plot_history(
     [steps] or [steps, groups], the head last.
     """
     figure, (axes,) = create_axes(12, 3.8, 1, 3 if learning_rates else 2)
-    epoch = np.arange(1, len(history) + 1)
-    best = int(np.argmin(history["log_loss"]))
+    epoch, best = np.arange(1, len(history) + 1), int(np.argmin(history["log_loss"]))
     axes[0].plot(epoch, history["train_loss"], color=BLUE, marker=".", label="train")
     axes[0].plot(epoch, history["valid_loss"], color=RED, marker=".", linestyle="--", label="valid")
     axes[0].plot(epoch, history["log_loss"], color=RED, linestyle=":", label="valid, calibrated")
@@ -132,35 +121,28 @@ def plot_history(
 
 
 def mark_phases(axes: Axes, phases: pd.Series) -> None:
-    """Draw a line between the phases of training, and write their names at the bottom."""
+    """Mark the phases of a training, given by epoch."""
     names = phases.astype(str).to_numpy()
-    starts = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1)]
-    for start in starts:
-        if start:
-            axes.axvline(start + 0.5, color=GREY, linewidth=1, linestyle=":")
-        transform = axes.get_xaxis_transform()
-        axes.text(start + 0.5, 0.02, f" {names[start]}", transform=transform, color=GREY)
     axes.set_xlim(0.5, len(names) + 0.5)
+    for start in (0, *(np.flatnonzero(names[1:] != names[:-1]) + 1)):
+        mark_start(axes, start + 0.5, names[start])
+
+
+def mark_start(axes: Axes, x: float, phase: str) -> None:
+    """Draw a line at the start of a phase, and write its name at the bottom."""
+    axes.axvline(x, color=GREY, linewidth=1, linestyle=":")
+    axes.text(x, 0.02, f" {phase}", transform=axes.get_xaxis_transform(), color=GREY)
 
 
 def plot_learning_rates(axes: Axes, learning_rates: Mapping[str, np.ndarray]) -> None:
     """Plot the learning rate of each parameter group: the head's in red, the stem's palest."""
-    start, max_groups = 0, 1
+    start = 0
     for phase, rates in learning_rates.items():
         groups = np.atleast_2d(np.asarray(rates, float).T)
-        max_groups = max(max_groups, len(groups))
         steps = np.arange(start, start + groups.shape[1])
         for depth, group in enumerate(groups[::-1]):
             alpha = 1 if depth == 0 else 1 - 0.75 * (depth - 1) / max(len(groups) - 2, 1)
             axes.plot(steps, group, color=BLUE if depth else RED, alpha=alpha)
-        axes.text(start, 0.02, f" {phase}", transform=axes.get_xaxis_transform(), color=GREY)
-        if start:
-            axes.axvline(start, color=GREY, linewidth=1, linestyle=":")
+        mark_start(axes, start, phase)
         start += groups.shape[1]
-    axes.plot([], [], color=RED, label="head")
-    if max_groups > 1:
-        axes.plot([], [], color=BLUE, label="backbone, paler towards the stem")
-    axes.set(title="Learning rates", xlabel="step", ylabel="learning rate", yscale="log")
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, 6 * high)  # room for the legend
-    axes.legend(loc="upper right", fontsize=9)
+    axes.set(title="Learning rates; red: head", xlabel="step", ylabel="learning rate", yscale="log")

@@ -9,24 +9,24 @@ from matplotlib.figure import Figure
 
 from fieldmark.evaluation.predictions import Predictions
 from fieldmark.network.preparation import Preparation
-from fieldmark.plotting import BLUE, RED, create_axes, styled
+from fieldmark.plotting import BLUE, RED, styled
+
+COLUMNS = 4
 
 
 def show_correct(
-    predictions: Predictions, folder: Path, preparation: Preparation, count: int = 12, seed: int = 0
+    predictions: Predictions, folder: Path, preparation: Preparation, count: int = 12
 ) -> Figure:
     """Show a random sample of correct predictions."""
-    rows = predictions.table[predictions.correct]
-    rows = rows.sample(min(count, len(rows)), random_state=seed)
+    rows = predictions.table[predictions.correct].sample(frac=1, random_state=0).head(count)
     return show_gallery(rows, folder, preparation, "Correct predictions")
 
 
 def show_wrong(
-    predictions: Predictions, folder: Path, preparation: Preparation, count: int = 12, seed: int = 0
+    predictions: Predictions, folder: Path, preparation: Preparation, count: int = 12
 ) -> Figure:
     """Show a random sample of wrong predictions."""
-    rows = predictions.table[~predictions.correct]
-    rows = rows.sample(min(count, len(rows)), random_state=seed)
+    rows = predictions.table[~predictions.correct].sample(frac=1, random_state=0).head(count)
     return show_gallery(rows, folder, preparation, "Wrong predictions")
 
 
@@ -39,30 +39,22 @@ def show_top_losses(
 
 
 @styled
-def show_gallery(
-    rows: pd.DataFrame, folder: Path, preparation: Preparation, title: str, columns: int = 4
-) -> Figure:
+def show_gallery(rows: pd.DataFrame, folder: Path, preparation: Preparation, title: str) -> Figure:
     """Show photos as the model sees them, with label, prediction and probabilities.
 
     `rows` are rows of `Predictions.table`, `folder` holds their paths.
     """
-    if rows.empty:
-        figure = Figure(figsize=(3 * columns, 0.5))
-        figure.suptitle(f"{title}: none", x=0, ha="left")
-        return figure
-    height = -(-len(rows) // columns)
-    figure, grid = create_axes(3 * columns, 3.2 * height + 0.5, height, columns)
-    for axes in grid.flat[len(rows) :]:
-        axes.set_axis_off()
-    for axes, row in zip(grid.flat, rows.itertuples(), strict=False):
+    height = -(-len(rows) // COLUMNS)
+    figure = Figure(figsize=(3 * COLUMNS, 3.2 * height + 0.5), layout="constrained")
+    figure.suptitle(title if height else f"{title}: none", x=0, ha="left")
+    for position, row in enumerate(rows.itertuples(), 1):
+        axes = figure.add_subplot(height, COLUMNS, position)
         show_photo(axes, preparation.prepare((Path(folder) / row.path).read_bytes()))
-        prediction = f"{row.predicted}, {100 * row.probability:.0f} %"
-        if row.label == row.predicted:
-            axes.set_title(f"✓ {prediction}", size=9, loc="center", color=BLUE)
-        else:
+        text, colour = f"✓ {row.predicted}, {100 * row.probability:.0f} %", BLUE
+        if row.label != row.predicted:
             label = f"label: {row.label}, {100 * row.probability_of_label:.1f} %"
-            axes.set_title(f"✗ {prediction}\n{label}", size=9, loc="center", color=RED)
-    figure.suptitle(title, x=0, ha="left")
+            text, colour = f"✗{text[1:]}\n{label}", RED
+        axes.set_title(text, size=9, loc="center", color=colour)
     return figure
 
 

@@ -94,11 +94,11 @@ def test_training_is_drawn_epoch_by_epoch_with_its_stages_and_the_best():
 def test_every_groups_learning_rate_is_drawn_the_heads_in_its_own_colour():
     rates = {"frozen": [0.1, 0.2], "fine-tuning": [[0.01, 0.02], [0.03, 0.04], [0.05, 0.06]]}
     axes = plots.plot_history(history(), rates).axes[2]
-    drawn = [line for line in axes.lines if len(line.get_xdata()) > 1]
-    lines = [line.get_ydata().tolist() for line in drawn if line.get_linestyle() == "-"]
-    assert lines == [[0.1, 0.2], [0.02, 0.04, 0.06], [0.01, 0.03, 0.05]]
-    assert drawn[1].get_xdata().tolist() == [2, 3, 4]
-    assert same_color(drawn[0].get_color(), plots.RED)
+    lines = [line for line in axes.lines if line.get_linestyle() == "-"]
+    rows = [line.get_ydata().tolist() for line in lines]
+    assert rows == [[0.1, 0.2], [0.02, 0.04, 0.06], [0.01, 0.03, 0.05]]
+    assert lines[1].get_xdata().tolist() == [2, 3, 4]
+    assert same_color(lines[0].get_color(), plots.RED)
 
 
 def test_a_small_confusion_matrix_names_every_label_and_counts_as_scikit_learn():

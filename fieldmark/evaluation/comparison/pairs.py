@@ -20,8 +20,9 @@ class NotComparedError(RunError):
 def match_photos(first: Run, second: Run) -> pd.DataFrame:
     """Return the photos that evaluated both runs and trained neither, indexed by path.
 
-    Columns: `label`, and in `first` and `second` whether each run was correct. Raises
-    NotComparedError if the runs have different species, labels or evaluation photos.
+    Columns: `label`; whether each run was correct in `first` and `second`, and it alone in
+    `only_first` and `only_second`. Raises NotComparedError if the runs have different species,
+    labels or evaluation photos.
     """
     if first.labels != second.labels:
         raise NotComparedError("they distinguish different species")
@@ -38,8 +39,9 @@ def match_photos(first: Run, second: Run) -> pd.DataFrame:
         raise NotComparedError(
             f"only {len(paths)} of {count} photos evaluated both and trained neither"
         )
-    correct = [(table["label"] == table["predicted"]).loc[paths] for table in tables]
-    return pd.DataFrame({"label": labels[0].loc[paths], "first": correct[0], "second": correct[1]})
+    a, b = ((table["label"] == table["predicted"]).loc[paths] for table in tables)
+    columns = {"first": a, "second": b, "only_first": a & ~b, "only_second": b & ~a}
+    return pd.DataFrame({"label": labels[0].loc[paths], **columns})
 
 
 def compare_pair(first: Run, second: Run) -> dict:
@@ -50,8 +52,7 @@ def compare_pair(first: Run, second: Run) -> dict:
     """
     photos = match_photos(first, second)
     n = len(photos)
-    only_first = int((photos["first"] & ~photos["second"]).sum())
-    only_second = int((photos["second"] & ~photos["first"]).sum())
+    only_first, only_second = (int(photos[name].sum()) for name in ("only_first", "only_second"))
     low, high = paired_difference_interval(only_first, only_second, n)
     return {
         "first": first.name,
@@ -92,17 +93,12 @@ def compare_classes(first: Run, second: Run) -> pd.DataFrame:
     `recall_first`, `recall_second` and their difference in `points`. Species without such photos
     come last. Raises NotComparedError.
     """
-    photos = match_photos(first, second)
-    photos["only_first"] = photos["first"] & ~photos["second"]
-    photos["only_second"] = photos["second"] & ~photos["first"]
-    groups = photos.groupby("label")
-    classes = groups[["only_first", "only_second"]].sum()
-    classes.insert(0, "n", groups.size())
-    classes = classes.join(groups[["first", "second"]].mean().add_prefix("recall_"))
+    groups = match_photos(first, second).groupby("label")
+    counts = groups[["only_first", "only_second"]].sum()
+    counts.insert(0, "n", groups.size())
+    labels = pd.Index(sorted(first.labels), name="label")
+    recalls = groups[["first", "second"]].mean().add_prefix("recall_").reindex(labels)
+    classes = counts.reindex(labels, fill_value=0).join(recalls).reset_index()
     classes["points"] = 100 * (classes["recall_first"] - classes["recall_second"])
-    classes = classes.reindex(sorted(first.labels)).rename_axis("label").reset_index()
-    counts = ["n", "only_first", "only_second"]
-    classes[counts] = classes[counts].fillna(0).astype(int)
-    classes["size"] = classes["points"].abs()
-    classes = classes.sort_values(["size", "n"], ascending=False, kind="stable", ignore_index=True)
-    return classes.drop(columns="size")
+    order = {"ascending": False, "kind": "stable", "ignore_index": True}
+    return classes.sort_values(["points", "n"], key=abs, **order)

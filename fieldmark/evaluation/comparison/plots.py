@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from fieldmark.plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, create_axes, styled
 
 COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, "black")
 DASHES = ("-", "--", ":", "-.")
-LINE_COLOUR = "#BBBBBB"
 MAX_SPECIES = 20  # in a figure
 LOG_RATIO = 8  # of the longest time to the shortest, above which the axis is logarithmic
 
@@ -23,10 +22,9 @@ def is_pareto_optimal(table: pd.DataFrame) -> pd.Series:
     `table` has `accuracy`, `ms` and `task`.
     """
     accuracy, ms, task = (table[name].to_numpy() for name in ("accuracy", "ms", "task"))
-    as_good = (accuracy[None] >= accuracy[:, None]) & (ms[None] <= ms[:, None])
-    better = (accuracy[None] > accuracy[:, None]) | (ms[None] < ms[:, None])
-    dominated = (as_good & better & (task[None] == task[:, None])).any(1)
-    return pd.Series(~dominated, table.index)
+    as_good = (accuracy >= accuracy[:, None]) & (ms <= ms[:, None])
+    better = (accuracy > accuracy[:, None]) | (ms < ms[:, None])
+    return pd.Series(~(as_good & better & (task == task[:, None])).any(1), table.index)
 
 
 @styled
@@ -37,28 +35,20 @@ def plot_pareto(table: pd.DataFrame) -> Figure:
     """
     figure, ((axes,),) = create_axes(9, max(4.6, 1 + 0.28 * len(table)))
     optimal = is_pareto_optimal(table)
-    for (task, runs), colour in zip(
-        table.groupby("task", sort=False), cycle(COLOURS), strict=False
-    ):
+    tasks = table.groupby("task", sort=False)
+    for (task, runs), colour in zip(tasks, cycle(COLOURS), strict=False):
         label = f"{task}: {len(runs)} run{'s' if len(runs) > 1 else ''}"
-        for chosen, fill in ((optimal, colour), (~optimal, "white")):
-            members = runs[chosen[runs.index]]
-            axes.errorbar(
-                members["ms"],
-                100 * members["accuracy"],
-                yerr=100 * error_bars(members, "accuracy"),
-                xerr=error_bars(members, "ms"),
-                fmt="o",
-                color=colour,
-                markerfacecolor=fill,
-                elinewidth=1,
-                label=label if fill == colour else None,
-            )
+        for is_front, rows in runs.groupby(optimal):
+            bars = {"yerr": 100 * error_bars(rows, "accuracy"), "xerr": error_bars(rows, "ms")}
+            style = {"fmt": "o", "color": colour, "elinewidth": 1}
+            style |= {"label": label} if is_front else {"markerfacecolor": "white"}
+            axes.errorbar(rows["ms"], 100 * rows["accuracy"], **bars, **style)
         front = runs[optimal[runs.index]].sort_values("ms")
         axes.step(front["ms"], 100 * front["accuracy"], where="post", color=colour, alpha=0.5)
     low, high = table["ms_low"].min(), table["ms_high"].max()
     scale_time_axis(axes, low, high, logarithmic=high > LOG_RATIO * low)
-    annotate_points(figure, axes, table["run"], table["ms"], 100 * table["accuracy"])
+    gap = 0.2 / (figure.get_figheight() - 1.5)  # inches over the height of the axes, roughly
+    annotate_points(axes, table["run"], table["ms"], 100 * table["accuracy"], gap)
     axes.set(xlabel="milliseconds per photo, one thread", ylabel="accuracy, %")
     axes.set_title("Accuracy and speed. Filled: on the Pareto front. Bars: 95 %")
     figure.legend(loc="outside lower center", ncols=3)
@@ -67,9 +57,8 @@ def plot_pareto(table: pd.DataFrame) -> Figure:
 
 def error_bars(table: pd.DataFrame, name: str) -> np.ndarray:
     """Return the distances of an interval's ends from its value, [2, n]."""
-    value = table[name]
-    distances = [value - table[f"{name}_low"], table[f"{name}_high"] - value]
-    return np.maximum(np.array(distances, float), 0)
+    value, low, high = table.filter(regex=f"^{name}").to_numpy(float).T
+    return np.maximum([value - low, high - value], 0)
 
 
 def scale_time_axis(axes: Axes, low: float, high: float, logarithmic: bool) -> None:
@@ -79,42 +68,26 @@ def scale_time_axis(axes: Axes, low: float, high: float, logarithmic: bool) -> N
         return
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlim(low / 1.2, 1.2 * high)
 
 
-def annotate_points(
-    figure: Figure, axes: Axes, names: pd.Series, x: pd.Series, y: pd.Series
-) -> None:
-    """Write names in a column to the right without overlap, each with a line to its point."""
+def annotate_points(axes: Axes, names: pd.Series, x: pd.Series, y: pd.Series, gap: float) -> None:
+    """Write names in a column to the right, `gap` axes heights apart, and lines to their points."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
-    inches = figure.get_figheight() - 1.5  # height of the axes, roughly
-    heights = spread_out((y.to_numpy() - low) / (high - low), 0.2 / inches)
-    arrow = {"arrowstyle": "-", "color": LINE_COLOUR, "linewidth": 0.8, "shrinkB": 4}
-    for name, point, height in zip(names, zip(x, y, strict=True), heights, strict=True):
-        axes.annotate(
-            name,
-            point,
-            (1.04, height),
-            textcoords="axes fraction",
-            va="center",
-            arrowprops=arrow | {"relpos": (0, 0.5)},
-        )
+    heights = spread_out((y.to_numpy() - low) / (high - low), gap)
+    line = {"arrowstyle": "-", "color": "#BBBBBB", "lw": 0.8, "shrinkB": 4, "relpos": (0, 0.5)}
+    for name, *point, height in zip(names, x, y, heights, strict=True):
+        axes.annotate(name, point, (1.04, height), "data", "axes fraction", line, va="center")
 
 
 def spread_out(heights: np.ndarray, gap: float) -> np.ndarray:
     """Move heights [n] apart, keeping their order, until neighbours differ by `gap`; at most 1."""
-    order, moved = heights.argsort(kind="stable"), np.sort(heights)
-    for above in range(1, len(moved)):
-        moved[above] = max(moved[above], moved[above - 1] + gap)
-    moved[-1:] = np.minimum(moved[-1:], 1)
-    for below in range(len(moved) - 2, -1, -1):
-        moved[below] = min(moved[below], moved[below + 1] - gap)
-    result = np.empty(len(moved))
-    result[order] = moved
-    return result
+    order, steps = heights.argsort(kind="stable"), gap * np.arange(len(heights))
+    moved = np.maximum.accumulate(heights[order] - steps) + steps
+    return np.minimum(moved, 1 - steps[::-1])[order.argsort()]
 
 
 @styled
@@ -149,8 +122,7 @@ def plot_curves(histories: dict[str, pd.DataFrame]) -> Figure:
     scale_time_axis(rows[2, 1], low, high, logarithmic=high > LOG_RATIO * ends.min())
     rows[2, 1].set(xlabel="seconds of training, evaluation included")
     rows[0, 0].set_title("Training curves. Ring: kept epoch. Tick: next phase")
-    handles = [line for line in rows[0, 0].lines if line.get_label() in histories]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    figure.legend(*rows[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
@@ -161,8 +133,8 @@ def plot_class_differences(classes: pd.DataFrame, first: str, second: str) -> Fi
     `classes` is that of `compare_classes`.
     """
     different = classes[classes["points"].abs() > 0]
-    shown = different.head(MAX_SPECIES)
-    shown = shown.sort_values(["points", "label"], ascending=[False, True])
+    order = {"by": ["points", "label"], "ascending": [False, True]}
+    shown = different.head(MAX_SPECIES).sort_values(**order)
     figure, ((axes,),) = create_axes(9, 2 + 0.28 * len(shown))
     heights = np.arange(len(shown))
     recalls = 100 * shown["recall_first"], 100 * shown["recall_second"]
@@ -175,6 +147,5 @@ def plot_class_differences(classes: pd.DataFrame, first: str, second: str) -> Fi
     axes.set_ylim(len(shown) - 0.5, -0.5)
     limit = f"; the {MAX_SPECIES} largest differences" if len(different) > MAX_SPECIES else ""
     axes.set_title(f"{len(different)} of {len(classes)} species differ{limit}")
-    axes.tick_params(left=False)
     figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -2,7 +2,6 @@
 
 import platform
 from datetime import date
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +31,9 @@ def compare_runs(runs: list[Run], out: Path, rounds: int) -> str:
 
     Each model file is timed `rounds` times; 0 measures no times.
     """
-    for name in TABLES:
-        (out / f"{name}.csv").unlink(missing_ok=True)
-    for name in FIGURES:
-        (out / "figures" / f"{name}.png").unlink(missing_ok=True)
+    outdated = [f"{name}.csv" for name in TABLES] + [f"figures/{name}.png" for name in FIGURES]
+    for name in outdated:
+        (out / name).unlink(missing_ok=True)
     table = tables.summarise_runs(runs, measure_times(runs, rounds))
     by_name = {run.name: run for run in runs}
     runs = [by_name[name] for name in table["run"]]
@@ -48,9 +46,8 @@ def compare_runs(runs: list[Run], out: Path, rounds: int) -> str:
         figures["pareto"] = plots.plot_pareto(table)
     if histories := {run.name: run.history for run in runs if len(run.history)}:
         figures["curves"] = plots.plot_curves(histories)
-    if best := find_best_pair(runs, pairs):
-        names = [run.name for run in best]
-        classes = compare_classes(*best)
+    if names := find_best_pair(runs, pairs):
+        classes = compare_classes(*(by_name[name] for name in names))
         write_table(out / "classes.csv", classes)
         sections.append(describe_classes(classes, *names))
         if classes["points"].abs().max() > 0:
@@ -79,16 +76,16 @@ def measure_times(runs: list[Run], rounds: int) -> dict[str, np.ndarray]:
     return measure_latency(classifiers, rounds)
 
 
-def find_best_pair(runs: list[Run], pairs: pd.DataFrame) -> tuple[Run, Run] | None:
-    """Return the two most accurate runs that were compared, None if there are none."""
-    compared = {frozenset(names) for names in pairs[["first", "second"]].to_numpy().tolist()}
-    order = sorted(runs, key=lambda run: run.metrics["accuracy"]["value"], reverse=True)
-    candidates = (pair for pair in combinations(order, 2) if {run.name for run in pair} in compared)
-    return next(candidates, None)
+def find_best_pair(runs: list[Run], pairs: pd.DataFrame) -> list[str]:
+    """Return the names of the two most accurate runs that were compared, [] if there are none."""
+    accuracy = {run.name: run.metrics["accuracy"]["value"] for run in runs}
+    compared = pairs[["first", "second"]].to_numpy().tolist()
+    ranked = [sorted(names, key=accuracy.__getitem__, reverse=True) for names in compared]
+    return max(ranked, key=lambda names: [accuracy[name] for name in names], default=[])
 
 
 def describe_runs(table: pd.DataFrame, rounds: int) -> list[str]:
-    """Return the lines about what each run is, how accurate it is and what it costs."""
+    """Return the lines about accuracy and costs of each run."""
     intervals = "In brackets: 95 % intervals; for milliseconds, the central 95 % of all timings."
     lines = [tables.format_runs(table), "", f"{date.today()}. {intervals}"]
     if rounds:
@@ -99,11 +96,8 @@ def describe_runs(table: pd.DataFrame, rounds: int) -> list[str]:
         )
     for machine, names in table.groupby("machine", sort=False)["run"]:
         lines.append(f"Trained on {machine}: {', '.join(names)}.")
-    ensembles = table[table["members"] != ""]
-    lines += [
-        f"Ensemble of {members}: {name}."
-        for name, members in ensembles[["run", "members"]].to_numpy()
-    ]
+    for row in table[table["members"] != ""].itertuples():
+        lines.append(f"Ensemble of {row.members}: {row.run}.")
     return lines
 
 
@@ -129,9 +123,9 @@ def describe_pairs(pairs: pd.DataFrame, not_compared: pd.DataFrame) -> list[str]
 def describe_classes(classes: pd.DataFrame, first: str, second: str) -> list[str]:
     """Return the lines about the species whose recall differs between two runs."""
     different = classes[classes["points"].abs() > 0]
-    lines = [f"## Recall per species: {first} and {second}", ""]
-    if len(different):
-        lines += [tables.format_classes(different, first, second), ""]
-    lines.append(f"{len(different)} of {len(classes)} species differ; classes.csv lists all.")
-    lines.append("With few photos per species these differences are hints, not results.")
-    return lines
+    return [
+        f"## Recall per species: {first} and {second}\n",
+        *([f"{tables.format_classes(different, first, second)}\n"] if len(different) else []),
+        f"{len(different)} of {len(classes)} species differ; classes.csv lists all.",
+        "With few photos per species these differences are hints, not results.",
+    ]

@@ -32,19 +32,19 @@ def summarise_runs(runs: list[Run], times: dict[str, np.ndarray]) -> pd.DataFram
         for key in ("accuracy", "macro_f1"):
             value, (low, high) = run.metrics[key]["value"], run.metrics[key]["interval"]
             row |= {key: value, f"{key}_low": low, f"{key}_high": high}
-        row |= {"n": len(run.predictions), "parameters": run.num_parameters}
-        row |= {"bytes": run.model_file.stat().st_size}
-        quantiles = np.quantile(times.get(run.name, [np.nan]), [0.5, 0.025, 0.975])
-        row |= dict(zip(("ms", "ms_low", "ms_high"), quantiles, strict=True))
-        row |= {"seconds": run.seconds}
-        row["machine"] = None if run.members else describe_machine(run.environment)
-        row["members"] = " and ".join(run.members)
-        rows.append(row)
-    table = pd.DataFrame(rows)
+        ms, low, high = np.quantile(times.get(run.name, [np.nan]), [0.5, 0.025, 0.975])
+        rows.append(
+            row
+            | {"n": len(run.predictions), "parameters": run.num_parameters}
+            | {"bytes": run.model_file.stat().st_size}
+            | {"ms": ms, "ms_low": low, "ms_high": high, "seconds": run.seconds}
+            | {"machine": None if run.members else describe_machine(run.environment)}
+            | {"members": " and ".join(run.members)}
+        )
+    table = pd.DataFrame(rows).sort_values("accuracy", ascending=False)
     common_first = list(table["task"].value_counts().index)
-    rank = table["task"].map(common_first.index)
-    table = table.assign(rank=rank).sort_values(["rank", "accuracy"], ascending=[True, False])
-    return table.drop(columns="rank").reset_index(drop=True)
+    by_task = {"key": lambda task: task.map(common_first.index), "kind": "stable"}
+    return table.sort_values("task", **by_task, ignore_index=True)
 
 
 def format_runs(table: pd.DataFrame) -> str:
@@ -53,12 +53,12 @@ def format_runs(table: pd.DataFrame) -> str:
         "run": table["run"],
         "architecture": table["architecture"],
         "distinguishes": table["task"],
-        "accuracy, %": format_intervals(100 * select_interval(table, "accuracy")),
+        "accuracy, %": format_intervals(100 * table.filter(regex="^accuracy")),
         "n": table["n"].map("{:,}".format),
-        "macro F1": format_intervals(select_interval(table, "macro_f1"), digits=3),
+        "macro F1": format_intervals(table.filter(regex="^macro_f1"), digits=3),
         "parameters, millions": (table["parameters"] / 1e6).map("{:.1f}".format),
         "MB": (table["bytes"] / 1e6).map("{:.1f}".format),
-        "ms per photo": format_intervals(select_interval(table, "ms")),
+        "ms per photo": format_intervals(table.filter(regex="^ms")),
         "training time": table["seconds"].map(format_duration),
     }
     return to_markdown(pd.DataFrame(columns))
@@ -98,20 +98,11 @@ def to_markdown(table: pd.DataFrame) -> str:
     return table.to_markdown(index=False, disable_numparse=True, missingval=MISSING)
 
 
-def select_interval(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the columns of a value and its interval."""
-    return table[[name, f"{name}_low", f"{name}_high"]]
-
-
 def format_intervals(values: pd.DataFrame, digits: int = 1) -> pd.Series:
     """Return "value (low to high)" for each row of three columns; missing values get a dash."""
-    rows = [
-        MISSING
-        if np.isnan(value)
-        else f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-        for value, low, high in values.round(digits).to_numpy(float) + 0.0  # no -0.0
-    ]
-    return pd.Series(rows, values.index, dtype=object)
+    ends = values.round(digits) + 0.0  # no -0.0
+    value, low, high = (ends[name].map(f"{{:.{digits}f}}".format) for name in ends)
+    return (value + " (" + low + " to " + high + ")").where(ends.notna().all(axis=1), MISSING)
 
 
 def format_duration(seconds: float | None) -> str:
