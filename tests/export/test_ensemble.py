@@ -20,8 +20,6 @@ from tests.conftest import ARCH, SIZE, create_network
 
 BIRDS = np.stack([drawn.draw_bird(name, 1, SIZE, SIZE) for name in drawn.SPECIES])
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(autouse=True)
 def photos_in_place(folder, monkeypatch):
@@ -82,6 +80,7 @@ def test_averaged_weights_are_the_mean_of_each_weight(run, other_network):
             assert torch.allclose(value, (states[0][name] + states[1][name]) / 2, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_runs_become_one_file_through_the_gate(run, network, write_run, tmp_path):
     second = create_network("random", "test_convnext")
     recipe = Run(run).recipe | {"arch": "test_convnext"}
@@ -112,6 +111,7 @@ def test_two_runs_become_one_file_through_the_gate(run, network, write_run, tmp_
     assert (result.exit_code, "8 bits" in result.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_weights_of_one_architecture_are_averaged(run, other_network, write_run, tmp_path):
     two = write_run("two", other_network)
     result = run_command("ensemble", run, two, "--method", "weights", "--out", tmp_path / "mean")
@@ -120,6 +120,7 @@ def test_weights_of_one_architecture_are_averaged(run, other_network, write_run,
     assert sizes[1] == pytest.approx(sizes[0], rel=0.05)
 
 
+@pytest.mark.slow
 def test_snapshots_of_one_run_become_one_file(run, network, write_run, other_network, tmp_path):
     source = Run(write_run("restarted", network))
     source.snapshots.mkdir()

@@ -35,8 +35,6 @@ from fieldmark.run import Run
 from tests import networks  # noqa: F401
 from tests.conftest import ARCH, FACTS, ROOT, SIZE, create_network
 
-pytestmark = pytest.mark.slow
-
 
 def test_the_graph_computes_what_the_network_does(network, graph):
     pixels = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8)
@@ -234,6 +232,7 @@ def replace_score(network, temperature=1.0, score=None):
     return Graph(network, temperature, ood.Energy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", [shift_logit, replace_score])
 def test_nothing_is_written_unless_the_file_passes(
     graph, network, table, folder, tmp_path, monkeypatch
@@ -268,6 +267,7 @@ def test_the_file_computes_every_score_as_torch_does(name, features, run, table,
     assert compute_outputs(model, pixels)["unknown"] == pytest.approx(expected.numpy(), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_card_says_what_was_compared_and_what_is_guaranteed(network, table, folder, tmp_path):
     """Two species are unseen, and photos of the others are enough for thresholds of 90 %."""
     unseen = table["label"].isin(network.labels[:2])
@@ -306,6 +306,7 @@ def copy(run, folder, tmp_path, monkeypatch):
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_the_file_is_exported_again_from_weights_and_split(copy, run):
     rebuild_model(copy)
     new, old = Classifier(copy / "birds.onnx"), Classifier(run / "birds.onnx")
@@ -316,6 +317,7 @@ def test_the_file_is_exported_again_from_weights_and_split(copy, run):
         assert np.allclose(new_output, old_output, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_rebuild_notices_that_photos_are_prepared_differently(copy, run, monkeypatch):
     recorded = Classifier(run / "birds.onnx").card["preparation"]["sha256"]
     top_left = lambda width, height: (0, 0, min(width, height))  # noqa: E731
@@ -340,6 +342,7 @@ def test_a_rebuild_without_its_photos_says_where_to_put_them(copy, monkeypatch, 
         rebuild_model(copy)
 
 
+@pytest.mark.slow
 def test_photos_are_resized_as_the_architecture_requires_from_training_to_service(
     network, table, folder, tmp_path
 ):
