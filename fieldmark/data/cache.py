@@ -3,7 +3,6 @@
 import hashlib
 import mmap
 import shutil
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 import PIL
 import torch
+from numpy.lib.format import open_memmap
 from PIL import Image
 
 from birds import photo
@@ -42,9 +42,7 @@ class PixelCache:
         if not all(is_complete(folder / f"{name}.npy", *array) for name, array in arrays.items()):
             for name, array in reversed(arrays.items()):  # `done` first, all False
                 create_array(folder / f"{name}.npy", *array)
-        self.pixels, self.aspects, self.done = (
-            map_array(folder / f"{name}.npy") for name in arrays
-        )
+        self.pixels, self.aspects, self.done = (open_memmap(folder / f"{n}.npy") for n in arrays)
 
     def __len__(self) -> int:
         return len(self.done)
@@ -72,10 +70,8 @@ class PixelCache:
             image, (width, height) = photo.decode_photo(files[row].read_bytes(), self.side)
         except photo.PhotoError as error:
             raise DatasetError(f"{files[row]} cannot be trained on: {error}") from error
-        squeezed = photo.convert_to_rgb(image).resize(
-            (self.side,) * 2, Image.Resampling[filter.upper()]
-        )
-        self.pixels[row] = np.asarray(squeezed)
+        square, resampling = (self.side, self.side), Image.Resampling[filter.upper()]
+        self.pixels[row] = np.asarray(photo.convert_to_rgb(image).resize(square, resampling))
         self.aspects[row] = width / height
 
     def read_rows(self, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,17 +102,12 @@ def build_cache(
     """
     paths = photos["path"][photos["split"] == "train"]
     digests, side = survey.set_index("path")["sha256"][paths], round(size * MARGIN)
-    cache_folder = caches / hash_content(digests, side, filter)
+    content = "\n".join([f"{FORMAT_VERSION} {side} {filter} {PIL.__version__}", *digests])
+    cache_folder = caches / hashlib.sha256(content.encode()).hexdigest()[:16]
     check_disk_space(cache_folder, len(paths) * side**2 * 3)
     cache = PixelCache(cache_folder, len(paths), side)
     cache.fill([folder / path for path in paths], filter)
     return cache
-
-
-def hash_content(digests: Iterable[str], side: int, filter: str) -> str:
-    """Return 16 hexadecimal digits for photos and how they are decoded."""
-    settings = f"{FORMAT_VERSION} {side} {filter} {PIL.__version__}"
-    return hashlib.sha256("\n".join([settings, *digests]).encode()).hexdigest()[:16]
 
 
 def check_disk_space(folder: Path, size: int) -> None:
@@ -132,15 +123,10 @@ def check_disk_space(folder: Path, size: int) -> None:
         )
 
 
-def map_array(file: Path) -> np.memmap:
-    """Map an array's file for reading and writing."""
-    return np.lib.format.open_memmap(file, "r+")
-
-
 def is_complete(file: Path, dtype: type, shape: tuple[int, ...]) -> bool:
     """Return whether a file holds a whole array of this type and shape."""
     try:
-        array = map_array(file)
+        array = open_memmap(file)
     except (OSError, ValueError):  # missing or truncated
         return False
     return (array.dtype, array.shape) == (dtype, shape)
@@ -149,4 +135,4 @@ def is_complete(file: Path, dtype: type, shape: tuple[int, ...]) -> bool:
 def create_array(file: Path, dtype: type, shape: tuple[int, ...]) -> None:
     """Create an array's file, all zeros."""
     with atomic_path(file) as scratch:
-        np.lib.format.open_memmap(scratch, "w+", dtype, shape).flush()
+        open_memmap(scratch, "w+", dtype, shape).flush()

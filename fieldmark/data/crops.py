@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from birds import photo
+from birds import drawn, photo
 from fieldmark.data.parallel import map_threads
 from fieldmark.errors import DatasetError
 from fieldmark.files import write_bytes
@@ -62,9 +62,7 @@ def crop_square(data: bytes, box: tuple[float, float, float, float]) -> bytes:
         x0, x1 = fit_interval(left + width / 2, side, image.width)
         y0, y1 = fit_interval(top + height / 2, side, image.height)
         upright = photo.convert_to_rgb(photo.apply_orientation(image.crop((x0, y0, x1, y1))))
-    file = io.BytesIO()
-    upright.save(file, "JPEG", quality=95, subsampling=0)
-    return file.getvalue()
+    return drawn.encode_photo(upright, quality=95, subsampling=0)
 
 
 def fit_interval(middle: float, side: float, length: int) -> tuple[int, int]:

@@ -63,15 +63,15 @@ def list_photos(folder: Path, test_name: str = "test") -> pd.DataFrame:
 
 def list_class_folders(folder: Path, subfolder: str = "") -> pd.DataFrame:
     """List one folder per class; the label is the folder's name with spaces for underscores."""
-    files = sorted(file for file in (folder / subfolder).glob("*/*") if is_photo(file))
-    return pd.DataFrame(
-        {
-            "path": [file.relative_to(folder).as_posix() for file in files],
-            "label": [file.parent.name.replace("_", " ") for file in files],
-            "split": "train",
-            "source": "folder per class",
-        }
-    )
+    table = pd.DataFrame({"path": find_paths(folder, f"{subfolder}*/*")}, dtype=object)
+    labels = table["path"].str.split("/").str[-2].str.replace("_", " ")
+    return table.assign(label=labels, split="train", source="folder per class")
+
+
+def find_paths(folder: Path, pattern: str) -> list[str]:
+    """Return the sorted paths, relative to a folder, of the photos that match a pattern."""
+    files = sorted(file for file in folder.glob(pattern) if is_photo(file))
+    return [file.relative_to(folder).as_posix() for file in files]
 
 
 def list_split_folders(folder: Path, test_name: str) -> pd.DataFrame:
@@ -79,8 +79,8 @@ def list_split_folders(folder: Path, test_name: str) -> pd.DataFrame:
 
     Train and valid are merged, to be split anew; the photos of test get the split `test_name`.
     """
-    tables = [list_class_folders(folder, name) for name in TRAIN_FOLDERS]
-    tables.append(list_class_folders(folder, "test").assign(split=test_name))
+    tables = [list_class_folders(folder, f"{name}/") for name in TRAIN_FOLDERS]
+    tables.append(list_class_folders(folder, "test/").assign(split=test_name))
     return pd.concat(tables, ignore_index=True).assign(source="train and test folders")
 
 
@@ -103,9 +103,8 @@ def list_competition(folder: Path) -> pd.DataFrame:
                 f"{classes[numbers.idxmax()]}. Add the missing lines."
             )
         train = train.assign(label=numbers.map(make_unique_labels(names.str.strip())))
-    files = sorted(file for file in (folder / "test").rglob("*") if is_photo(file))
-    unlabelled = pd.DataFrame({"path": [file.relative_to(folder).as_posix() for file in files]})
-    tables = [train.assign(**{"class": classes}), unlabelled.assign(split="unlabelled")]
+    unlabelled = pd.DataFrame({"path": find_paths(folder, "test/**/*"), "split": "unlabelled"})
+    tables = [train.assign(**{"class": classes}), unlabelled]
     return pd.concat(tables, ignore_index=True).assign(source="competition")
 
 
@@ -121,10 +120,11 @@ def list_ignored_files(folder: Path, photos: pd.DataFrame) -> pd.DataFrame:
     `remove_bad_photos`; `path` is the first such file. Hidden files are not counted.
     """
     roots = {(folder / path).parent.parent for path in photos["path"]}
-    files = {file for root in roots for file in root.glob("*/*") if file.is_file()}
-    others = sorted(file for file in files if not is_photo(file) and file.name[0] != ".")
-    table = pd.DataFrame({"path": [file.relative_to(folder).as_posix() for file in others]})
-    suffixes = pd.Series([file.suffix.lower() or "no suffix" for file in others], dtype=object)
-    ignored = table.groupby(suffixes)["path"].agg(["first", "size"]).reset_index(names="suffix")
-    problem = "not photos (" + ignored["suffix"] + "): " + ignored["size"].astype(str)
-    return pd.DataFrame({"path": ignored["first"], "problem": problem, "action": "ignored"})
+    files = {file for root in roots for file in root.glob("*/[!.]*") if file.is_file()}
+    paths: dict[str, list[str]] = {}
+    for file in sorted(file for file in files if not is_photo(file)):
+        suffix = file.suffix.lower() or "no suffix"
+        paths.setdefault(suffix, []).append(file.relative_to(folder).as_posix())
+    problems = [f"not photos ({suffix}): {len(group)}" for suffix, group in paths.items()]
+    columns = {"path": [group[0] for group in paths.values()], "problem": problems}
+    return pd.DataFrame(columns, dtype=object).assign(action="ignored")

@@ -15,11 +15,8 @@ def list_annotated_photos(folder: Path) -> pd.DataFrame:
 
     Raises DatasetError if a list, an annotation or a listed photo is missing.
     """
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        raise DatasetError(
-            f"{folder} has images.txt but lacks {', '.join(missing)}. Extract the data set again."
-        )
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
+        raise incomplete(folder, f"has images.txt but lacks {', '.join(missing)}")
     files, classes, labels, in_train = (read_numbered_lines(folder / name) for name in FILES)
     classes = classes.loc[classes.index.isin(labels)]  # NABirds lists orders and families too
     names = make_unique_labels(classes.str.replace(r"^\d+\.", "", regex=True))
@@ -36,21 +33,19 @@ def list_annotated_photos(folder: Path) -> pd.DataFrame:
     if (folder / "bounding_boxes.txt").is_file():
         boxes = read_numbered_lines(folder / "bounding_boxes.txt").str.split(expand=True)
         photos[BOX] = boxes.astype(float).reindex(photos.index)
-    incomplete = photos.index[photos[["label", "split"]].isna().any(axis=1)]
-    if len(incomplete):
-        raise DatasetError(
-            f"{folder} has no class or no split for photo {incomplete[0]}. "
-            "Extract the data set again."
-        )
-    absent = [path for path in photos["path"] if not (folder / path).is_file()]
-    if absent:
-        raise DatasetError(
-            f"{folder} lists {len(absent)} photos that do not exist, such as {absent[0]}. "
-            "Extract the data set again."
-        )
+    if numbers := photos.index[photos[["label", "split"]].isna().any(axis=1)].to_list():
+        raise incomplete(folder, f"has no class or no split for photo {numbers[0]}")
+    if absent := [path for path in photos["path"] if not (folder / path).is_file()]:
+        what = f"lists {len(absent)} photos that do not exist, such as {absent[0]}"
+        raise incomplete(folder, what)
     if has_taxonomy:
         photos = photos.merge(read_taxonomy(folder), on="label", how="left")
     return photos.reset_index(drop=True)
+
+
+def incomplete(folder: Path, what: str) -> DatasetError:
+    """Return the error about an incomplete data set."""
+    return DatasetError(f"{folder} {what}. Extract the data set again.")
 
 
 def read_numbered_lines(file: Path) -> pd.Series:
@@ -70,10 +65,8 @@ def read_taxonomy(folder: Path) -> pd.DataFrame:
     """Return the ancestors of each NABirds label as columns.
 
     `level_1` is below the root, `level_2` below that, and so on. The last ancestor is the label's
-    parent; shallower labels have empty cells. Raises DatasetError if there is no hierarchy.txt.
+    parent; shallower labels have empty cells.
     """
-    if not (folder / "hierarchy.txt").is_file():
-        raise DatasetError(f"{folder} has no hierarchy.txt. Extract NABirds again.")
     parents = read_numbered_lines(folder / "hierarchy.txt")
     names = read_numbered_lines(folder / "classes.txt")
     photo_classes = read_numbered_lines(folder / "image_class_labels.txt").unique()

@@ -7,20 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from fastai.vision.all import (
-    CategoryBlock,
-    ColReader,
-    ColSplitter,
-    DataBlock,
-    DataLoaders,
-    IntToFloatTensor,
-    Normalize,
-    PILImage,
-    RandomResizedCrop,
-    RandTransform,
-    TfmdDL,
-    TransformBlock,
-)
+from fastai.vision import all as vision
 from fastai.vision.augment import setup_aug_tfms
 from PIL import Image
 
@@ -47,7 +34,7 @@ class PhotoFile(bytes):
         return file
 
 
-class DecodePhoto(RandTransform):
+class DecodePhoto(vision.RandTransform):
     """Decode a photo to a square: a random crop for training, else as `birds.photo.prepare`."""
 
     split_idx = None
@@ -57,28 +44,27 @@ class DecodePhoto(RandTransform):
     ):
         super().__init__(p=1.0)
         self.size, self.filter = size, filter
-        self.crop = RandomResizedCrop(
-            train_size or size, min_area, resamples=[Image.Resampling[filter.upper()]] * 2
-        )
+        resamples = [Image.Resampling[filter.upper()]] * 2
+        self.crop = vision.RandomResizedCrop(train_size or size, min_area, resamples=resamples)
 
     def before_call(self, b, split_idx: int | None):
         """Note whether the photo is for training; fastai calls this before `encodes`."""
         super().before_call(b, split_idx)
         self.training = split_idx == 0
 
-    def encodes(self, data: PhotoFile) -> PILImage:
+    def encodes(self, data: PhotoFile) -> vision.PILImage:
         """Decode one photo; raises DatasetError with the file's name."""
         try:
             if self.training:
                 image, _ = photo.decode_photo(data, self.size)
-                return self.crop(PILImage(photo.convert_to_rgb(image)), split_idx=0)
-            return PILImage(Image.fromarray(photo.prepare(data, self.size, self.filter)))
+                return self.crop(vision.PILImage(photo.convert_to_rgb(image)), split_idx=0)
+            return vision.PILImage(Image.fromarray(photo.prepare(data, self.size, self.filter)))
         except photo.PhotoError as error:
             raise DatasetError(f"{data.source} cannot be trained on: {error}") from error
 
 
 @contextmanager
-def augmented_loader(dls: DataLoaders, loader: TfmdDL) -> Iterator[TfmdDL]:
+def augmented_loader(dls: vision.DataLoaders, loader: vision.TfmdDL) -> Iterator[vision.TfmdDL]:
     """Yield a loader of the same photos in the same order, augmented as training photos are."""
     augmented = loader.new(after_batch=dls.train.after_batch)
     with augmented.dataset.set_split_idx(0):
@@ -98,7 +84,7 @@ def make_dataloaders(
     cache: PixelCache | None = None,
     train_size: int = 0,
     **augmentation: float,
-) -> DataLoaders:
+) -> vision.DataLoaders:
     """Return DataLoaders that train on the split `train` and validate on `valid`, on no other.
 
     A training photo is cropped at random to at least `min_crop_area` of its area and resized to
@@ -108,16 +94,18 @@ def make_dataloaders(
     """
     used = photos[photos["split"].isin(["train", "valid"])].reset_index(drop=True)
     check_no_leak(used)
-    block = DataBlock(
+    block = vision.DataBlock(
         blocks=(
-            TransformBlock(type_tfms=PhotoFile.read, batch_tfms=IntToFloatTensor),
-            CategoryBlock(vocab=sorted(photos["label"][photos["split"] == "train"].unique())),
+            vision.TransformBlock(type_tfms=PhotoFile.read, batch_tfms=vision.IntToFloatTensor),
+            vision.CategoryBlock(vocab=sorted(set(used["label"][used["split"] == "train"]))),
         ),
-        get_x=ColReader("path", pref=f"{folder}/"),
-        get_y=ColReader("label"),
-        splitter=ColSplitter("split", on="valid"),
+        get_x=vision.ColReader("path", pref=f"{folder}/"),
+        get_y=vision.ColReader("label"),
+        splitter=vision.ColSplitter("split", on="valid"),
         item_tfms=[DecodePhoto(size, min_crop_area, filter, train_size)],
-        batch_tfms=Normalize.from_stats(mean, std),  # fastai adds it for its own weights only
+        batch_tfms=vision.Normalize.from_stats(
+            mean, std
+        ),  # fastai adds it for its own weights only
     )
     if num_workers < 0:  # without a GPU the model itself uses all CPUs
         num_workers = min(16, os.cpu_count() or 1) if torch.cuda.is_available() else 0
@@ -129,16 +117,8 @@ def make_dataloaders(
         return dls
     crop = CachedCrop(train_size or size, min_crop_area)
     dls.add_tfms(setup_aug_tfms([crop, *augmentations]), "after_batch", "train")
-    labels = used["label"][used["split"] == "train"].map(dls.vocab.o2i)
-    dls.train = CachedLoader(
-        dls.train_ds,
-        cache,
-        torch.tensor(labels.to_numpy()),
-        crop,
-        bs=batch_size,
-        shuffle=True,
-        drop_last=True,
-        after_batch=dls.train.after_batch,
-        device=dls.device,
-    )
+    labels = torch.tensor(used["label"][used["split"] == "train"].map(dls.vocab.o2i).to_numpy())
+    options = {"bs": batch_size, "shuffle": True, "drop_last": True, "device": dls.device}
+    options |= {"after_batch": dls.train.after_batch}
+    dls.train = CachedLoader(dls.train_ds, cache, labels, crop, **options)
     return dls

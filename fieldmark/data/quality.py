@@ -33,15 +33,10 @@ def remove_bad_photos(
     kept = photos[(photos["split"] != "train") | photos.index.isin(train.index)]
     groups = train["group"].where(train["group"].duplicated(keep=False)).dropna()
     first_paths = train["path"].groupby(groups).transform("first")
-    kept = kept.assign(group=first_paths.reindex(kept.index))
-    kept = kept.drop(columns=[*COLUMNS, "same_photo"])
+    kept = kept.assign(group=first_paths).drop(columns=[*COLUMNS, "same_photo"])
     check_class_sizes(kept, min_photos, survey["label"])
-    reports = [
-        report(survey[unreadable], survey["problem"], "left out"),
-        leaks,
-        copies,
-        report_near_duplicates(train),
-    ]
+    bad_files = report(survey[unreadable], survey["problem"], "left out")
+    reports = [bad_files, leaks, copies, report_near_duplicates(train)]
     return kept.reset_index(drop=True), pd.concat(reports, ignore_index=True)
 
 
@@ -78,15 +73,12 @@ def report_near_duplicates(train: pd.DataFrame) -> pd.DataFrame:
     similar = train[train["same_photo"].duplicated(keep=False)]
     group = similar.groupby("same_photo")
     first = group["path"].transform("first")
-    has_conflict = group["label"].transform("nunique") > 1
-    problem = "nearly a copy of " + first
-    problem += has_conflict.map({True: ", which has another label", False: ""})
+    labels = group["label"].transform("nunique")
+    problem = "nearly a copy of " + first.mask(labels > 1, first + ", which has another label")
     return report(similar[first != similar["path"]], problem, "kept in the same split")
 
 
 def report(photos: pd.DataFrame, problem: pd.Series | str, action: str) -> pd.DataFrame:
     """Return the rows of a problem report; a Series of problems is aligned by index."""
-    if isinstance(problem, pd.Series):
-        problem = problem.reindex(photos.index)
     rows = {"path": photos["path"], "problem": problem, "action": action}
-    return pd.DataFrame(rows, dtype=object)
+    return pd.DataFrame(rows, photos.index, dtype=object)

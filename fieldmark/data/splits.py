@@ -37,9 +37,7 @@ def split_photos(
     has_classes = photos["split"] != UNSEEN
     check_class_sizes(photos[has_classes])
     shuffled = photos[photos["split"] == "train"].sample(frac=1, random_state=seed)
-    groups = shuffled["path"]
-    if "group" in shuffled:
-        groups = shuffled["group"].fillna(groups)
+    groups = shuffled.get("group", shuffled["path"]).fillna(shuffled["path"])
     sizes = groups.value_counts().to_dict()
     groups = groups[groups.map(sizes).sort_values(kind="stable").index]
     assigned = keep_previous(shuffled, groups, previous) if previous is not None else {}
@@ -54,12 +52,12 @@ def split_photos(
     splits = photos["split"].copy()
     splits[groups.index] = groups.map(assigned).fillna("train")
     counts = pd.crosstab(photos["label"][has_classes], splits)
-    counts = counts.reindex(columns=["train", "valid", "calibration"], fill_value=0)
-    empty = counts.index[(counts == 0).any(axis=1)]
-    if len(empty):
+    filled = counts.reindex(columns=["train", "valid", "calibration"], fill_value=0).all(axis=1)
+    if not filled.all():
         raise DatasetError(
             "Nearly all photos are near-duplicates, which cannot be in several splits, in: "
-            f"{', '.join(empty)}. Add other photos of these classes, or remove the classes."
+            f"{', '.join(filled.index[~filled])}. Add other photos of these classes, or remove "
+            "the classes."
         )
     photos = photos.assign(split=splits)
     check_no_leak(photos)
@@ -74,19 +72,14 @@ def keep_previous(photos: pd.DataFrame, groups: pd.Series, previous: pd.Series) 
     """
     order = ("calibration", "valid", "train")
     gone = previous[~previous.index.isin(photos["path"])]
-    gone = gone.set_axis(gone.index.map(get_file_name))
+    gone = gone.set_axis(gone.index.str.rsplit("/", n=1).str[-1])
     moved = {name: split for split in order for name in gone.index[gone == split]}
-    names = photos["path"].map(get_file_name)
+    names = photos["path"].str.rsplit("/", n=1).str[-1]
     before = photos["path"].map(previous).fillna(names.map(moved))
     assigned = {}
     for split in order:
         assigned |= dict.fromkeys(groups[(before == split).loc[groups.index]], split)
     return assigned
-
-
-def get_file_name(path: str) -> str:
-    """Return a file's name without its folders."""
-    return path.rsplit("/", 1)[-1]
 
 
 def leave_out_species(photos: pd.DataFrame, share: float, seed: int = 0) -> pd.DataFrame:
@@ -109,12 +102,11 @@ def leave_out_species(photos: pd.DataFrame, share: float, seed: int = 0) -> pd.D
 def check_no_leak(photos: pd.DataFrame) -> None:
     """Raise DatasetError if a photo, or photos of one `group`, are in several splits."""
     for key in photos.columns.intersection(["path", "group"]):
-        leaks = photos[photos.groupby(key)["split"].transform("nunique") > 1]
+        placed = photos.dropna(subset=key).drop_duplicates([key, "split"])
+        leaks = placed[placed.duplicated(key, keep=False)].sort_values(key, kind="stable").head(2)
         if len(leaks):
-            first = leaks[leaks[key] == leaks[key].iloc[0]].drop_duplicates("split").head(2)
-            a, b = first["path"]
+            (a, b), splits = leaks["path"], " and ".join(leaks["split"])
             what = f"`{a}` is" if a == b else f"`{a}` and its near-duplicate `{b}` are"
-            splits = " and ".join(first["split"])
             raise DatasetError(f"Train/test leak: {what} in the splits {splits}. Remove one copy.")
 
 
@@ -125,12 +117,10 @@ def check_class_sizes(
     counts = photos["label"][photos["split"] == "train"].value_counts()
     labels = photos["label"] if labels is None else labels
     counts = counts.reindex(labels.dropna().unique(), fill_value=0)
-    small = counts[counts < min_photos]
-    if len(small):
-        classes = ", ".join(f"{label} ({n})" for label, n in small.items())
+    if small := [f"{label} ({n})" for label, n in counts.items() if n < min_photos]:
         raise DatasetError(
-            f"Each class needs {min_photos} training photos; too few in: {classes}. Add photos, "
-            "or remove the classes."
+            f"Each class needs {min_photos} training photos; too few in: {', '.join(small)}. Add "
+            "photos, or remove the classes."
         )
 
 
