@@ -76,9 +76,6 @@ class Parameters(BaseModel):
     )
     cache: bool = parameter("Loading", True, "decode photos once, into `runs/cache`")
     train_size: int = parameter("Loading", 0, "pixels per side in training; 0: `size`", 0, 4096)
-    start_size_fraction: float = parameter(
-        "Loading", 1.0, "share of that size in the first epochs", 0.05, 1
-    )
 
     min_crop_area: float = parameter(
         "Augmentation", 0.5, "smallest share of the area that a random crop keeps", 0.05, 1
@@ -140,17 +137,21 @@ class Parameters(BaseModel):
     layer_decay: float = parameter(
         "Fine-tuning", 0.75, "learning rate of a layer group relative to the one above", 0, 1
     )
+
     schedule: Literal["one_cycle", "flat_cosine", "warm_restarts"] = parameter(
-        "Fine-tuning", "one_cycle", "schedule of the learning rate"
+        "Schedule", "one_cycle", "schedule of the learning rate"
     )
     restarts: int = parameter(
-        "Fine-tuning", 3, "cycles of `warm_restarts`, each twice as long as the last", 1, 100_000
+        "Schedule", 3, "cycles of `warm_restarts`, each twice as long as the last", 1, 100_000
     )
     ema_decay: float = parameter(
-        "Fine-tuning", 0.0, "decay of a moving average of the weights; 0: off", 0, 1
+        "Schedule", 0.0, "decay of a moving average of the weights; 0: off", 0, 1
     )
     patience: int = parameter(
-        "Fine-tuning", 0, "epochs without a lower log loss before stopping; 0: never", 0, MANY
+        "Schedule", 0, "epochs without a lower log loss before stopping; 0: never", 0, MANY
+    )
+    start_size_fraction: float = parameter(
+        "Schedule", 1.0, "share of the training size in the first epochs", 0.05, 1
     )
 
     tta_views: int = parameter(
