@@ -66,12 +66,12 @@ def refuse_old_names(values: Mapping[str, Any]) -> None:
     """Raise RecipeError, with the new names, if a recipe has old keys or values."""
     changes = []
     for key, value in values.items():
-        new = rename_keys({key: value})
         if key == "teacher" and isinstance(value, dict):
-            old = RENAMED_TEACHER_KEYS.keys() & value.keys()
-            changes += [f"`{each}` to `{RENAMED_TEACHER_KEYS[each]}`" for each in sorted(old)]
-        elif key in RENAMED_KEYS or (key in RENAMED_VALUES and new != {key: value}):
-            ((new_key, new_value),) = new.items()
-            changes.append(f"`{key}: {value}` to `{new_key}: {new_value}`")
+            names = [(old, new) for old, new in RENAMED_TEACHER_KEYS.items() if old in value]
+            changes += [f"`{old}` to `{new}`" for old, new in names]
+        elif key in RENAMED_KEYS or key in RENAMED_VALUES:
+            ((new_key, new_value),) = rename_keys({key: value}).items()
+            if (new_key, new_value) != (key, value):
+                changes.append(f"`{key}: {value}` to `{new_key}: {new_value}`")
     if changes:
         raise RecipeError(f"Some names have changed; change {', '.join(changes)}.")
