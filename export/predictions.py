@@ -72,7 +72,7 @@ def predict_with_features(
 
     def embed(path: str) -> np.ndarray:
         pixels = network.preparation.prepare(read_photo(source, path))
-        return session.run(["embedding"], {"photo": pixels[None]})[0]
+        return np.asarray(session.run(["embedding"], {"photo": pixels[None]})[0])
 
     embedding = np.concatenate(map_threads(embed, list(photos["path"])))
     weight, bias = (values.numpy() for values in fold_head(network.head))
