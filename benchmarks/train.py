@@ -13,21 +13,18 @@ phase and the model file.
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 
-import torch
 from fastai.vision.all import set_seed
 from matplotlib.figure import Figure
 
 from benchmarks.clock import Clock
+from benchmarks.results import percent, report
 from benchmarks.ways import list_split, train_as_documented, train_by_recipe, train_probe
-from fieldmark.environment import cpu_name
 from fieldmark.network.weights import VARIABLE as WEIGHTS
 from fieldmark.recipe import Recipe
 from fieldmark.statistics import wilson_interval
@@ -82,6 +79,7 @@ def main() -> None:
         "--epochs", type=int, nargs="*", default=[1, 6], help="of fine-tuning by --recipe"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark-train"))
+    parser.add_argument("--save", action="store_true", help="write files in docs/results")
     parser.add_argument("--way", help=argparse.SUPPRESS)  # measure one way in this process
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -107,7 +105,7 @@ def main() -> None:
             print(f"{title}: {results[title]['points'][-1]}", flush=True)
     scratch.unlink(missing_ok=True)
     split = list_split(Recipe.load(options.recipe))[2]["split"]
-    print_tables(results, int((split == "calibration").sum()))
+    print_tables(results, int((split == "calibration").sum()), options.save)
     plot_curves(results).savefig(options.out / "train.png", dpi=150, bbox_inches="tight")
 
 
@@ -121,45 +119,31 @@ def environment_of(way: str) -> dict[str, str]:
     return environment
 
 
-def print_tables(results: dict, n: int) -> None:
+def print_tables(results: dict, n: int, save: bool) -> None:
     """Print the measurements as Markdown tables; `n` photos were tested."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
-    print(f"\n{device}, {torch.get_num_threads()} threads, {platform.system()}, {date.today()},")
-    print(f"n = {n} photos\n")
-    rows = {}
+    command, rows = "python -m benchmarks.train", []
     for title, result in results.items():
         seconds, value = result["points"][-1]
-        accuracy = wilson_interval(round(value * n), n)
-        low, high = accuracy["interval"]
         times = [[t for t, reached in result["points"] if reached >= goal] for goal in TARGETS]
-        rows[title] = [
-            f"{accuracy['value']:.1%} ({low:.1%} to {high:.1%})",
-            f"{seconds:.0f}",
-            *(f"{reached[0]:.0f}" if reached else "never" for reached in times),
-            f"{result['megabytes']:.0f}",
-        ]
-    goals = [f"to {goal:.0%}" for goal in TARGETS]
-    print_table(["right (95 % interval)", "seconds", *goals, "MB of memory"], rows)
-    print("\nMilliseconds per photo in the last epoch:\n")
-    rows = {}
-    for title, result in results.items():
-        for epoch in result["epochs"][-1:]:
-            speed = f"{1000 / sum(epoch.values()):.0f}"
-            rows[title] = [*(f"{epoch.get(name, 0):.1f}" for name in OPERATIONS), speed]
-    print_table([*OPERATIONS, "photos per second"], rows)
-    print("\nSeconds of each part:\n")
-    measured = {title: result["parts"] for title, result in results.items() if result["parts"]}
-    rows = {
-        title: [f"{parts.get(name, 0):.1f}" for name in PARTS] for title, parts in measured.items()
-    }
-    print_table(list(PARTS), rows)
-
-
-def print_table(columns: list[str], rows: dict[str, list[str]]) -> None:
-    """Print a Markdown table with a title per row."""
-    print("| | " + " | ".join(columns) + " |\n|" + "---|" * (len(columns) + 1))
-    for title, cells in rows.items():
-        print(f"| {title} | " + " | ".join(cells) + " |")
+        row = [title, percent(wilson_interval(round(value * n), n)), f"{seconds:.0f}"]
+        row += [f"{reached[0]:.0f}" if reached else "never" for reached in times]
+        rows.append([*row, f"{result['megabytes']:,.0f}"])
+    goals = [f"to {100 * goal:.0f} %" for goal in TARGETS]
+    columns = ["", f"right (95 % interval), n = {n} photos", "seconds", *goals, "MB of memory"]
+    report("train", command, columns, rows, save)
+    rows = [
+        [title, *(f"{epoch.get(name, 0):.1f}" for name in OPERATIONS)]
+        for title, result in results.items()
+        for epoch in result["epochs"][-1:]
+    ]
+    columns = ["ms per photo in the last epoch", *OPERATIONS]
+    report("train-operations", command, columns, rows, save)
+    rows = [
+        [title, *(f"{result['parts'].get(name, 0):.1f}" for name in PARTS)]
+        for title, result in results.items()
+        if result["parts"]
+    ]
+    report("train-parts", command, ["seconds", *PARTS], rows, save)
 
 
 def plot_curves(results: dict) -> Figure:

@@ -1,4 +1,4 @@
-"""Serve fastai's `learn.predict` by FastAPI, one photo after the other: it can't do two at once.
+"""Serve fastai's `learn.predict` with FastAPI, one photo at a time, as it is not thread-safe.
 
 uvicorn benchmarks.peers.fastai_app:app
 """
@@ -20,35 +20,36 @@ from fieldmark.data.loaders import PhotoFile, make_dataloaders
 from fieldmark.network.network import Network
 from fieldmark.training.learner import make_learner
 
+SPLITS = ("train", "valid")
 app = FastAPI()
 one_at_a_time = threading.Lock()
 
 
-def load(run: Path) -> Learner:
-    """Return a Learner around a run's network; a black photo stands in for those of each label."""
+def load_learner(run: Path) -> Learner:
+    """Return a Learner around a run's network; black photos stand in for those of each label."""
     network = Network.load(run)
-    preparation = network.preparation
+    size = network.preparation.size
+    black = drawn.encode_photo(np.zeros((size, size, 3), np.uint8))
     with tempfile.TemporaryDirectory() as folder:
-        black = np.zeros((preparation.size, preparation.size, 3), np.uint8)
-        Path(folder, "black.jpg").write_bytes(drawn.encode_photo(black))
-        splits = ("train", "valid")
-        rows = [(split, label, "black.jpg") for label in network.labels for split in splits]
+        for split in SPLITS:
+            Path(folder, f"{split}.jpg").write_bytes(black)
+        rows = [(split, label, f"{split}.jpg") for label in network.labels for split in SPLITS]
         photos = pd.DataFrame(rows, columns=["split", "label", "path"])
-        dls = make_dataloaders(photos, Path(folder), **asdict(preparation))
+        dls = make_dataloaders(photos, Path(folder), **asdict(network.preparation))
     return make_learner(network, dls)
 
 
-learn = load(Path(os.environ["FIELDMARK_MODEL"]).parent)
+learn = load_learner(Path(os.environ["FIELDMARK_MODEL"]).parent)
 
 
 @app.post("/classify")
 async def classify(request: Request) -> dict:
-    """Name the bird in the body."""
-    return await run_in_threadpool(answer, await request.body())
+    """Return the five best labels for the photo in the body."""
+    return await run_in_threadpool(predict, await request.body())
 
 
-def answer(data: bytes) -> dict:
-    """Predict, and take the five best."""
+def predict(data: bytes) -> dict:
+    """Classify a photo."""
     with one_at_a_time, learn.no_bar(), learn.no_logging():
         _, _, probability = learn.predict(PhotoFile(data))
     values, indices = probability.topk(5)

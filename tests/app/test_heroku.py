@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from importlib import metadata
 
 import psutil
+import pytest
 import requests
 from packaging.requirements import Requirement
 
@@ -16,6 +17,7 @@ from tests.browser import free_port, responds, wait_until
 from tests.conftest import ROOT
 
 
+@pytest.mark.slow
 def test_the_procfile_serves_the_page_and_takes_no_other_port():
     command = re.match("web: (.*)", (ROOT / "Procfile").read_text(encoding="utf-8"))[1]
     port = free_port()

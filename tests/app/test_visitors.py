@@ -26,6 +26,8 @@ from tests.browser import Server, free_port, run_page, wait_until
 from tests.conftest import ROOT
 from tests.fake_function import run_fake_function
 
+pytestmark = pytest.mark.slow
+
 CAPACITY = 2
 KEY = "a-secret-key"
 TIMEOUTS = ["first_request_timeout=5", "connect_timeout=12", "check_interval=1"]  # seconds
