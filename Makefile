@@ -5,6 +5,7 @@ RUN ?= azure_function/model
 RUNS ?=
 OUT := runs/ensemble
 BIN := .venv/bin
+TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
 
@@ -17,10 +18,10 @@ check: .venv/everything  ## ruff, pyright and the fast tests: under 2 minutes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -q -m "not slow and not browser and not soak" $(PYTEST)
+	$(TESTS) -q -m "not slow and not browser and not soak" $(PYTEST)
 
-test: .venv/everything chromium  ## all tests; PYTEST adds options, such as PYTEST="-k recipe"
-	$(BIN)/python -m pytest $(PYTEST)
+test: .venv/everything chromium  ## all tests, in 2 processes; PYTEST adds options: PYTEST="-k recipe"
+	$(TESTS) $(PYTEST)
 
 soak: .venv/everything  ## the endurance tests at full length, half an hour; figures in runs/soak.json
 	$(BIN)/python -m pytest -m soak --soak runs/soak.json $(PYTEST)

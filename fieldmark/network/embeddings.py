@@ -168,7 +168,7 @@ def compute_in_threads(
 
     def compute(start: int) -> np.ndarray:
         pixels = prepare_files(preparation, files[start : start + ONNX_BATCH_SIZE])
-        return session.run(None, {"photo": pixels})[0]
+        return np.asarray(session.run(None, {"photo": pixels})[0])
 
     with ThreadPoolExecutor(cpu_count()) as pool:
         return list(pool.map(compute, range(0, len(files), ONNX_BATCH_SIZE)))

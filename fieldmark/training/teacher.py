@@ -1,5 +1,7 @@
 """The teacher of a distillation: a timm network with a linear probe, a run's network, or both."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -58,19 +60,19 @@ class Teacher(nn.Module):
     @property
     def network(self) -> nn.Module:
         """The timm network."""
-        return self.embedding.module.network
+        return self.embedding.module.network  # pyright: ignore[reportReturnType]
 
     @property
     def num_classes(self) -> int:
         """K, the number of classes of the timm network's own classifier; 0 if it has none."""
-        return self.network.num_classes
+        return int(self.network.num_classes)
 
     def forward(self, photos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the logits of the labels [n, C], and of the own classes [n, K] if there are any.
 
         Photos are [n, 3, S, S].
         """
-        logits = 0.0
+        logits: Any = 0.0
         if self.run_network:
             calibrated = self.run_network(photos) / self.temperature
             logits = (1 - self.probe_weight) * calibrated.log_softmax(1)

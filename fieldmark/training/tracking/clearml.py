@@ -28,7 +28,7 @@ FRAMEWORKS = dict.fromkeys(
 class UnpublishedModel(OutputModel):
     """A new output model; ClearML 2.1 cannot determine offline that it is not published."""
 
-    published = False
+    published = False  # pyright: ignore[reportAssignmentType]
 
 
 class ClearML(Tracker):
