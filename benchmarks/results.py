@@ -19,6 +19,7 @@ import typer
 from tabulate import tabulate
 
 from birds.process import cpu_count
+from fieldmark.environment import cpu_name
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"(<!-- result ([a-z-]+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -30,7 +31,7 @@ def report(
     name: str, command: str, columns: Sequence[str], rows: list[list[str]], save: bool
 ) -> None:
     """Print a table of formatted cells as Markdown; with `save`, write docs/results/NAME.json."""
-    machine = f"{cpu_count()} CPUs, {platform.machine()} {platform.system()}"
+    machine = f"{cpu_count()} CPUs, {cpu_name()}, {platform.system()}"
     result = {"command": command, "machine": machine, "date": str(date.today())}
     result |= {"columns": columns, "rows": rows}
     typer.echo(f"{to_markdown(result)}")
