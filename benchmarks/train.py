@@ -71,7 +71,7 @@ def measure(way: str, recipe: Recipe, epochs: int) -> dict:
 
 def main() -> None:
     """Run every way in a process, print the tables, plot the curves."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--recipe", type=Path, default=Path("recipes/cub100-first.yaml"))
     parser.add_argument("--only-recipe", action="store_true", help="use --recipe in every way")
     parser.add_argument("--ways", nargs="*", choices=list(TITLES), default=list(TITLES))
@@ -90,7 +90,9 @@ def main() -> None:
         return
     results = {}
     for way in options.ways:
-        path = options.recipe if options.only_recipe else RECIPES.get(way, options.recipe)
+        path: Path = options.recipe
+        if not options.only_recipe:
+            path = RECIPES.get(way, path)
         by_way = {"recipe": options.epochs, "no-teacher": options.epochs[-1:]}
         by_way |= {key: [Recipe.load(path).epochs] for key in RECIPES}
         for epochs in by_way.get(way, [0]):

@@ -62,7 +62,7 @@ def train_as_documented(recipe: Recipe, clock: Clock, frozen: bool) -> None:
     photos = photos.assign(is_test=photos["split"] == "calibration")
     dls = ImageDataLoaders.from_df(
         photos[["path", "label", "is_test"]],
-        folder,
+        str(folder),
         valid_col="is_test",
         item_tfms=Resize(Preparation.for_arch(recipe.arch).size),
         batch_tfms=aug_transforms(),
@@ -117,7 +117,7 @@ def train_by_recipe(recipe: Recipe, clock: Clock, epochs: int, out: Path) -> Non
     with head.no_bar(), head.no_logging():
         fit_phase(head, run, "frozen", recipe.frozen_epochs, recipe.frozen_learning_rate)
     clock.end_part("frozen")
-    clock.evaluate(learn.model, test)
+    clock.evaluate(network.model, test)
     if epochs:
         fine_tune(learn, run, recipe, clock, epochs, folder, test)
     facts = {"name": "benchmark", "trained_on": "", "licence": "", "architecture": recipe.arch}

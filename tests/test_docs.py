@@ -123,10 +123,11 @@ def test_the_example_answer_has_the_shape_of_a_real_one(model):
 
 
 def test_every_problem_and_limit_is_documented():
-    told = set(re.findall(r"^\| ([\d, ]+) \| `urn:fieldmark:([a-z-]+)`", API, re.MULTILINE))
-    source = (ROOT / "azure_function/birds/http/problems.py").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\d, ]+) \| `urn:fieldmark:([a-z-]+)`", API, re.MULTILINE)
+    files = (ROOT / "azure_function/birds/http").glob("*.py")
+    source = "\n".join(file.read_text(encoding="utf-8") for file in files)
     raised = set(re.findall(r'\(\s*(\d{3}),\s*"([a-z-]+)"', source))
-    assert raised | {("404, 405", "http-error")} == told
+    assert raised | {("404, 405", "http-error")} == set(rows)
     assert f"{photo.MAX_BYTES // 2**20} MiB a body" in API
     assert f"{photo.MAX_PIXELS // 10**6} megapixels a photo" in API
     assert f"up to {request_body.MAX_PHOTOS} photos" in " ".join(API.split())

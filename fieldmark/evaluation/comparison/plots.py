@@ -79,7 +79,7 @@ def annotate_points(axes: Axes, names: pd.Series, x: pd.Series, y: pd.Series, ga
     axes.set_ylim(low, high)
     heights = spread_out((y.to_numpy() - low) / (high - low), gap)
     line = {"arrowstyle": "-", "color": "#BBBBBB", "lw": 0.8, "shrinkB": 4, "relpos": (0, 0.5)}
-    for name, *point, height in zip(names, x, y, heights, strict=True):
+    for name, point, height in zip(names, zip(x, y, strict=True), heights, strict=True):
         axes.annotate(name, point, (1.04, height), "data", "axes fraction", line, va="center")
 
 
