@@ -26,8 +26,8 @@ class JoinedBackbones(nn.Module):
     def __init__(self, backbones: list[Backbone], statistics: torch.Tensor):
         super().__init__()
         self.bodies = nn.ModuleList(backbones)  # the name in the weights of saved ensembles
-        self.size, self.width = backbones[0].size, sum(each.width for each in backbones)
-        sizes = [each.map_size for each in backbones]
+        self.size, self.width = backbones[0].size, sum(backbone.width for backbone in backbones)
+        sizes = [backbone.map_size for backbone in backbones]
         self.map_size = sizes[0] if sizes.count(sizes[0]) == len(sizes) else None
         mean, std = statistics[..., None, None].unbind(1)
         scale, shift = renormalization(mean[0], std[0], mean, std)
@@ -100,7 +100,7 @@ def combine(backbone: JoinedBackbones, num_classes: int) -> nn.Sequential:
 
 def statistics(preparations: list[Preparation]) -> torch.Tensor:
     """Return means and standard deviations by channel, [networks, 2, 3]."""
-    return torch.tensor([[each.mean, each.std] for each in preparations])
+    return torch.tensor([[p.mean, p.std] for p in preparations])
 
 
 def average_weights(networks: list["Network"]) -> "Network":

@@ -108,7 +108,7 @@ def load_run_network(folder: str, learn: Learner) -> tuple[Renormalized, float]:
         raise WeightsError(f"The teacher's run {folder} cannot be loaded: {error}") from error
     if network.labels != learn.network.labels:
         raise WeightsError(f"The teacher's run {folder} has other labels. Train it on these.")
-    sizes = [each.preparation.size for each in (network, learn.network)]
+    sizes = [member.preparation.size for member in (network, learn.network)]
     if sizes[0] != sizes[1]:
         raise WeightsError(
             f"The teacher's run {folder} has photos of {sizes[0]} pixels, this one of {sizes[1]}. "

@@ -1,4 +1,4 @@
-"""A run may begin where an earlier one ended."""
+"""A run can start from the weights of another."""
 
 import pandas as pd
 import pytest
@@ -32,13 +32,13 @@ def test_backbone_and_head_can_start_from_a_run(run):
     assert facts["run"]["name"] == "tiny"
 
 
-def test_a_new_head_is_drawn_unless_the_old_one_is_loaded(run):
+def test_the_head_is_new_unless_the_old_one_is_loaded(run):
     network = create_network(run / "birds.safetensors")
     old = tensors_with_prefix(run / "birds.safetensors", HEAD)
     assert not torch.equal(network.head[-1].weight, old["4.weight"])
 
 
-def test_photos_keep_the_parts_that_they_had(table, run):
+def test_photos_keep_the_splits_of_the_previous_run(table, run):
     known = previous_splits(run / "birds.safetensors")
     assert known.to_dict() == table.set_index("path")["split"].to_dict()
     again = split_photos(table.assign(split="train"), 0.2, 0.2, seed=7, previous=known)
@@ -53,7 +53,7 @@ def test_photos_keep_the_parts_that_they_had(table, run):
         check_previous_splits(known, table.assign(split=tuned))
 
 
-def test_new_photos_fill_up_and_moved_ones_keep_their_part(table, run):
+def test_new_photos_fill_the_splits_and_moved_ones_keep_theirs(table, run):
     known = previous_splits(run / "birds.safetensors")
     first, second = sorted(table["label"].unique())[:2]
     mine = table[table["label"] == first]
@@ -73,7 +73,7 @@ def test_new_photos_fill_up_and_moved_ones_keep_their_part(table, run):
     assert counts["valid"] == counts["calibration"] == round(0.2 * counts.sum())
 
 
-def test_what_resembles_a_photo_that_taught_teaches(table, run):
+def test_a_near_duplicate_of_a_train_photo_is_in_train(table, run):
     known = previous_splits(run / "birds.safetensors")
     taught, judged = (table.index[table["split"] == part][0] for part in ("train", "calibration"))
     pair = pd.Series(None, table.index, dtype=object)
@@ -82,7 +82,7 @@ def test_what_resembles_a_photo_that_taught_teaches(table, run):
     assert made["split"][judged] == "train"
 
 
-def test_weights_without_their_split_are_no_beginning(run, tmp_path, weights):
+def test_weights_of_a_run_need_its_split_file(run, tmp_path, weights):
     file = tmp_path / "birds.safetensors"
     file.write_bytes((run / "birds.safetensors").read_bytes())
     with pytest.raises(WeightsError, match=r"split\.csv is missing"):

@@ -73,7 +73,7 @@ class Tracking:
         if self.has_later_steps:  # every phase was finished before the interruption
             self.resume()
         if self.trackers:
-            self.step = sum(len(each.learning_rates) for each in self.checkpoints.values())
+            self.step = sum(len(c.learning_rates) for c in self.checkpoints.values())
             self.log("log_figure", self.step + 1, file)
         else:
             self.waiting_figures.append(file)
