@@ -53,8 +53,7 @@ def _request(method: str, path: str, expected_keys: set, **options) -> dict:
 def _send_until_not_busy(method: str, path: str, **options) -> requests.Response:
     url = os.environ.get("FIELDMARK_FUNCTION_URL", "http://127.0.0.1:7071").rstrip("/")
     key = os.environ.get("FIELDMARK_FUNCTION_KEY", "").strip()
-    attempt = 1
-    while True:
+    for attempts_left in reversed(range(SETTINGS["busy_attempts"])):
         response = requests.request(
             method,
             f"{url}/api/{path}",
@@ -63,13 +62,9 @@ def _send_until_not_busy(method: str, path: str, **options) -> requests.Response
             allow_redirects=False,  # requests would send the key to another host
             **options,
         )
-        if attempt == SETTINGS["busy_attempts"] or not is_busy(response):
-            return response
+        busy = response.status_code == 503 and b"urn:fieldmark:busy" in response.content
+        if not (busy and attempts_left):
+            break
         seconds = int(response.headers.get("retry-after", "1"))
         time.sleep(min(SETTINGS["busy_max_wait_seconds"], seconds))
-        attempt += 1
-
-
-def is_busy(response: requests.Response) -> bool:
-    """Tell whether the function rejected a photo only because it is overloaded."""
-    return response.status_code == 503 and b"urn:fieldmark:busy" in response.content
+    return response

@@ -54,15 +54,6 @@ class KernelPool(AsyncMappingKernelManager):
             )
         return int(value)
 
-    async def run_maintenance(self) -> None:
-        """Check the kernels at regular intervals for as long as Voila runs."""
-        while True:
-            try:
-                await self.check_kernels()
-            except Exception:
-                self.log.exception("The check of the kernels failed")
-            await asyncio.sleep(self.check_interval)
-
     async def check_kernels(self) -> None:
         """Shut down abandoned and dead kernels; start the spare ones that are missing."""
         for kernel_id in list(self._kernels):

@@ -11,8 +11,18 @@ async def start_kernel(kernel_manager) -> tuple[str, str]:
 
     Shuts the kernel down again and raises if anything fails.
     """
-    kernel_id = kernel_manager.new_kernel_id()
-    renderer = create_renderer(kernel_manager.parent)
+    kernel_id, voila = kernel_manager.new_kernel_id(), kernel_manager.parent
+    shared = {"base_url": voila.base_url, "voila_configuration": voila.voila_configuration}
+    renderer = NotebookRenderer(
+        **shared,
+        traitlet_config=voila.config,
+        notebook_path=os.path.relpath(voila.notebook_path, voila.root_dir),
+        template_paths=voila.template_paths,
+        config_manager=voila.config_manager,
+        contents_manager=voila.contents_manager,
+        kernel_spec_manager=voila.kernel_spec_manager,
+        page_config=get_page_config(**shared, settings=voila.app.settings, log=voila.log),
+    )
     await renderer.initialize()
     kernel_name = renderer.notebook.metadata.kernelspec.name
     try:
@@ -26,18 +36,3 @@ async def start_kernel(kernel_manager) -> tuple[str, str]:
             await kernel_manager.shutdown_kernel(kernel_id, now=True)
         raise
     return kernel_id, page
-
-
-def create_renderer(voila) -> NotebookRenderer:
-    """Create the renderer for the notebook of a running Voila application."""
-    shared = {"base_url": voila.base_url, "voila_configuration": voila.voila_configuration}
-    return NotebookRenderer(
-        **shared,
-        traitlet_config=voila.config,
-        notebook_path=os.path.relpath(voila.notebook_path, voila.root_dir),
-        template_paths=voila.template_paths,
-        config_manager=voila.config_manager,
-        contents_manager=voila.contents_manager,
-        kernel_spec_manager=voila.kernel_spec_manager,
-        page_config=get_page_config(**shared, settings=voila.app.settings, log=voila.log),
-    )

@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import cast
 
 from kernel_pool import KernelPool, NoCapacity
-from tornado.ioloop import IOLoop
+from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.web import HTTPError, authenticated
 from voila.app import Voila
 from voila.tornado.handler import TornadoVoilaHandler
@@ -54,8 +54,10 @@ class PageServer(Voila):
         return [*allowed, (pattern, PageHandler, settings)]
 
     def listen(self) -> None:
-        """Start the first kernels and serve."""
-        IOLoop.current().add_callback(self.kernel_manager.run_maintenance)
+        """Start the first kernels and serve; check the kernels at regular intervals."""
+        pool = cast(KernelPool, self.kernel_manager)
+        IOLoop.current().add_callback(pool.check_kernels)
+        PeriodicCallback(pool.check_kernels, 1000 * pool.check_interval).start()
         super().listen()
 
 

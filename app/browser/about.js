@@ -14,13 +14,10 @@ export function aboutView(model, error) {
   const facts = model
     ? [`It was trained on ${model.trained_on}. ${accuracyText(model)}`, limitsText(model), `Licence: ${model.licence}`]
     : [error && `Information about the model is not available. ${error}`];
-  return createElement(
-    "section",
-    { class: "about", "aria-label": "About the model" },
-    createElement("h2", {}, "About the model"),
-    [...facts, PRIVACY].filter(Boolean).map((text) => createElement("p", {}, text)),
-    model && speciesList(model),
-  );
+  const heading = createElement("h2", {}, "About the model");
+  const paragraphs = [...facts, PRIVACY].filter(Boolean).map((text) => createElement("p", {}, text));
+  const attributes = { class: "about", "aria-label": "About the model" };
+  return createElement("section", attributes, heading, paragraphs, model && speciesList(model));
 }
 
 // Return a sentence with the measured accuracy, or nothing where it was not measured.
@@ -43,25 +40,15 @@ function speciesList(model) {
   const labels = [...model.labels].sort((a, b) => a.label.localeCompare(b.label));
   const items = labels.map((species) => createElement("li", {}, speciesName(species)));
   const count = createElement("p", { class: "quiet", role: "status" });
-  const search = createElement("input", {
-    type: "search",
-    class: "search",
-    "aria-label": "Search the species that the model knows",
-    placeholder: "Search",
-    oninput: () => {
-      const wanted = search.value.trim().toLowerCase();
-      for (const item of items) item.hidden = !item.textContent.toLowerCase().includes(wanted);
-      const visible = items.filter((item) => !item.hidden).length;
-      count.textContent = wanted ? `${visible} of ${items.length} species` : "";
-    },
-  });
-  return createElement(
-    "details",
-    {},
-    createElement("summary", {}, `The ${items.length} species that it knows`),
-    search,
-    count,
-    createElement("ul", {}, items),
-    createElement("p", { class: "quiet" }, `${model.name}, version ${model.version}`),
-  );
+  const attributes = { type: "search", class: "search", placeholder: "Search" };
+  const search = createElement("input", { ...attributes, "aria-label": "Search the species that the model knows" });
+  search.oninput = () => {
+    const wanted = search.value.trim().toLowerCase();
+    for (const item of items) item.hidden = !item.textContent.toLowerCase().includes(wanted);
+    const visible = items.filter((item) => !item.hidden).length;
+    count.textContent = wanted ? `${visible} of ${items.length} species` : "";
+  };
+  const summary = createElement("summary", {}, `The ${items.length} species that it knows`);
+  const version = createElement("p", { class: "quiet" }, `${model.name}, version ${model.version}`);
+  return createElement("details", {}, summary, search, count, createElement("ul", {}, items), version);
 }

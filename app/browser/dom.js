@@ -1,16 +1,7 @@
 // Create elements from text only: nothing in a photo's name or a response is parsed as markup.
 
-const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
-
 export function createElement(name, attributes = {}, ...children) {
-  return initialize(document.createElement(name), attributes, children);
-}
-
-export function createSvgElement(name, attributes = {}, ...children) {
-  return initialize(document.createElementNS(SVG_NAMESPACE, name), attributes, children);
-}
-
-function initialize(node, attributes, children) {
+  const node = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
     if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
     else if (value === true) node.setAttribute(key, "");
@@ -19,3 +10,6 @@ function initialize(node, attributes, children) {
   node.append(...children.flat().filter((child) => child != null && child !== false));
   return node;
 }
+
+// Parse an SVG image of this page; `text` holds nothing from a response but numbers.
+export const parseSvg = (text) => new DOMParser().parseFromString(text, "image/svg+xml").documentElement;

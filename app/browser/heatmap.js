@@ -1,33 +1,27 @@
 // Outline the area of a photo that mattered most, so that the bird's colours stay visible.
 
-import { createSvgElement } from "./dom.js";
+import { parseSvg } from "./dom.js";
 
 const EVIDENCE = 0.5; // proportion of the map's total that the outlined area carries
 const RESOLUTION = 8; // grid points per cell of the map
 
 // Return an outline to be laid over the square that the model used.
 export function heatmapView(heatmap) {
-  const { width, height } = heatmap;
   const path = outlinePath(heatmap);
-  const attributes = { class: "heatmap", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none" };
-  return createSvgElement(
-    "svg",
-    { ...attributes, "aria-hidden": "true" },
-    createSvgElement("path", { class: "casing", d: path }),
-    createSvgElement("path", { class: "line", d: path }),
-  );
+  return parseSvg(`<svg xmlns="http://www.w3.org/2000/svg" class="heatmap" viewBox="0 0 1 1" preserveAspectRatio="none"
+    aria-hidden="true"><path class="casing" d="${path}"/><path class="line" d="${path}"/></svg>`);
 }
 
-// Return the SVG path around the smallest area that carries EVIDENCE of the map, in map cells.
+// Return the SVG path around the smallest area that carries EVIDENCE of the map, on a unit square.
 export function outlinePath({ width, height, values }) {
   const columns = width * RESOLUTION;
   const rows = height * RESOLUTION;
   const grid = interpolate(values, width, height, columns, rows);
   const level = evidenceLevel(grid, EVIDENCE);
   if (!level) return "";
-  const inCells = (point) => point.map((place) => ((place + 0.5) / RESOLUTION).toFixed(2)).join(" ");
+  const onUnitSquare = ([x, y]) => `${((x + 0.5) / columns).toFixed(4)} ${((y + 0.5) / rows).toFixed(4)}`;
   const loops = contours(grid, columns, rows, level);
-  return loops.map((loop) => `M${loop.map(inCells).join("L")}Z`).join("");
+  return loops.map((loop) => `M${loop.map(onUnitSquare).join("L")}Z`).join("");
 }
 
 // Return the value that the smallest area with `proportion` of the total has everywhere; 0 if empty.

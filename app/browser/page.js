@@ -103,11 +103,8 @@ export function createPage(root, { classify, describeModel }) {
 
   function showPhoto() {
     const entry = selected;
-    const view = photoView(entry, (crop) => {
-      entry.crop = crop;
-      enqueue(entry);
-    });
-    photo.replaceChildren(view);
+    const onCrop = (crop) => enqueue(Object.assign(entry, { crop }));
+    photo.replaceChildren(photoView(entry, onCrop));
   }
 
   function refresh(entry) {
@@ -144,11 +141,8 @@ export function createPage(root, { classify, describeModel }) {
   }
 
   function heatmapSwitch() {
-    const checkbox = createElement("input", {
-      type: "checkbox",
-      checked: !root.classList.contains("without-heatmap"),
-      onchange: () => root.classList.toggle("without-heatmap", !checkbox.checked),
-    });
+    const checkbox = createElement("input", { type: "checkbox", checked: !root.classList.contains("without-heatmap") });
+    checkbox.onchange = () => root.classList.toggle("without-heatmap", !checkbox.checked);
     return createElement("p", { class: "quiet switch" }, createElement("label", {}, checkbox, " Outline what mattered most to the model"));
   }
 }

@@ -41,13 +41,10 @@ export const drawPhoto = (image) => drawRegion(image, 0, 0, image.naturalWidth, 
 // Return a crop as a JPEG.
 export function cropToBlob(image, { left, top, side }) {
   const canvas = drawRegion(image, left, top, side, side);
-  return new Promise((resolve, reject) =>
-    canvas.toBlob(
-      (blob) => (blob ? resolve(blob) : reject(new Error("the browser could not encode the crop"))),
-      "image/jpeg",
-      JPEG_QUALITY,
-    ),
-  );
+  return new Promise((resolve, reject) => {
+    const settle = (blob) => (blob ? resolve(blob) : reject(new Error("the browser could not encode the crop")));
+    canvas.toBlob(settle, "image/jpeg", JPEG_QUALITY);
+  });
 }
 
 // Say what to do about a file that this browser can't decode; null if the function may be able to.

@@ -1,7 +1,7 @@
 // The selected photo with its crop box and heat map, or a placeholder.
 
 import { createCropBox } from "./crop.js";
-import { createElement } from "./dom.js";
+import { createElement, parseSvg } from "./dom.js";
 import { heatmapView } from "./heatmap.js";
 import { drawPhoto } from "./photo.js";
 
@@ -40,7 +40,6 @@ export function showHeatmap(view, heatmap) {
 }
 
 export function placeholder() {
-  const svg = new DOMParser().parseFromString(PLACEHOLDER, "image/svg+xml").documentElement;
-  const label = "A bird that fills the frame";
-  return createElement("div", { class: "placeholder", role: "img", "aria-label": label }, svg);
+  const attributes = { class: "placeholder", role: "img", "aria-label": "A bird that fills the frame" };
+  return createElement("div", attributes, parseSvg(PLACEHOLDER));
 }

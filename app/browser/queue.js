@@ -2,7 +2,7 @@
 
 export class TaskQueue {
   #limit;
-  #running = 0;
+  #running = new Set();
   #waiting = [];
 
   constructor(limit) {
@@ -12,36 +12,26 @@ export class TaskQueue {
   // Queue an async function. Return its task: `cancel()` frees its slot at once, and the function
   // can read from `task.cancelled` that its result is not wanted any more.
   add(run) {
-    const task = { run, running: false, cancelled: false, cancel: () => this.#cancel(task) };
+    const task = { run, cancelled: false };
+    task.cancel = () => {
+      task.cancelled = true;
+      this.#release(task);
+    };
     this.#waiting.push(task);
     this.#startNext();
     return task;
   }
 
-  #cancel(task) {
-    task.cancelled = true;
-    this.#waiting = this.#waiting.filter((waiting) => waiting !== task);
-    this.#release(task);
-  }
-
   #release(task) {
-    if (!task.running) return;
-    task.running = false;
-    this.#running -= 1;
-    this.#startNext();
+    if (this.#running.delete(task)) this.#startNext();
   }
 
   #startNext() {
-    while (this.#running < this.#limit && this.#waiting.length) this.#start(this.#waiting.shift());
-  }
-
-  async #start(task) {
-    task.running = true;
-    this.#running += 1;
-    try {
-      await task.run(task);
-    } finally {
-      this.#release(task);
+    while (this.#running.size < this.#limit && this.#waiting.length) {
+      const task = this.#waiting.shift();
+      if (task.cancelled) continue;
+      this.#running.add(task);
+      task.run(task).finally(() => this.#release(task));
     }
   }
 }

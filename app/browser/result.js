@@ -18,7 +18,7 @@ export function resultView(result, model) {
   return [
     createElement("h2", {}, joinUnits(answer.text)),
     createElement("p", { class: "quiet reliability" }, joinUnits(reliabilityText(result, model))),
-    unknown ? similarSpecies(predictions) : probabilityBars(predictions),
+    unknown ? similarSpecies(predictions) : createElement("ol", { class: "bars", role: "list" }, predictions.map(probabilityBar)),
     !unknown && wikipediaLink(predictions[0]),
   ];
 }
@@ -27,10 +27,6 @@ export function resultView(result, model) {
 function similarSpecies(predictions) {
   const items = predictions.slice(0, SIMILAR_SPECIES).map((species) => createElement("li", {}, speciesName(species)));
   return createElement("ul", { class: "similar" }, items);
-}
-
-function probabilityBars(predictions) {
-  return createElement("ol", { class: "bars", role: "list" }, predictions.map(probabilityBar));
 }
 
 function probabilityBar(prediction) {

@@ -31,23 +31,13 @@ export function tableView(entries, selected, onSelect) {
   const title = complete ? `${done} photos` : `${done} of ${entries.length} photos`;
   const headers = ["Photo", "Bird", "Probability"].map((text) => createElement("th", { scope: "col" }, text));
   const rows = entries.map((entry) => tableRow(entry, entry === selected, onSelect));
+  const head = createElement("thead", {}, createElement("tr", {}, headers));
+  const table = createElement("table", {}, head, createElement("tbody", {}, rows));
+  const button = { type: "button", class: "second", disabled: !complete, onclick: () => download(toCsv(entries)) };
   return [
     createElement("h2", {}, title),
-    createElement(
-      "div",
-      { class: "scrolls" },
-      createElement(
-        "table",
-        {},
-        createElement("thead", {}, createElement("tr", {}, headers)),
-        createElement("tbody", {}, rows),
-      ),
-    ),
-    createElement(
-      "button",
-      { type: "button", class: "second", disabled: !complete, onclick: () => download(toCsv(entries)) },
-      "Download as CSV",
-    ),
+    createElement("div", { class: "scrolls" }, table),
+    createElement("button", button, "Download as CSV"),
   ];
 }
 

@@ -13,7 +13,16 @@ export function createUpload(root, onPhotos, signal) {
   const pick = createElement("button", { type: "button", class: "picker", onclick: () => files.click() }, "Pick a photo");
   const take = createElement("button", { type: "button", class: "picker second camera", onclick: () => camera.click() }, "Take a photo");
   const hint = createElement("p", { class: "hint" }, HINT);
-  listenForDropAndPaste();
+  const listen = (name, listener) => document.addEventListener(name, listener, { signal });
+  listen("dragover", (event) => root.classList.toggle("over", acceptsDrop(event)));
+  listen("dragleave", (event) => {
+    if (!event.relatedTarget) root.classList.remove("over"); // it left the window
+  });
+  listen("drop", (event) => {
+    root.classList.remove("over");
+    if (acceptsDrop(event)) add(event.dataTransfer.files);
+  });
+  listen("paste", (event) => add(event.clipboardData?.files));
   return {
     area: createElement("div", { class: "upload" }, pick, take, files, camera, hint),
     setHint: (text) => (hint.textContent = text || HINT),
@@ -35,21 +44,10 @@ export function createUpload(root, onPhotos, signal) {
     onPhotos([...fileList]);
   }
 
-  function listenForDropAndPaste() {
-    const listen = (name, listener) => document.addEventListener(name, listener, { signal });
-    const acceptsDrop = (event) => {
-      if (!event.dataTransfer?.types.includes("Files")) return false;
-      event.preventDefault();
-      return true;
-    };
-    listen("dragover", (event) => root.classList.toggle("over", acceptsDrop(event)));
-    listen("dragleave", (event) => {
-      if (!event.relatedTarget) root.classList.remove("over"); // it left the window
-    });
-    listen("drop", (event) => {
-      root.classList.remove("over");
-      if (acceptsDrop(event)) add(event.dataTransfer.files);
-    });
-    listen("paste", (event) => add(event.clipboardData?.files));
-  }
+}
+
+function acceptsDrop(event) {
+  if (!event.dataTransfer?.types.includes("Files")) return false;
+  event.preventDefault();
+  return true;
 }

@@ -13,18 +13,16 @@ function render({ model: widget, el }) {
     new Promise((resolve, reject) => {
       if (document.body.dataset.disconnected) return reject(DISCONNECTED);
       const id = (lastId += 1);
-      const timer = setTimeout(() => settle({ id, error: DISCONNECTED }), RESPONSE_TIMEOUT);
-      pending.set(id, { resolve, reject, timer });
+      setTimeout(() => settle({ id, error: DISCONNECTED }), RESPONSE_TIMEOUT);
+      pending.set(id, { resolve, reject });
       widget.send({ ...content, id }, undefined, buffers);
     });
 
   function settle({ id, result, error }) {
-    if (!pending.has(id)) return;
-    const { resolve, reject, timer } = pending.get(id);
-    clearTimeout(timer);
+    const promise = pending.get(id);
     pending.delete(id);
-    if (error) reject(error);
-    else resolve(result);
+    if (error) promise?.reject(error);
+    else promise?.resolve(result);
   }
 
   widget.on("msg:custom", settle);
