@@ -51,8 +51,8 @@ def create_app(
     app.include_router(pages.docs_routes)
     if settings.page:
         app.include_router(pages.page_routes)
-    app.add_middleware(ExceptionMiddleware, {Exception: problem_response})
     app.add_middleware(LoadShedder, "/api/classify", app.state.slots)
+    app.add_middleware(ExceptionMiddleware, {Exception: problem_response})
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,

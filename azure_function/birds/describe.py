@@ -58,12 +58,12 @@ def entry_lines(key: str, value: object, parents: tuple[str, ...] = ()) -> Itera
 
 def format_value(value: object, is_proportion: bool = False) -> str:
     """Format a text, a number, a list of these, or a metric."""
-    if isinstance(value, dict):
-        return format_metric(value, is_proportion) if value else "none"
-    if isinstance(value, list):
-        return ", ".join(format_value(item) for item in value) or "none"
-    if value is None:
+    if value is None or value in ({}, []):
         return "none"
+    if isinstance(value, dict):
+        return format_metric(value, is_proportion)
+    if isinstance(value, list):
+        return ", ".join(format_value(item) for item in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -86,6 +86,6 @@ def format_metric(metric: dict, is_proportion: bool) -> str:
         text += f" ({texts[1]} to {texts[2]}{unit})"
     if "n" in metric:
         text += f", n = {format_value(metric['n'])}"
-    for key in [k for k in metric if k not in ("value", "interval", "n")]:
+    for key in [key for key in metric if key not in ("value", "interval", "n")]:
         text += f", {key.replace('_', ' ')}: {format_value(metric[key])}"
     return text

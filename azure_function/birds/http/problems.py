@@ -56,7 +56,7 @@ def problem_document(problem: Problem) -> dict:
     }
 
 
-def problem_response(request: Request, error: Exception) -> JSONResponse:
+async def problem_response(request: Request, error: Exception) -> JSONResponse:
     """Return the response to any error, and note its type for the request's log line.
 
     A disconnected client gets none: ClientDisconnect is raised again.

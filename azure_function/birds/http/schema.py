@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from .problems import Problem, problem_document
+
 BLUE_JAY = {
     "predictions": [
         {
@@ -25,12 +27,7 @@ BLUE_JAY = {
     "model": {"name": "cub100", "version": "2026.11.22"},
     "milliseconds": {"prepare": 18.7, "model": 10.2, "total": 28.9},
 }
-DAMAGED = {
-    "type": "urn:fieldmark:damaged-photo",
-    "title": "Unprocessable Entity",
-    "status": 422,
-    "detail": "This photo is damaged or was cut short on its way. Save or send it again.",
-}
+DAMAGED = problem_document(Problem(422, "damaged-photo", "This photo is damaged. Save it again."))
 
 
 class Prediction(BaseModel):
@@ -151,21 +148,9 @@ def problem_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 
 BINARY = {"type": "string", "format": "binary"}
-REQUEST_BODY = {  # FastAPI cannot declare either a photo's bytes or a form
-    "requestBody": {
-        "required": True,
-        "content": {
-            "image/*": {"schema": BINARY},
-            "application/octet-stream": {"schema": BINARY},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["photo"],
-                    "properties": {
-                        "photo": {"type": "array", "items": BINARY, "minItems": 1, "maxItems": 32}
-                    },
-                }
-            },
-        },
-    }
-}
+PHOTOS = {"type": "array", "items": BINARY, "minItems": 1, "maxItems": 32}
+FORM = {"type": "object", "required": ["photo"], "properties": {"photo": PHOTOS}}
+BODIES = {"image/*": BINARY, "application/octet-stream": BINARY, "multipart/form-data": FORM}
+CONTENT = {media_type: {"schema": body} for media_type, body in BODIES.items()}
+# FastAPI cannot declare either a photo's bytes or a form
+REQUEST_BODY = {"requestBody": {"required": True, "content": CONTENT}}
