@@ -2,12 +2,13 @@
 
     python -m benchmarks.heatmap [--model birds.onnx] [--pairs 1000]
 
-Both run the same photo in turns, and each pair of turns gives a ratio; which of the two goes first
-alternates. Reported is the median ratio with its bootstrap interval.
+Both run the same photo in turns, and each pair of turns gives a ratio. Reported is the median ratio
+with its bootstrap interval.
 """
 
-import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,26 +16,28 @@ import onnxruntime
 import typer
 from onnx.utils import Extractor
 
-from benchmarks.results import FIGURE, Save, percent, report
-from birds.classifier import OUTPUTS, Classifier, drawn_photo
-from birds.process import cpu_count
+from benchmarks.results import FIGURE, MODEL, Save, percent, report
+from birds.classifier import OUTPUTS, Classifier
+from fieldmark.evaluation.latency import measure_latency
 from fieldmark.statistics import bootstrap_interval
 
-MODEL = Path("azure_function/model/birds.onnx")
-WARM_UP = 20  # pairs that are not counted
 
-
-def main(
-    model: Path = MODEL, pairs: int = 1000, threads: int = cpu_count(), save: Save = False
-) -> None:
+def main(model: Path = MODEL / "birds.onnx", pairs: int = 1000, save: Save = False) -> None:
     """Print the additional time of the heat map."""
-    classifier = Classifier(model, threads)
-    with_map = classifier.session
+    classifier = Classifier(model)
     without_map = onnxruntime.InferenceSession(
-        remove_heatmap(onnx.load(model)).SerializeToString(), with_map.get_session_options()
+        remove_heatmap(onnx.load(model)).SerializeToString(),
+        classifier.session.get_session_options(),
     )
-    seconds = time_in_turns((with_map, without_map), drawn_photo(classifier.size)[None], pairs)
-    figure = bootstrap_interval((seconds[:, 0] / seconds[:, 1] - 1,), np.median)
+    timed: Any = {  # what measure_latency needs of a Classifier
+        session: SimpleNamespace(
+            size=classifier.size,
+            predict=lambda pixels, session=session: session.run(None, {"photo": pixels}),
+        )
+        for session in (classifier.session, without_map)
+    }
+    slow, fast = measure_latency(timed, pairs).values()
+    figure = bootstrap_interval((slow / fast - 1,), np.median)
     rows = [["additional time of the heat map's nodes", percent(figure), f"{pairs:,} pairs"]]
     report("heatmap", "python -m benchmarks.heatmap", FIGURE, rows, save)
 
@@ -43,17 +46,6 @@ def remove_heatmap(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model without the output `heatmap` and the nodes that only it needs."""
     kept = [name for name in OUTPUTS if name != "heatmap"]
     return Extractor(model).extract_model(["photo"], kept)
-
-
-def time_in_turns(sessions, photo: np.ndarray, pairs: int) -> np.ndarray:
-    """Return the seconds that each session takes for the photo, [pairs, sessions]."""
-    seconds = np.zeros((pairs, len(sessions)))
-    for pair in range(-WARM_UP, pairs):
-        for index in (0, 1) if pair % 2 else (1, 0):
-            started = time.perf_counter()
-            sessions[index].run(None, {"photo": photo})
-            seconds[max(pair, 0), index] = time.perf_counter() - started
-    return seconds
 
 
 if __name__ == "__main__":

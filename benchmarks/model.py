@@ -10,13 +10,12 @@ Species left out of training are those of the open-set run that the card names;
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import typer
 
-from benchmarks.results import FIGURE, Save, number, percent, report
+from benchmarks.results import FIGURE, MODEL, RunFolder, Save, number, percent, report
 from birds.classifier import Classifier
 from export.rebuild import find_photos
 from fieldmark.data.ood_photos import list_ood_photos
@@ -26,7 +25,6 @@ from fieldmark.evaluation.predictions import predict_with_file
 from fieldmark.evaluation.uncertainty import measure_uncertainty
 from fieldmark.run import Run
 
-MODEL = Path("azure_function/model")
 ROUNDS = 200
 PERCENTAGES = ("accuracy", "top_5", "coverage", "known_rejection_rate", "called_unknown")
 NAMES = {
@@ -40,12 +38,10 @@ NAMES = {
     "prediction_set_size": "species in a prediction set",
 }
 KINDS = {"not_birds": "photos without a bird", "unseen": "species left out of training"}
-OOD_NAMES = {"auroc": ": AUROC of `unknown`", "called_unknown": " called unknown"}
+OOD_NAMES = {"auroc": "{}: AUROC of `unknown`", "called_unknown": "{} called unknown"}
 
 
-def main(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")] = MODEL, save: Save = False
-) -> None:
+def main(run: RunFolder = MODEL, save: Save = False) -> None:
     """Print metrics, size and latency of a model file."""
     rows = [*metric_rows(Run(run)), *cost_rows(Run(run).model_file)]
     report("model", "python -m benchmarks.model", FIGURE, rows, save)
@@ -53,33 +49,28 @@ def main(
 
 def metric_rows(run: Run) -> Iterator[list[str]]:
     """Yield accuracy, calibration, prediction sets and rejection: name, value and n."""
-    classifier, split = Classifier(run.model_file), run.split
+    classifier, photos = Classifier(run.model_file), run.split.query("split == 'calibration'")
     card = classifier.card
-    photos = split[split["split"] == "calibration"]
     predictions = predict_with_file(classifier, photos, find_photos(run))
     families = [label["family"] for label in card["labels"]]
     figures, _ = measure_uncertainty(predictions, card["thresholds"], families)
-    for name, figure in figures.items():
-        yield [NAMES[name], format_figure(name, figure), f"{figure['n']:,}"]
+    yield from figure_rows(figures, NAMES)
     threshold = (card["thresholds"]["unknown"] or {}).get("threshold")
-    measured = {}
+    recorded = (card.get("open_set_run") or card).get("out_of_distribution", {})
     for kind, files in list_ood_photos("").items():
         paths = [file.resolve().as_posix() for file in files]
         table = pd.DataFrame({"path": paths, "label": None, "split": kind})
         unfamiliar = predict_with_file(classifier, table, Path())
-        measured[kind] = ood_metrics(predictions.ood_score, unfamiliar.ood_score, threshold)
-    recorded = (card.get("open_set_run") or card).get("out_of_distribution", {})
-    if "unseen" in recorded:
-        measured["unseen"] = recorded["unseen"]
-    for kind, ood_figures in measured.items():
-        for name, figure in ood_figures.items():
-            title = f"{KINDS[kind]}{OOD_NAMES[name]}"
-            yield [title, format_figure(name, figure), f"{figure['n']:,}"]
+        figures = ood_metrics(predictions.ood_score, unfamiliar.ood_score, threshold)
+        yield from figure_rows(figures, OOD_NAMES, KINDS[kind])
+    yield from figure_rows(recorded.get("unseen", {}), OOD_NAMES, KINDS["unseen"])
 
 
-def format_figure(name: str, figure: dict) -> str:
-    """Format a value with its interval."""
-    return percent(figure) if name in PERCENTAGES else number(figure)
+def figure_rows(figures: dict, names: dict[str, str], kind: str = "") -> Iterator[list[str]]:
+    """Yield name, value with interval, and n of each figure."""
+    for name, figure in figures.items():
+        value = percent(figure) if name in PERCENTAGES else number(figure)
+        yield [names[name].format(kind), value, f"{figure['n']:,}"]
 
 
 def cost_rows(file: Path) -> Iterator[list[str]]:

@@ -9,21 +9,21 @@ Times are taken in turns.
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import onnx
 import typer
 
-from benchmarks.results import Save, report
+from benchmarks.results import MODEL, RunFolder, Save, number, percent, report
 from birds.classifier import Classifier
 from export import quantization
 from export.drop import check_drop, measure_drop
+from export.exporter import store
 from export.graph import Graph
 from export.model_file import export_graph, write_model
 from export.predictions import held_out_photos
 from export.rebuild import find_photos
-from export.weights_dtype import DEFAULT, WEIGHTS_DTYPES, convert
+from export.weights_dtype import DEFAULT, WEIGHTS_DTYPES
 from fieldmark.errors import ExportError, GateError
 from fieldmark.evaluation.latency import measure_latency
 from fieldmark.evaluation.predictions import predict, predict_with_file
@@ -31,16 +31,11 @@ from fieldmark.network.network import Network
 from fieldmark.run import Run
 from fieldmark.statistics import wilson_interval
 
-MODEL = Path("azure_function/model")
 THREADS = (1, 2)
 
 
-def main(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")] = MODEL,
-    rounds: Annotated[int, typer.Option(help="Times that each file is timed.")] = 100,
-    save: Save = False,
-) -> None:
-    """Print a row for each number format."""
+def main(run: RunFolder = MODEL, rounds: int = 100, save: Save = False) -> None:
+    """Print a row for each number format; each file is timed `rounds` times."""
     source, network = Run(run), Network.load(run)
     photos, folder = held_out_photos(source.split), find_photos(source)
     (expected,) = predict([network], photos, folder)
@@ -52,26 +47,19 @@ def main(
         rows, notes = [], []
         for dtype, file in files.items():
             predictions = predict_with_file(classifiers[dtype, 1], photos, folder)
-            drop = measure_drop(expected, predictions)
+            drop, gate = measure_drop(expected, predictions), "passed"
             try:
                 check_drop(dtype, expected, predictions)
-                gate = "passed"
             except GateError as error:
                 notes.append(str(error))
                 gate = "refused"
             correct = predictions.of_split("calibration").correct
             accuracy = wilson_interval(int(correct.sum()), len(correct))
-            rows.append(
-                [
-                    f"{dtype}, the default" if dtype == DEFAULT else dtype,
-                    f"{file.stat().st_size / 1e6:.1f}",
-                    *(format_latency(milliseconds, dtype, threads) for threads in THREADS),
-                    format_interval(accuracy, 100, 1, " %"),
-                    format_interval(drop["accuracy_drop"], 1, 2),
-                    format_interval(drop["agreement"], 100, 1, " %"),
-                    gate,
-                ]
-            )
+            name = f"{dtype}, the default" if dtype == DEFAULT else dtype
+            row = [name, f"{file.stat().st_size / 1e6:.1f}"]
+            row += [format_latency(milliseconds, dtype, threads) for threads in THREADS]
+            row += [percent(accuracy), number(drop["accuracy_drop"], 2), percent(drop["agreement"])]
+            rows.append([*row, gate])
         n, calibration = len(photos), int((photos["split"] == "calibration").sum())
         columns = ["weights", "MB", "ms, 1 thread", "2 threads"]
         columns += [f"first prediction right, n = {calibration}", f"points lost, n = {n}"]
@@ -90,13 +78,8 @@ def write_files(network: Network, run: Run, folder: Path, to: Path) -> dict[str,
     files = {}
     for dtype in WEIGHTS_DTYPES:
         try:
-            if dtype == "int8":
-                preparation, split = network.preparation, run.split
-                stored, entries = quantization.quantize_with_photos(
-                    model, preparation, split, folder
-                )
-            else:
-                stored = convert(model, dtype)
+            stored, entries = store(model, network, run.split, folder, dtype)
+            if dtype != "int8":
                 drawn = quantization.describe_drawn_photo(stored, network.preparation.size)
                 entries = {"drawn_photo": drawn, "tolerance": None}
         except ExportError as error:
@@ -112,23 +95,14 @@ def tolerance_notes(files: dict[str, Path]) -> list[str]:
     notes = []
     for dtype, file in files.items():
         birds = quantization.draw_birds(Classifier(file).size)
-        allowed = quantization.measure_tolerances(onnx.load(file), birds)
-        outputs = ", ".join(f"{name} {value}" for name, value in allowed.items())
-        notes.append(f"Tolerance of {dtype} for other processors: {outputs}")
-    return notes
+        notes.append(f"{dtype}: {quantization.measure_tolerances(onnx.load(file), birds)}")
+    return ["Tolerance for other processors:", *notes]
 
 
 def format_latency(milliseconds: dict, dtype: str, threads: int) -> str:
     """Format the median milliseconds, and in brackets the median ratio to fp32."""
     ratio = np.median(milliseconds[dtype, threads] / milliseconds["fp32", threads])
     return f"{np.median(milliseconds[dtype, threads]):.1f} ({ratio:.2f})"
-
-
-def format_interval(figure: dict, factor: float, digits: int, unit: str = "") -> str:
-    """Format a value and its interval."""
-    ends = (factor * end + 0.0 for end in (figure["value"], *figure["interval"]))
-    value, low, high = (f"{end:.{digits}f}" for end in ends)
-    return f"{value}{unit} ({low} to {high})"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from fieldmark.environment import cpu_name
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"(<!-- result ([a-z-]+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 FIGURE = ("", "value (95 % interval)", "n")  # the columns of a table of figures
+MODEL = Path("azure_function/model")
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.")]
 Save = Annotated[bool, typer.Option("--save", help="Write the result files in docs/results.")]
 
 
@@ -34,7 +36,7 @@ def report(
     machine = f"{cpu_count()} CPUs, {cpu_name()}, {platform.system()}"
     result = {"command": command, "machine": machine, "date": str(date.today())}
     result |= {"columns": columns, "rows": rows}
-    typer.echo(f"{to_markdown(result)}")
+    typer.echo(to_markdown(result))
     if save:
         text = json.dumps(result, indent=1, ensure_ascii=False)
         (DOCS / f"results/{name}.json").write_text(f"{text}\n", encoding="utf-8")
@@ -42,13 +44,13 @@ def report(
 
 def percent(figure: dict) -> str:
     """Format a proportion and its interval, as fieldmark.statistics returns them."""
-    value, low, high = (f"{100 * end:.1f} %" for end in (figure["value"], *figure["interval"]))
-    return f"{value} ({low} to {high})"
+    return number(figure, 1, 100, " %")
 
 
-def number(figure: dict, digits: int = 3) -> str:
-    """Format a figure and its interval."""
-    value, low, high = (f"{end:.{digits}f}" for end in (figure["value"], *figure["interval"]))
+def number(figure: dict, digits: int = 3, factor: float = 1, unit: str = "") -> str:
+    """Format a figure and its interval, both multiplied by a factor."""
+    ends = (factor * end + 0.0 for end in (figure["value"], *figure["interval"]))  # no -0.0
+    value, low, high = (f"{end:.{digits}f}{unit}" for end in ends)
     return f"{value} ({low} to {high})"
 
 

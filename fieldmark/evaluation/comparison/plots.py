@@ -79,8 +79,9 @@ def annotate_points(axes: Axes, names: pd.Series, x: pd.Series, y: pd.Series, ga
     axes.set_ylim(low, high)
     heights = spread_out((y.to_numpy() - low) / (high - low), gap)
     line = {"arrowstyle": "-", "color": "#BBBBBB", "lw": 0.8, "shrinkB": 4, "relpos": (0, 0.5)}
-    for name, point, height in zip(names, zip(x, y, strict=True), heights, strict=True):
-        axes.annotate(name, point, (1.04, height), "data", "axes fraction", line, va="center")
+    for name, left, top, height in zip(names, x, y, heights, strict=True):
+        place = (left, top), (1.04, height), "data", "axes fraction"
+        axes.annotate(name, *place, line, va="center")
 
 
 def spread_out(heights: np.ndarray, gap: float) -> np.ndarray:
