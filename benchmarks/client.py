@@ -5,20 +5,29 @@ Raw sockets and no parsing beyond the status, since the client shares the CPUs w
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 LIMIT = 2**16  # bytes of a response's head
 
 
-class Load(NamedTuple):
-    """What a server did: seconds of each response by status, duration of all, client CPU time."""
+class Load:
+    """Requests, and what a server did: `seconds` of each response by status.
 
-    seconds: dict[int, list[float]]
-    duration: float
-    client_cpu: float
+    `duration` and `client_cpu` are the seconds of all and of the client's CPU.
+    """
+
+    def __init__(self, requests: Sequence[bytes]):
+        self.requests, self.seconds = requests, {}
+        self.started, self.cpu_started = time.perf_counter(), time.process_time()
+
+    async def send(self, connection: "Connection", number: int) -> None:
+        """Send the request whose turn it is."""
+        sent = time.perf_counter()
+        status = await connection.send(self.requests[number % len(self.requests)])
+        now = time.perf_counter()
+        self.seconds.setdefault(status, []).append(now - sent)
+        self.duration, self.client_cpu = now - self.started, time.process_time() - self.cpu_started
 
     @property
     def throughput(self) -> float:
@@ -32,7 +41,7 @@ class Load(NamedTuple):
 
     def status_counts(self) -> dict[int, int]:
         """Count the responses by status."""
-        return dict(Counter({status: len(times) for status, times in self.seconds.items()}))
+        return {status: len(times) for status, times in self.seconds.items()}
 
 
 def encode_request(url: str, body: bytes, media_type: str = "image/jpeg") -> bytes:
@@ -76,53 +85,34 @@ class Connection:
             self.streams = None
 
 
-class Recorder:
-    """Send requests and record their times."""
-
-    def __init__(self, requests: Sequence[bytes]):
-        self.requests, self.seconds = requests, {}
-        self.started, self.cpu_started = time.perf_counter(), time.process_time()
-
-    async def send(self, connection: Connection, number: int) -> None:
-        """Send the request whose turn it is."""
-        sent = time.perf_counter()
-        status = await connection.send(self.requests[number % len(self.requests)])
-        self.seconds.setdefault(status, []).append(time.perf_counter() - sent)
-
-    def load(self) -> Load:
-        """Return what was recorded."""
-        duration = time.perf_counter() - self.started
-        return Load(self.seconds, duration, time.process_time() - self.cpu_started)
-
-
 async def run_clients(url: str, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
     """Let some clients send requests, each the next one after its response."""
-    recorder = Recorder(requests)
+    load = Load(requests)
 
     async def run_client(number: int) -> None:
         connection = Connection(url)
-        while time.perf_counter() - recorder.started < seconds:
-            await recorder.send(connection, number)
+        while time.perf_counter() - load.started < seconds:
+            await load.send(connection, number)
             number += 1
         connection.close()
 
     await asyncio.gather(*(run_client(number) for number in range(clients)))
-    return recorder.load()
+    return load
 
 
 async def run_arrivals(url: str, requests: Sequence[bytes], rate: float, seconds: float) -> Load:
     """Send `rate` requests per second, whether or not earlier ones have a response."""
-    recorder, idle, tasks = Recorder(requests), [], []
+    load, idle, tasks = Load(requests), [], []
 
     async def arrive(number: int) -> None:
         connection = idle.pop() if idle else Connection(url)
-        await recorder.send(connection, number)
+        await load.send(connection, number)
         idle.append(connection)
 
     for number in range(max(1, int(rate * seconds))):
-        await asyncio.sleep(max(0, recorder.started + number / rate - time.perf_counter()))
+        await asyncio.sleep(max(0, load.started + number / rate - time.perf_counter()))
         tasks.append(asyncio.create_task(arrive(number)))
     await asyncio.gather(*tasks)
     for connection in idle:
         connection.close()
-    return recorder.load()
+    return load

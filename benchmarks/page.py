@@ -8,9 +8,7 @@ while there is capacity. The page counts as loaded once its button is shown, and
 reliability is shown.
 """
 
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -18,46 +16,43 @@ import typer
 
 from benchmarks.results import Save, report
 from benchmarks.serve import draw_photos
-from benchmarks.visitors import is_idle, kernels
-from tests.browser import Visit, run_browser, run_function, run_page, wait_until
+from benchmarks.visitors import is_idle, kernels, run_servers
+from tests.browser import Visit, wait_until
 
-PAGE, RESULT = "until the button is shown", "from a photo of 12 megapixels to its result"
+TITLES = ("until the button is shown", "from a photo of 12 megapixels to its result")
 
 
 def main(visits: int = 10, save: Save = False) -> None:
     """Print medians and ranges, in seconds."""
-    photo = draw_photos()["12 megapixels"]
-    seconds = {PAGE: [], RESULT: []}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        run_function(Path(folder) / "function.txt") as function,
-        run_page(function.url, Path(folder) / "page.txt") as page,
-        run_browser() as browser,
-    ):
-        voila = psutil.Process(page.process.pid)
-        for _ in range(1 + visits):  # the first one is a warm-up
-            wait_until(lambda: is_ready(voila))
-            start = time.perf_counter()
-            visit = Visit(browser, page.url)
-            seconds[PAGE].append(time.perf_counter() - start)
-            visit.page.get_by_text("The model knows").wait_for()
-            start = time.perf_counter()
-            visit.pick("bird.jpg", photo)
-            visit.wait_for_result()
-            seconds[RESULT].append(time.perf_counter() - start)
-            visit.leave()
-            visit.page.context.close()
-    rows = []
-    for name, values in seconds.items():
-        counted = values[1:]
-        ends = f"{min(counted):.2f} to {max(counted):.2f}"
-        rows.append([name, f"{np.median(counted):.2f}", ends, f"{visits} visits"])
+    photo, rows = draw_photos()["12 megapixels"], []
+    with run_servers() as (voila, url, browser):
+        measure_visit(voila, url, browser, photo)  # a warm-up
+        seconds = [measure_visit(voila, url, browser, photo) for _ in range(visits)]
+    for title, values in zip(TITLES, np.transpose(seconds), strict=True):
+        ends = f"{min(values):.2f} to {max(values):.2f}"
+        rows.append([title, f"{np.median(values):.2f}", ends, f"{visits} visits"])
     columns = ("seconds of a visitor", "median", "range", "n")
     report("page", "python -m benchmarks.page", columns, rows, save)
 
 
+def measure_visit(voila: psutil.Process, url: str, browser, photo: bytes) -> tuple[float, float]:
+    """Visit the page with a photo; return the seconds of TITLES."""
+    wait_until(lambda: is_ready(voila))
+    start = time.perf_counter()
+    visit = Visit(browser, url)
+    loaded = time.perf_counter() - start
+    visit.page.get_by_text("The model knows").wait_for()
+    start = time.perf_counter()
+    visit.pick("bird.jpg", photo)
+    visit.wait_for_result()
+    seconds = loaded, time.perf_counter() - start
+    visit.leave()
+    visit.page.context.close()
+    return seconds
+
+
 def is_ready(voila: psutil.Process) -> bool:
-    """Tell whether a spare kernel is ready and nothing computes."""
+    """Return whether a spare kernel is ready and nothing computes."""
     try:
         return bool(kernels(voila)) and is_idle(voila)
     except psutil.NoSuchProcess:  # the last visitor's kernel ended just now

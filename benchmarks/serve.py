@@ -21,20 +21,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import psutil
 import requests
 import typer
 
 from benchmarks import client
-from benchmarks.results import Save, report
+from benchmarks.results import MODEL, Save, report
 from birds import drawn
 from birds.classifier import Classifier
 from birds.process import cpu_count
+from fieldmark.files import write_json
 
-MODEL = Path("azure_function/model/birds.onnx").resolve()
+MODEL_FILE = (MODEL / "birds.onnx").resolve()
 UVICORN = [sys.executable, "-m", "uvicorn", "--no-access-log", "--log-level=warning", "--port"]
 NO_HTTP = "model in a loop, without HTTP"
 SERVERS = {
@@ -49,24 +50,21 @@ TIMEOUT = 180  # seconds
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Duration of each measurement.")] = 10,
+    seconds: float = 10,
     rounds: int = 3,
-    clients: Annotated[list[int], typer.Option(help="Numbers of clients.")] = [1, 2, 8, 32],  # noqa: B006
-    server: Annotated[list[str], typer.Option(help="Servers to measure.")] = list(SERVERS),  # noqa: B006
-    out: Annotated[Path, typer.Option(help="File for all figures.")] = Path("runs/serve.json"),
+    clients: list[int] = [1, 2, 8, 32],  # noqa: B006
+    server: list[str] = list(SERVERS),  # noqa: B006
+    out: Path = Path("runs/serve.json"),
     save: Save = False,
 ) -> None:
-    """Print the tables, and write all figures as JSON."""
-    photos = draw_photos()
-    measured = []
+    """Measure servers with some numbers of clients, `seconds` each; write all figures to `out`."""
+    photos, measured = draw_photos(), {name: [] for name in (NO_HTTP, *server)}
     for _ in range(rounds):
-        figures = {NO_HTTP: measure_without_http(photos, seconds)}
+        measured[NO_HTTP].append(measure_without_http(photos, seconds))
         for name in server:
-            figures[name] = measure_server(name, photos, clients, seconds)
-        measured.append(figures)
-    medians = take_medians(measured)
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(medians, indent=2) + "\n")
+            measured[name].append(measure_server(name, photos, clients, seconds))
+    medians = {name: pd.DataFrame(rows).median().to_dict() for name, rows in measured.items()}
+    write_json(out, medians)
     command = f"python -m benchmarks.serve --seconds {seconds:g} --rounds {rounds}"
     for kind, data in photos.items():
         columns = [f"{kind}, {len(data) / 1e6:.2f} MB; p50 / p99 in ms", *map(str, clients)]
@@ -89,7 +87,7 @@ def draw_photos() -> dict[str, bytes]:
 
 def classify_repeatedly(data: bytes, threads: int, seconds: float) -> list[float]:
     """Prepare and classify the same photo again and again; return the seconds of each."""
-    classifier, times = Classifier(MODEL, threads), []
+    classifier, times = Classifier(MODEL_FILE, threads), []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         started = time.perf_counter()
@@ -144,17 +142,16 @@ def run_server(name: str) -> Iterator[tuple[str, psutil.Process]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    settings = {"FIELDMARK_MODEL": str(MODEL), "FIELDMARK_IN_FLIGHT": "64"}
+    settings = {"FIELDMARK_MODEL": str(MODEL_FILE), "FIELDMARK_IN_FLIGHT": "64"}
     command = [part.format(port=port) for part in SERVERS[name]]
-    server = subprocess.Popen(command, env=os.environ | settings, stderr=subprocess.DEVNULL)
-    process = psutil.Process(server.pid)
+    process = psutil.Popen(command, env=os.environ | settings, stderr=subprocess.DEVNULL)
     try:
         yield f"http://127.0.0.1:{port}{ROUTES.get(name, '/classify')}", process
     finally:
         for child in process.children(recursive=True):
             child.terminate()
-        server.terminate()
-        server.wait(TIMEOUT)
+        process.terminate()
+        process.wait(TIMEOUT)
 
 
 def encode_body(name: str, data: bytes) -> tuple[bytes, str]:
@@ -167,23 +164,14 @@ def encode_body(name: str, data: bytes) -> tuple[bytes, str]:
 def wait_for_result(url: str, body: tuple[bytes, str], process: psutil.Process) -> None:
     """Send a photo until the server classifies it; raise RuntimeError after the timeout."""
     data, media_type = body
-    deadline = time.monotonic() + TIMEOUT
+    deadline, headers = time.monotonic() + TIMEOUT, {"content-type": media_type}
     while time.monotonic() < deadline and process.status() != psutil.STATUS_ZOMBIE:
         try:
-            headers = {"content-type": media_type}
             if requests.post(url, data, headers=headers, timeout=TIMEOUT).ok:
                 return
         except requests.ConnectionError:
             time.sleep(0.01)
     raise RuntimeError(f"{url} does not respond")
-
-
-def take_medians(rounds: list[dict]) -> dict:
-    """Return the median of each figure over the rounds."""
-    return {
-        name: {key: statistics.median(figures[name][key] for figures in rounds) for key in first}
-        for name, first in rounds[0].items()
-    }
 
 
 def describe(name: str, figures: dict, kind: str, clients: list[int]) -> list[str]:

@@ -7,12 +7,13 @@ Memory is the proportional set size (PSS): memory shared by processes counts onc
 Function and browser run beside the page and are not counted. Linux only.
 """
 
-import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import psutil
 import typer
@@ -21,43 +22,43 @@ from benchmarks.results import Save, report
 from benchmarks.serve import draw_photos
 from tests.browser import Visit, run_browser, run_function, run_page, wait_until
 
-MB = 1e6
 
-
-def main(
-    visitors: int = 4,
-    limit: Annotated[float, typer.Option(help="Memory of a dyno in MB.")] = 512,
-    save: Save = False,
-) -> None:
-    """Print the memory of Voila and of each visitor, and how many visitors a dyno holds."""
+def main(visitors: int = 4, limit: float = 512, save: Save = False) -> None:
+    """Print the memory of Voila and of visitors, and how many visitors fit into `limit` MB."""
     photo = draw_photos()["12 megapixels"]
-    with tempfile.TemporaryDirectory() as folder:
-        megabytes = measure(visitors, photo, Path(folder))
+    megabytes = measure(visitors, photo)
     rows = [[name, f"{value:.0f}"] for name, value in megabytes.items()]
-    title = f"memory (PSS), {visitors} visitors, a photo of {len(photo) / MB:.1f} MB each"
+    title = f"memory (PSS), {visitors} visitors, a photo of {len(photo) / 1e6:.1f} MB each"
     report("visitors", "python -m benchmarks.visitors", (title, "MB"), rows, save)
     each = megabytes["a visitor after the photo"] + megabytes["peak while a photo is classified"]
     capacity = int((limit - megabytes["Voila at the end"]) // each)
     typer.echo(f"Visitors that fit into {limit:.0f} MB while all send a photo: {capacity}")
 
 
-def measure(visitors: int, photo: bytes, folder: Path) -> dict[str, float]:
-    """Visit the page with several browsers and return megabytes by what takes them."""
+@contextmanager
+def run_servers(**settings: str) -> Iterator[tuple[psutil.Process, str, Any]]:
+    """Serve the page and the function; yield Voila's process, the page's address and a browser."""
     with (
-        run_function(folder / "function.txt") as function,
-        run_page(function.url, folder / "page.txt", FIELDMARK_VISITORS=str(visitors)) as page,
+        tempfile.TemporaryDirectory() as folder,
+        run_function(Path(folder) / "function.txt") as function,
+        run_page(function.url, Path(folder) / "page.txt", **settings) as page,
         run_browser() as browser,
     ):
-        voila = psutil.Process(page.process.pid)
+        yield psutil.Process(page.process.pid), page.url, browser
+
+
+def measure(visitors: int, photo: bytes) -> dict[str, float]:
+    """Visit the page with several browsers and return megabytes by what takes them."""
+    with run_servers(FIELDMARK_VISITORS=str(visitors)) as (voila, url, browser):
         wait_until(lambda: len(kernels(voila)) == 1 and is_idle(voila))
         megabytes = {"Voila at the start": memory([voila])}
         megabytes["a spare kernel"] = memory(kernels(voila))
-        visits = [Visit(browser, page.url) for _ in range(visitors)]
+        visits = [Visit(browser, url) for _ in range(visitors)]
         wait_until(lambda: len(kernels(voila)) == visitors and is_idle(voila))
-        megabytes["a visitor before a photo"] = median_memory(kernels(voila))
+        megabytes["a visitor before a photo"] = memory(kernels(voila)) / visitors
         peaks = [pick_and_measure_peak(visit, photo, voila) for visit in visits]
         wait_until(lambda: is_idle(voila))
-        megabytes["a visitor after the photo"] = median_memory(kernels(voila))
+        megabytes["a visitor after the photo"] = memory(kernels(voila)) / visitors
         megabytes["Voila at the end"] = memory([voila])
         megabytes[f"Voila and {visitors} visitors"] = memory([voila, *kernels(voila)])
         megabytes["peak while a photo is classified"] = max(peaks)
@@ -72,18 +73,13 @@ def kernels(voila: psutil.Process) -> list[psutil.Process]:
 
 
 def is_idle(voila: psutil.Process) -> bool:
-    """Tell whether neither Voila nor a kernel computes."""
+    """Return whether neither Voila nor a kernel computes."""
     return all(process.cpu_percent(0.5) < 5 for process in [voila, *kernels(voila)])
 
 
 def memory(processes: list[psutil.Process]) -> float:
     """Return the megabytes that processes take together."""
-    return sum(process.memory_full_info().pss for process in processes) / MB
-
-
-def median_memory(processes: list[psutil.Process]) -> float:
-    """Return the median megabytes of one process."""
-    return statistics.median(memory([process]) for process in processes)
+    return sum(process.memory_full_info().pss for process in processes) / 1e6
 
 
 def pick_and_measure_peak(visit: Visit, photo: bytes, voila: psutil.Process) -> float:
