@@ -6,8 +6,11 @@ Any training has to beat it. Each photo is tested once, by a probe that was fitt
 that the interval is that of all photos.
 """
 
+from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import pandas as pd
 import typer
 from sklearn.model_selection import StratifiedKFold
 
@@ -31,22 +34,24 @@ def main(
 ) -> None:
     """Print the accuracy of the probe."""
     root, photos = load_dataset(folder)
-    photos = photos[photos["split"] == "train"]
-    labels, names = photos["label"].factorize(sort=True)
+    embeddings, labels = embed_photos(arch, weights, root, photos[photos["split"] == "train"])
+    splitter, correct = StratifiedKFold(folds, shuffle=True, random_state=seed), 0
+    for train, test in splitter.split(embeddings, labels):
+        probe = fit_probe(embeddings[train], labels[train])
+        correct += int((probe.logits(embeddings[test]).argmax(1) == labels[test]).sum())
+    title = f"first prediction right, linear probe on the frozen backbone, {folds}-fold"
+    rows = [[title, percent(wilson_interval(correct, len(labels))), f"{len(labels):,}"]]
+    report("probe", "python -m benchmarks.probe PHOTOS", FIGURE, rows, save)
+
+
+def embed_photos(
+    arch: str, weights: str, folder: Path, photos: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the embeddings [n, D] of photos by a frozen backbone, and their labels, int [n]."""
+    names, labels = np.unique(photos["label"], return_inverse=True)
     preparation = Preparation.for_arch(arch)
     network = Network.create(arch, list(names), preparation, resolve_weights(weights))
-    embeddings = compute_embeddings(network, [root / path for path in photos["path"]])
-    correct = 0
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for train, test in splitter.split(embeddings, labels):
-        figure = fit_probe(embeddings[train], labels[train]).accuracy(
-            embeddings[test], labels[test]
-        )
-        correct += round(figure["value"] * len(test))
-    figure = wilson_interval(correct, len(labels))
-    title = f"first prediction right, linear probe on the frozen backbone, {folds}-fold"
-    rows = [[title, percent(figure), f"{figure['n']:,}"]]
-    report("probe", "python -m benchmarks.probe PHOTOS", FIGURE, rows, save)
+    return compute_embeddings(network, [folder / path for path in photos["path"]]), labels
 
 
 if __name__ == "__main__":

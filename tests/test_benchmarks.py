@@ -11,6 +11,7 @@ import pytest
 from benchmarks import train
 from benchmarks.heatmap import remove_heatmap
 from fieldmark.data.locations import draw_objects
+from fieldmark.network.weights import resolve_weights
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -93,12 +94,10 @@ def test_ways_to_train_are_measured_side_by_side(tmp_path, folder, weights):
         "batch_size: 8\nfrozen_epochs: 2\nfrozen_learning_rate: 0.01\nepochs: 1\nvalid_share: 0.2\n"
         "calibration_share: 0.2\n"
     )
-    command = [sys.executable, "-m", "benchmarks.train", "--recipe", str(recipe)]
-    command += ["--out", str(tmp_path), "--epochs", "1"]
-    command += ["--only-recipe"]
-    command += ["--ways", "frozen", "probe", "quickest", "no-teacher"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    options = ["--recipe", recipe, "--out", tmp_path, "--epochs", "1", "--only-recipe"]
+    for way in ("frozen", "probe", "quickest", "no-teacher"):
+        options += ["--way", way]
+    output = run_module("train", *options)
     found = json.loads((tmp_path / "train.json").read_text())
     frozen, probe, quickest, ours = found.values()
     assert len(frozen["points"]) == 6  # three epochs of the head, three of everything
@@ -111,7 +110,8 @@ def test_ways_to_train_are_measured_side_by_side(tmp_path, folder, weights):
         assert times == sorted(times)
         assert all(0 <= value <= 1 for _, value in way["points"])
     assert set(ours["epochs"][0]) >= {"data", "augment", "forward", "loss", "backward", "step"}
-    assert "n = 12 photos" in done.stdout
+    assert "n = 12 photos" in output
+    assert len(rows_of(output)["the recipe without its teacher, 1 epoch"]) == 6
     assert (tmp_path / "train.png").is_file()
 
 
@@ -121,5 +121,7 @@ def test_a_body_that_knows_birds_never_gets_another_networks_file(monkeypatch, t
     monkeypatch.delenv("FIELDMARK_TEACHER", raising=False)
     if teacher:
         monkeypatch.setenv("FIELDMARK_TEACHER", teacher)
-    assert train.environment_of("recipe")["FIELDMARK_WEIGHTS"] == "imagenet.safetensors"
-    assert train.environment_of("birds").get("FIELDMARK_WEIGHTS") == teacher
+    train.select_weights("recipe")
+    assert resolve_weights("pretrained") == "imagenet.safetensors"
+    train.select_weights("birds")
+    assert resolve_weights("pretrained") == (teacher or "pretrained")
