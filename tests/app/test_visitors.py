@@ -116,6 +116,16 @@ def receive_until_reply(socket, number: int) -> list:
             return frames
 
 
+def receive_widget_states(socket) -> dict:
+    """Return the states of all widgets; the message arrives on a channel of its own."""
+    while True:
+        frame = socket.recv()
+        assert frame, "the socket was closed"
+        data = parse_message(frame)[2].get("data", {})
+        if "states" in data:
+            return data["states"]
+
+
 @pytest.mark.browser
 def test_a_visitor_beyond_capacity_waits_until_another_leaves(browser, visit, page):
     first, second = visit(page.url), visit(page.url)
@@ -298,9 +308,7 @@ def test_widget_messages_are_processed_and_no_traceback_is_sent(page):
         control = {"comm_id": "control", "target_name": WIDGET_CONTROL, "data": {}}
         send(1, "comm_open", control, metadata={"version": "1.0.0"})
         send(2, "comm_msg", {"comm_id": "control", "data": {"method": "request_states"}})
-        send(3, "kernel_info_request", {})
-        contents = [parse_message(frame)[2] for frame in receive_until_reply(socket, 3)]
-        (widgets,) = (c["data"]["states"] for c in contents if "states" in c.get("data", {}))
+        widgets = receive_widget_states(socket)
         for comm in widgets:
             wrong = {"method": "update", "state": {"_dom_classes": 5}, "buffer_paths": []}
             send(4, "comm_msg", {"comm_id": comm, "data": wrong})
