@@ -28,7 +28,7 @@ def main(visits: int = 10, save: Save = False) -> None:
     with run_servers() as (voila, url, browser):
         measure_visit(voila, url, browser, photo)  # a warm-up
         seconds = [measure_visit(voila, url, browser, photo) for _ in range(visits)]
-    for title, values in zip(TITLES, np.transpose(seconds), strict=True):
+    for title, values in zip(TITLES, np.array(seconds).T, strict=True):
         ends = f"{min(values):.2f} to {max(values):.2f}"
         rows.append([title, f"{np.median(values):.2f}", ends, f"{visits} visits"])
     columns = ("seconds of a visitor", "median", "range", "n")

@@ -152,7 +152,7 @@ def test_a_size_that_the_network_does_not_accept_is_reported():
 def test_the_heat_map_of_a_model_without_a_map_is_null(model, tmp_path):
     proto = onnx.load(model)
     card = Classifier(model).card
-    model_file.write(proto, card | {"heatmap": None}, tmp_path / "birds.onnx")
+    model_file.write_model(proto, card | {"heatmap": None}, tmp_path / "birds.onnx")
     client = TestClient(api.create_app(tmp_path / "birds.onnx"))
     photo = drawn.encode_photo(drawn.draw_bird("Night_Inkling"))
     assert client.post("/api/classify?heatmap=true", content=photo).json()["heatmap"] is None
@@ -161,9 +161,10 @@ def test_the_heat_map_of_a_model_without_a_map_is_null(model, tmp_path):
 
 def test_attention_that_torch_cannot_export_fused_is_exported():
     network = create_network("random", "little_beit")
-    assert model_file.to_onnx(Graph(network), SIZE).graph.output[2].name == "heatmap"
+    assert model_file.export_graph(Graph(network), SIZE).graph.output[2].name == "heatmap"
 
 
 def test_a_graph_has_the_size_of_its_map():
-    sizes = [Graph(create_network("random", arch)).map_size for arch in ("little_swin", "test_vit")]
+    graphs = [Graph(create_network("random", arch)) for arch in ("little_swin", "test_vit")]
+    sizes = [graph.outputs.map_size for graph in graphs]
     assert sizes == [{"height": 8, "width": 8}, None]

@@ -24,6 +24,8 @@ from fieldmark.training.tracking.tensorboard import TensorBoard
 from fieldmark.training.tracking.tracking import Tracking
 from tests.conftest import ROOT, create_learner
 
+pytestmark = pytest.mark.slow
+
 RECIPE = {"arch": "test_efficientnet", "learning_rate": 0.01, "teacher": {}, "track": []}
 
 
