@@ -8,6 +8,7 @@ from fieldmark.training.callbacks import ProgressiveResizing, SeedEpochs, Weight
 from tests.training.conftest import Recorder, load_checkpoint
 
 
+@pytest.mark.slow
 def test_an_epoch_is_the_same_whenever_it_is_run(new_learner):
     inputs = []
     for epochs_done in (0, 2):

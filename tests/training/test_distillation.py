@@ -29,6 +29,7 @@ class FirstLabel(torch.nn.Module):
         return logits, torch.stack([dark, -dark], 1)
 
 
+@pytest.mark.slow
 def test_a_student_learns_the_predictions_of_its_teacher(new_learner, quiet_fit):
     probability = {}
     for weight in (0.0, 1.0):
@@ -40,6 +41,7 @@ def test_a_student_learns_the_predictions_of_its_teacher(new_learner, quiet_fit)
     assert probability[1.0] > probability[0.0] + 0.2
 
 
+@pytest.mark.slow
 def test_the_auxiliary_head_learns_the_teachers_own_classes_and_is_discarded(
     new_learner, quiet_fit, tmp_path
 ):

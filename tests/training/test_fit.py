@@ -44,6 +44,7 @@ def test_a_resumed_fit_equals_an_uninterrupted_one(new_head_learner, quiet_fit, 
     pd.testing.assert_frame_equal(history[FIGURES], expected.history[FIGURES], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_whole_network_on_growing_photos_resumes_as_well(new_learner, quiet_fit):
     options = {"start_size_fraction": 0.5}
     whole, resumed = new_learner(), new_learner()

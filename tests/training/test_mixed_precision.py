@@ -43,6 +43,7 @@ class OutputTypes(Callback):
         return hook
 
 
+@pytest.mark.slow
 def test_a_network_trains_in_bfloat16_and_its_weights_stay_float32(new_learner):
     learn, types = new_learner(), OutputTypes()
     learn.unfreeze()
