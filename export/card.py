@@ -51,7 +51,7 @@ def describe_recipe(recipe: Recipe, split: pd.DataFrame, run_name: str) -> dict:
     return {
         "name": recipe.name or run_name,
         "trained_on": describe_training_photos(split, recipe.trained_on),
-        "licence": recipe.licence or "not stated; ask whoever trained this model",
+        "licence": recipe.licence or "not stated; ask the owner of this model",
         "recipe": recipe.model_dump(),
     }
 

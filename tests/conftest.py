@@ -162,7 +162,7 @@ def model(run):
 
 @pytest.fixture(autouse=True, scope="session")
 def no_settings():
-    """Keep the settings of whoever runs the tests out of them."""
+    """Remove the FIELDMARK_ settings of the person who runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith("FIELDMARK_") and name not in KEPT:

@@ -43,7 +43,7 @@ def compute_features(
     files: Sequence[Path | bytes],
     precision: str = "float32",
 ) -> np.ndarray:
-    """Return what a module makes of photos: vectors [n, D], or the means of maps, float32.
+    """Return the features of photos: vectors [n, D], or the means of maps, float32.
 
     `backbone` takes photos [N, 3, S, S] as `preparation` prepares them. On a CPU in float32, photos
     that would keep torch busy for over WORTH_EXPORTING seconds are computed by onnxruntime, one

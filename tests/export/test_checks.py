@@ -1,4 +1,4 @@
-"""A model file must be consistent with its card, and treat a photo alone and in batches alike."""
+"""A model file must fit its card, and treat a photo the same alone and in batches."""
 
 import numpy as np
 import onnx

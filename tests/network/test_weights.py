@@ -75,9 +75,9 @@ def test_new_photos_fill_the_splits_and_moved_ones_keep_theirs(table, run):
 
 def test_a_near_duplicate_of_a_train_photo_is_in_train(table, run):
     known = previous_splits(run / "birds.safetensors")
-    taught, judged = (table.index[table["split"] == part][0] for part in ("train", "calibration"))
+    trained, judged = (table.index[table["split"] == part][0] for part in ("train", "calibration"))
     pair = pd.Series(None, table.index, dtype=object)
-    pair[[taught, judged]] = "pair"
+    pair[[trained, judged]] = "pair"
     made = split_photos(table.assign(split="train", group=pair), 0.2, 0.2, previous=known)
     assert made["split"][judged] == "train"
 
