@@ -42,6 +42,8 @@ def predict_over_http(
         by_label = {each["label"]: each["probability"] for each in answer["predictions"]}
         probability[row] = [by_label.get(label, np.nan) for label in labels]
         ood_score[row] = answer["answer"]["unknown_score"]
+    # predictions hold normalised probabilities, which would hide a sum that is not 1
+    probability[np.abs(probability.sum(1) - 1) > TOLERANCE] = np.nan
     served = from_probability(
         probability,
         expected.temperature,

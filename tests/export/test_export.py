@@ -15,6 +15,7 @@ from torch import nn
 
 from birds import drawn, photo
 from birds.classifier import Classifier, ModelError
+from birds.http import routes
 from export import exporter, model_file
 from export.card import describe_labels
 from export.exporter import export_model
@@ -184,7 +185,22 @@ def change_filter(monkeypatch, network):
     monkeypatch.setattr(photo, "prepare", bilinear)
 
 
-@pytest.mark.parametrize("plant", [change_weight, swap_labels, change_mean, change_filter])
+def halve_probabilities(monkeypatch, network):
+    classify = routes.classify_photo
+
+    def halved(*arguments):
+        answer = classify(*arguments)
+        for label in answer["predictions"]:
+            label["probability"] /= 2
+        return answer
+
+    monkeypatch.setattr(routes, "classify_photo", halved)
+
+
+FAULTS = [change_weight, swap_labels, change_mean, change_filter, halve_probabilities]
+
+
+@pytest.mark.parametrize("plant", FAULTS)
 def test_the_gate_finds_a_planted_fault(plant, network, run_gate, monkeypatch):
     plant(monkeypatch, network)
     with pytest.raises(GateError) as caught:
