@@ -12,6 +12,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 
 from .classifier import Classifier
 from .http import pages, routes
+from .http.body_buffer import BodyBuffer
 from .http.load_shedding import LoadShedder, Slots
 from .http.problems import problem_response
 from .http.request_log import RequestLogMiddleware, configure_logging
@@ -47,6 +48,7 @@ def create_app(
     )
     app.state.classifier, app.state.fault, app.state.key = classifier, fault, settings.key
     app.state.slots = Slots(settings.workers, settings.max_in_flight)
+    app.state.bodies = BodyBuffer()
     app.include_router(routes.routes)
     app.include_router(pages.docs_routes)
     if settings.page:

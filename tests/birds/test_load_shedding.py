@@ -65,7 +65,7 @@ def run_with_app(model, test, max_in_flight: int = 3, workers: int = 2):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://a.example") as client:
             await test(client, app.state.slots)
-        assert (app.state.slots.in_flight, app.state.slots.buffered_bytes) == (0, 0)
+        assert (app.state.slots.in_flight, app.state.bodies.used) == (0, 0)
 
     anyio.run(main)
 
@@ -190,7 +190,7 @@ def test_a_client_that_sends_slowly_holds_no_slot(model):
         scope |= {"query_string": b"", "scheme": "http"}
         async with anyio.create_task_group() as group:
             group.start_soon(client._transport.app, scope, receive, send)
-            await until(lambda: slots.buffered_bytes == 10)
+            await until(lambda: client._transport.app.state.bodies.used == 10)
             assert slots.in_flight == 0
             assert (await client.post("/api/classify", content=PNG)).status_code == 200
             sent.set()

@@ -7,8 +7,8 @@ import pytest
 from fastapi import Request
 
 from birds import drawn, photo
-from birds.http import load_shedding, request_body
-from birds.http.load_shedding import Slots
+from birds.http import request_body
+from birds.http.body_buffer import BodyBuffer
 from birds.http.problems import Problem
 from birds.http.request_body import read_photos
 from tests.birds.photos import BIRD, PNG
@@ -95,48 +95,47 @@ def chunk(data: bytes, more: bool = False) -> dict:
     return {"type": "http.request", "body": data, "more_body": more}
 
 
-def read(receive, slots):
+def read(receive, bodies):
     scope = {"type": "http", "method": "POST", "headers": [], "log": {}}
-    return anyio.run(read_photos, Request(scope, receive), slots)
+    return anyio.run(read_photos, Request(scope, receive), bodies)
 
 
 def test_bytes_over_the_limit_are_counted_and_dropped():
-    slots, buffered = Slots(1, 1), []
+    bodies, buffered = BodyBuffer(), []
 
     async def receive():
-        buffered.append(slots.buffered_bytes)
+        buffered.append(bodies.used)
         return chunk(bytes(2**20), more=True)
 
     with pytest.raises(photo.PhotoTooLarge):
-        read(receive, slots)
+        read(receive, bodies)
     assert max(buffered) == photo.MAX_BYTES
     assert len(buffered) == request_body.MAX_DRAINED // 2**20 + 1  # then the body is abandoned
-    assert slots.buffered_bytes == 0
+    assert bodies.used == 0
 
 
 def test_a_body_that_does_not_arrive_in_time_is_refused(monkeypatch):
     monkeypatch.setattr(request_body, "TIMEOUT", 0.01)
-    slots = Slots(1, 1)
+    bodies = BodyBuffer()
     with pytest.raises(Problem) as caught:
-        read(anyio.sleep_forever, slots)
+        read(anyio.sleep_forever, bodies)
     assert caught.value.status == 408
-    assert slots.buffered_bytes == slots.in_flight == 0
+    assert bodies.used == 0
 
 
 @pytest.mark.parametrize(("size", "accepted"), [(4, True), (5, False)])
-def test_all_bodies_together_have_a_limit(monkeypatch, size, accepted):
-    monkeypatch.setattr(load_shedding, "MAX_BUFFERED", 10)
-    slots = Slots(1, 1)
+def test_all_bodies_together_have_a_limit(size, accepted):
+    bodies = BodyBuffer(capacity=10)
 
     async def receive():
         return chunk(bytes(size))
 
-    with slots.reserve_bytes() as reserve:
+    with bodies.reserve() as reserve:
         reserve(6)
         if accepted:
-            assert read(receive, slots) == ([bytes(size)], False)
+            assert read(receive, bodies) == ([bytes(size)], False)
         else:
             with pytest.raises(Problem) as caught:
-                read(receive, slots)
+                read(receive, bodies)
             assert caught.value.status == 503
-    assert slots.buffered_bytes == 0
+    assert bodies.used == 0

@@ -1,4 +1,4 @@
-"""Limit the photos in flight and the bytes in memory; reject what is beyond with 503."""
+"""Limit the photos in flight; reject what is beyond with 503."""
 
 import asyncio
 import time
@@ -10,11 +10,9 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .. import photo
 from . import problems
 
 RETRY_AFTER = 1  # seconds
-MAX_BUFFERED = 10 * photo.MAX_BYTES  # of all bodies together, however slowly they arrive
 
 
 class LoadShedder:
@@ -45,7 +43,7 @@ class Slots:
 
     def __init__(self, workers: int, max_in_flight: int):
         self.workers, self.max_in_flight = workers, max_in_flight
-        self.in_flight, self.buffered_bytes = 0, 0
+        self.in_flight = 0
         self.last_rejection = -RETRY_AFTER
         self.executor = ThreadPoolExecutor(workers, "photo")
 
@@ -70,23 +68,6 @@ class Slots:
             yield
         finally:
             self.in_flight -= 1
-
-    @contextmanager
-    def reserve_bytes(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that reserves memory until the block ends; it raises a Problem."""
-        reserved = 0
-
-        def reserve(count: int) -> None:
-            nonlocal reserved
-            if self.buffered_bytes + count > MAX_BUFFERED:
-                raise problems.busy(RETRY_AFTER)
-            self.buffered_bytes += count
-            reserved += count
-
-        try:
-            yield reserve
-        finally:
-            self.buffered_bytes -= reserved
 
     async def run(self, request: Request, task: Callable[..., dict], *arguments) -> dict:
         """Run a task in a worker thread; raise ClientDisconnect if its client leaves the queue.

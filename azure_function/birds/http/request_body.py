@@ -9,7 +9,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from .. import photo
 from . import problems
-from .load_shedding import Slots
+from .body_buffer import BodyBuffer
 
 MAX_DRAINED = 5 * photo.MAX_BYTES  # bytes that are read of a body that is too large
 TIMEOUT = 60  # seconds for a whole body: 20 MiB at 3 Mbit/s
@@ -17,7 +17,7 @@ MAX_PHOTOS = 32
 MAX_FIELDS = 32  # that are not photos; browsers may add a few
 
 
-async def read_photos(request: Request, slots: Slots) -> tuple[list[bytes], bool]:
+async def read_photos(request: Request, bodies: BodyBuffer) -> tuple[list[bytes], bool]:
     """Return the photos of a request, and whether they came as the parts `photo` of a form.
 
     Raises Problem, or PhotoError for a body that is empty or too large.
@@ -27,7 +27,7 @@ async def read_photos(request: Request, slots: Slots) -> tuple[list[bytes], bool
     if not (is_form or media_type.startswith("image/") or media_type == "application/octet-stream"):
         detail = f"Send the bytes of a photo with a type like image/jpeg, not {media_type}."
         raise problems.Problem(415, "not-a-photo", detail)
-    with slots.reserve_bytes() as reserve:
+    with bodies.reserve() as reserve:
         try:
             with anyio.fail_after(TIMEOUT):
                 chunks = limited_chunks(request, reserve)

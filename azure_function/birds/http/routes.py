@@ -71,7 +71,7 @@ async def classify(
     """
     slots, facts = request.app.state.slots, request.scope["log"]
     started = time.perf_counter()
-    photos, is_form = await read_photos(request, slots)
+    photos, is_form = await read_photos(request, request.app.state.bodies)
     facts["milliseconds"] = {"read": milliseconds_since(started)}
     results, failure = [], None
     with slots.acquire():
