@@ -1,15 +1,15 @@
 # The function as a container: the same app, not as root, and it writes no file.
 #   docker build -t fieldmark .
 #   docker run --read-only --cap-drop ALL -p 7071:7071 -e FIELDMARK_FUNCTION_KEY=... fieldmark
-FROM python:3.11-slim AS page
+FROM python:3.11-slim@sha256:9534e5a8e315485d4061ed659af0fd78a284c015f9b73661b41d6bab25604534 AS page
 COPY app app
 RUN python app/bundle.py page.html
 
-FROM python:3.11-slim
+FROM python:3.11-slim@sha256:9534e5a8e315485d4061ed659af0fd78a284c015f9b73661b41d6bab25604534
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /srv
-COPY azure_function/requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt "uvicorn>=0.38,<1" "httptools>=0.6,<1" \
+COPY azure_function/requirements.txt azure_function/server.txt ./
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.txt -r server.txt \
   && useradd bird
 COPY azure_function/birds birds
 COPY azure_function/model/birds.onnx azure_function/model/LICENSE.md model/

@@ -7,9 +7,12 @@ OUT := runs/ensemble
 BIN := .venv/bin
 TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-SERVING := azure_function/requirements.txt requirements.txt pyproject.toml
+LOCKS := azure_function/requirements.txt azure_function/server.txt requirements.txt commands/requirements.txt
+TOOLS := .venv/tools/bin/python
+COOLDOWN ?= 7 days
 
-.PHONY: app check test soak lint chromium train notebook board compare ensemble export publish page clean
+.PHONY: app check test soak lint chromium train notebook board compare ensemble export publish page \
+  lock sbom clean
 
 app: .venv/serving page  ## serve the page and the function on this computer; installs no torch
 	@$(BIN)/fieldmark serve
@@ -57,6 +60,12 @@ page:  ## bundle the visitor page for the function; also for a static host with 
 	@$(PYTHON) app/bundle.py azure_function/birds/page.html
 	@$(if $(FUNCTION),mkdir -p runs/page && $(PYTHON) app/bundle.py runs/page/index.html $(FUNCTION))
 
+lock: .venv/tools/ready  ## lock the newest versions in the ranges (*.in) that are a week old
+	$(TOOLS) -m supply_chain.lock --cooldown "$(COOLDOWN)"
+
+sbom: .venv/tools/ready  ## list what the function and the page consist of, in runs/sbom/ (CycloneDX)
+	$(TOOLS) -m supply_chain.sbom
+
 clean:  ## delete the environment
 	rm -rf .venv
 
@@ -71,10 +80,18 @@ chromium: .venv/everything  # the browser tests need one; Playwright's is kept i
 	  sys.exit(None if ok else 'Fieldmark needs Python 3.11 or 3.12: make PYTHON=python3.12 ...')"
 	$(PYTHON) -m venv .venv
 
-.venv/serving: .venv/bin/python $(SERVING)
-	$(PIP) -r azure_function/requirements.txt -r requirements.txt -e ".[serve]"
+# pip wants a hash for each package of a call, or for none: this repository, which has none, comes second.
+.venv/serving: .venv/bin/python $(LOCKS) pyproject.toml
+	$(PIP) --require-hashes $(LOCKS:%=-r %)
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/everything: .venv/serving
-	$(PIP) -e ".[serve,train,track,test]"
+.venv/everything: .venv/serving  # training and tests: newest versions in their ranges, locked ones unchanged
+	@sed -n -e 's/ *\\$$//' -e '/^[a-z0-9]/p' $(LOCKS) > .venv/locked.txt
+	$(PIP) --constraint .venv/locked.txt -e ".[train,track,test]"
+	@touch $@
+
+.venv/tools/ready: supply_chain/tools.txt
+	$(PYTHON) -m venv .venv/tools
+	$(TOOLS) -m pip install --quiet --disable-pip-version-check --require-hashes -r supply_chain/tools.txt
 	@touch $@

@@ -1,6 +1,6 @@
 """Measure how long a visitor waits for the page, and for the result of a photo of 12 megapixels.
 
-    pip install -e ".[serve,test]"
+    make .venv/everything
     python -m benchmarks.page [--visits 10]
 
 Page, function and browser share the computer. A visit begins when a spare kernel is ready, as it is

@@ -1,6 +1,6 @@
 """Measure the function over HTTP beside the model without HTTP, and beside other servers.
 
-    pip install -e ".[serve,train,bench]"
+    make .venv/everything && .venv/bin/pip install -e ".[bench]"
     python -m benchmarks.serve [--seconds 10] [--rounds 3] [--out runs/serve.json]
 
 All servers get the same drawn photos, one server at a time, in rounds; reported are medians of the

@@ -1,6 +1,6 @@
 """Measure the memory that the page takes for each visitor with a photo in a real browser.
 
-    pip install -e ".[serve,test]"
+    make .venv/everything
     python -m benchmarks.visitors [--visitors 4] [--limit 512]
 
 Memory is the proportional set size (PSS): memory shared by processes counts once, as on a dyno.

@@ -34,7 +34,7 @@ print(json.dumps(computed | {name: sys.modules[name].__version__ for name in sys
 
 def oldest_versions() -> dict[str, str]:
     """Return the oldest versions that Azure may install."""
-    text = (FUNCTION / "requirements.txt").read_text(encoding="utf-8")
+    text = (FUNCTION / "requirements.in").read_text(encoding="utf-8")
     return {name: re.search(rf"^{name}>=([\d.]+)", text, re.MULTILINE)[1] for name in PACKAGES}
 
 
