@@ -45,13 +45,14 @@ def locked_versions(lock: Path) -> dict[str, str]:
 
 def licence_of(distribution: metadata.Distribution) -> str:
     """Return a package's licence: its SPDX expression, or what its older metadata say."""
-    fields = distribution.metadata
-    if expression := fields.get("License-Expression"):
+    fields: dict = distribution.metadata.json
+    if expression := fields.get("license_expression"):
         return expression
-    classifiers = [name for name in fields.get_all("Classifier") or [] if "License ::" in name]
-    first_line = (fields.get("License") or "UNKNOWN").splitlines()[0]
+    classifiers = [name for name in fields.get("classifier", []) if "License ::" in name]
+    first_line = fields.get("license", "UNKNOWN").splitlines()[0]
     names = [first_line, *(name.split(" :: ")[-1] for name in classifiers)]
-    found = {SPDX.get(name, name) for name in names if not name.startswith("Copyright")}
+    stated = [str(name) for name in names if not name.startswith("Copyright")]
+    found = {SPDX.get(name, name) for name in stated}
     found -= {"UNKNOWN"}
     if len(found) > 1:  # the other name is more exact
         found -= {"BSD", "LGPL"}
