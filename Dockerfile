@@ -3,7 +3,7 @@
 #   docker run --read-only --cap-drop ALL -p 7071:7071 -e FIELDMARK_FUNCTION_KEY=... fieldmark
 FROM python:3.11-slim@sha256:9534e5a8e315485d4061ed659af0fd78a284c015f9b73661b41d6bab25604534 AS page
 COPY app app
-RUN python app/bundle.py page.html
+RUN python app/bundle.py page
 
 FROM python:3.11-slim@sha256:9534e5a8e315485d4061ed659af0fd78a284c015f9b73661b41d6bab25604534
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -13,7 +13,7 @@ RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requireme
   && useradd bird
 COPY azure_function/birds birds
 COPY azure_function/model/birds.onnx azure_function/model/LICENSE.md model/
-COPY --from=page page.html birds/
+COPY --from=page page birds/page
 USER bird
 EXPOSE 7071
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \

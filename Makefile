@@ -57,8 +57,8 @@ publish: .venv/everything  ## copy the model of RUN to where the function loads 
 	@$(BIN)/fieldmark publish $(RUN)
 
 page:  ## bundle the visitor page for the function; also for a static host with FUNCTION=<address>
-	@$(PYTHON) app/bundle.py azure_function/birds/page.html
-	@$(if $(FUNCTION),mkdir -p runs/page && $(PYTHON) app/bundle.py runs/page/index.html $(FUNCTION))
+	@$(PYTHON) app/bundle.py azure_function/birds/page
+	@$(if $(FUNCTION),$(PYTHON) app/bundle.py runs/page $(FUNCTION))
 
 lock: .venv/tools/ready  ## lock the newest versions in the ranges (*.in) that are a week old
 	$(TOOLS) -m supply_chain.lock --cooldown "$(COOLDOWN)"

@@ -1,13 +1,13 @@
-"""Bundle the page's JavaScript modules, for the notebook's widget or into one HTML file.
+"""Bundle the page's JavaScript modules, for the notebook's widget or for a page without a kernel.
 
-    python app/bundle.py index.html https://<function>.azurewebsites.net
+    python app/bundle.py FOLDER https://<function>.azurewebsites.net
 
-writes a page that sends its requests to that function; without an address, to its own server.
+writes index.html, page.js and page.css: a page that sends its requests to that function; without an
+address, to its own server.
 """
 
 import re
 import sys
-from base64 import b64encode
 from hashlib import sha256
 from html import escape
 from pathlib import Path
@@ -45,23 +45,42 @@ def _bundle(name: str, sources: dict[str, str]) -> dict[str, str]:
     return sources
 
 
-def render_page(function_url: str = "") -> str:
-    """Return the page without a kernel: one HTML file that connects to `function_url` only."""
-    script = bundle_modules("static.js")
+def render_page(function_url: str = "") -> dict[str, str]:
+    """Return the page without a kernel, which connects to `function_url` only: files by name.
+
+    Script and style are files of their own, so that the policy allows nothing inline. The function
+    sends a stricter policy as a header; the one in the page is for static hosts.
+    """
+    files = {
+        "page.js": bundle_modules("static.js"),
+        "page.css": (MODULES / "static.css").read_text(encoding="utf-8")
+        + (TEMPLATE / "page.css").read_text(encoding="utf-8"),
+    }
     allowed_url = escape(function_url) or "'self'"
-    digest = b64encode(sha256(script.encode()).digest()).decode()
     values = {
-        "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
-        f"img-src data: blob:; connect-src {allowed_url}; base-uri 'none'",
+        "policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data: blob:; "
+        f"connect-src {allowed_url}; base-uri 'none'; form-action 'none'",
         "icon": (TEMPLATE / "icon.html").read_text(encoding="utf-8"),
-        "style": (TEMPLATE / "page.css").read_text(encoding="utf-8"),
         "function": escape(function_url),
-        "script": script,
+        "script": f"page.js?{fingerprint(files['page.js'])}",
+        "style": f"page.css?{fingerprint(files['page.css'])}",
     }
     template = (MODULES / "static.html").read_text(encoding="utf-8")
-    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
+    page = re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
+    return {"index.html": page} | files
+
+
+def fingerprint(text: str) -> str:
+    """Return a short hash, by which a changed file gets another URL and leaves every cache."""
+    return sha256(text.encode()).hexdigest()[:12]
+
+
+def write_page(folder: Path, function_url: str = "") -> None:
+    """Write the files of the page into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in render_page(function_url).items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":
-    target, function_url = Path(sys.argv[1]), "".join(sys.argv[2:3]).rstrip("/")
-    target.write_text(render_page(function_url), encoding="utf-8")
+    write_page(Path(sys.argv[1]), "".join(sys.argv[2:3]).rstrip("/"))

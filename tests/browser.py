@@ -116,23 +116,28 @@ def run_browser():
 class Visit:
     """A visit to the page in a browser context of its own, which records all that is received."""
 
-    def __init__(self, browser, url: str, **context):
+    def __init__(self, browser, url: str, ready: str = ".picker:not(.camera)", **context):
         self.page = browser.new_context(**context).new_page()
         self.page.set_default_timeout(TIMEOUT * 1000)
-        self.requested, self.received, self.errors = [], [], []
+        self.requested, self.received, self.errors, self.console = [], [], [], []
         self.page.on("request", lambda request: self.requested.append(request.url))
         self.page.on("response", self._record_response)
         self.page.on("websocket", self._record_frames)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._record_console)
         # Without a listener from the start, a chooser opened by an early click would be missed.
         self.page.on("filechooser", lambda chooser: None)
         self.page.goto(url)
         self.button = self.page.locator(".picker:not(.camera)")
-        self.button.wait_for()
+        self.page.locator(ready).first.wait_for()
 
     def _record_response(self, response):
         if response.url.startswith("http"):  # not a photo's blob: URL
             self.received.append(response)
+
+    def _record_console(self, message):
+        if message.type in ("error", "warning"):  # a violation of the policy is an error
+            self.console.append(message.text)
 
     def _record_frames(self, websocket):
         websocket.on("framereceived", lambda frame: self.received.append(frame))

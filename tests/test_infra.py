@@ -94,10 +94,10 @@ def test_azd_builds_the_page_before_it_packages_the_function(tmp_path):
     service = yaml.safe_load((ROOT / "azure.yaml").read_text())["services"]["function"]
     for hook in service["hooks"]["prepackage"].values():
         _, script, output = hook["run"].split()
-        assert output == "birds/page.html"
+        assert output == "birds/page"
         command = [sys.executable, (ROOT / service["project"] / script).resolve()]
-        subprocess.run([*command, tmp_path / "page.html"], check=True)
-        assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+        subprocess.run([*command, tmp_path / "page"], check=True)
+        assert (tmp_path / "page/index.html").read_text().startswith("<!doctype html>")
 
 
 def test_the_plan_has_a_bounded_size_and_the_function_its_settings():

@@ -1,15 +1,15 @@
 // Outline the area of a photo that mattered most, so that the bird's colours stay visible.
 
-import { parseSvg } from "./dom.js";
+import { createSvg } from "./dom.js";
 
 const EVIDENCE = 0.5; // proportion of the map's total that the outlined area carries
 const RESOLUTION = 8; // grid points per cell of the map
 
 // Return an outline to be laid over the square that the model used.
 export function heatmapView(heatmap) {
-  const path = outlinePath(heatmap);
-  return parseSvg(`<svg xmlns="http://www.w3.org/2000/svg" class="heatmap" viewBox="0 0 1 1" preserveAspectRatio="none"
-    aria-hidden="true"><path class="casing" d="${path}"/><path class="line" d="${path}"/></svg>`);
+  const d = outlinePath(heatmap);
+  const attributes = { class: "heatmap", viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" };
+  return createSvg("svg", attributes, createSvg("path", { class: "casing", d }), createSvg("path", { class: "line", d }));
 }
 
 // Return the SVG path around the smallest area that carries EVIDENCE of the map, on a unit square.

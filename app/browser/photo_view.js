@@ -1,7 +1,7 @@
 // The selected photo with its crop box and heat map, or a placeholder.
 
 import { createCropBox } from "./crop.js";
-import { createElement, parseSvg } from "./dom.js";
+import { createElement, createSvg } from "./dom.js";
 import { heatmapView } from "./heatmap.js";
 import { drawPhoto } from "./photo.js";
 
@@ -10,9 +10,7 @@ const MAX_HEIGHT = 26; // rem
 const FRAME = "M24 64V24h40M256 24h40v40M296 176v40h-40M64 216H24v-40";
 const BIRD =
   "M44 190l72-46c-6-52 26-88 74-88 30 0 50 16 54 38l34 8-32 14c0 56-42 84-88 84-26 0-44-12-52-24z";
-const PLACEHOLDER = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 240" aria-hidden="true">
-  <path d="${FRAME}"/><path class="bird" d="${BIRD}"/><circle class="eye" cx="212" cy="90" r="6"/>
-  <path class="wing" d="M196 140c-10 30-40 40-70 34 16-10 22-24 26-40z"/></svg>`;
+const WING = "M196 140c-10 30-40 40-70 34 16-10 22-24 26-40z";
 
 // Return the view of an entry; `onCrop(crop)` is called when the visitor moved the square.
 // `entry.image` is undefined before the file is decoded, and null if it can't be.
@@ -41,5 +39,13 @@ export function showHeatmap(view, heatmap) {
 
 export function placeholder() {
   const attributes = { class: "placeholder", role: "img", "aria-label": "A bird that fills the frame" };
-  return createElement("div", attributes, parseSvg(PLACEHOLDER));
+  const picture = createSvg(
+    "svg",
+    { viewBox: "0 0 320 240", "aria-hidden": "true" },
+    createSvg("path", { d: FRAME }),
+    createSvg("path", { class: "bird", d: BIRD }),
+    createSvg("circle", { class: "eye", cx: 212, cy: 90, r: 6 }),
+    createSvg("path", { class: "wing", d: WING }),
+  );
+  return createElement("div", attributes, picture);
 }

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -15,12 +17,21 @@ from .http import pages, routes
 from .http.body_buffer import BodyBuffer
 from .http.load_shedding import LoadShedder, Slots
 from .http.problems import problem_response
-from .http.request_log import RequestLogMiddleware, configure_logging
+from .http.request_log import RequestLogMiddleware
+from .http.security_headers import SecurityHeadersMiddleware
 from .http.settings import Settings, SettingsError, load_settings
+from .json_log import JsonMessage, configure_logging
 from .model_file import ModelError
 
 SHIPPED_MODEL = Path(__file__).parents[1] / "model" / "birds.onnx"
 DEFAULTS = Settings()
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Configure logging again: a server may have configured its own since the import."""
+    configure_logging()
+    yield
 
 
 def create_app(
@@ -38,13 +49,16 @@ def create_app(
     except ModelError as error:
         fault = str(error)
     if fault:
-        logging.getLogger(__name__).error("Photos cannot be classified: %s", fault)
+        message = f"Photos cannot be classified: {fault}"
+        logging.getLogger("fieldmark").error(JsonMessage(message=message))
     app = FastAPI(
         title="Fieldmark",
         description="Classify the bird in a photo.",
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        lifespan=lifespan,
+        redirect_slashes=False,  # such a redirect repeats the client's Host header
     )
     app.state.classifier, app.state.fault, app.state.key = classifier, fault, settings.key
     app.state.slots = Slots(settings.workers, settings.max_in_flight)
@@ -64,7 +78,8 @@ def create_app(
             expose_headers=["retry-after"],
         )
     version = classifier.version if classifier else None
-    app.add_middleware(RequestLogMiddleware, version, settings.log)  # the outermost
+    app.add_middleware(RequestLogMiddleware, version, settings.log)
+    app.add_middleware(SecurityHeadersMiddleware)  # the outermost
     for error in (HTTPException, RequestValidationError):  # FastAPI has handlers of its own
         app.add_exception_handler(error, problem_response)
     return app

@@ -18,8 +18,8 @@ def visit(browser):
     """Return a function that visits an address; each visit ends with the test."""
     with ExitStack() as visits:
 
-        def start_visit(url, **context):
-            visit = Visit(browser, url, **context)
+        def start_visit(url, *ready, **context):
+            visit = Visit(browser, url, *ready, **context)
             visits.callback(visit.page.context.close)
             visits.callback(visit.leave)
             return visit

@@ -1,9 +1,7 @@
-"""The bundle of the page's JavaScript modules, for the notebook and as one HTML file."""
+"""The bundle of the page's JavaScript modules, for the notebook and as a page without a kernel."""
 
 import re
 import sys
-from base64 import b64encode
-from hashlib import sha256
 from subprocess import run
 
 import pytest
@@ -34,22 +32,29 @@ def test_no_name_is_declared_twice_in_the_shared_scope(entry):
     assert len(names) == len(set(names))
 
 
-def test_the_page_allows_its_own_script_only():
-    page = bundle.render_page()
-    script = re.search('<script type="module">(.*)</script>', page, re.DOTALL)[1]
-    assert f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}" in page
+def test_the_page_has_nothing_inline_and_loads_its_own_files_only():
+    page = bundle.render_page()["index.html"]
+    files = re.findall(r'(?:src|href)="(?!data:)([^"]+)"', page)
+    assert [re.sub(r"\?[0-9a-f]{12}$", "", file) for file in files] == ["page.css", "page.js"]
+    assert page.count("<script") == 1
+    assert not re.search(r"<style| style=| on\w+=|<script[^>]*>[^<]|unsafe", page)
     assert "connect-src 'self'" in page
-    assert not re.search(r"(src|href)=\"(?!data:)", page)
+
+
+def test_a_changed_file_gets_another_url(monkeypatch):
+    before = bundle.render_page()["index.html"]
+    monkeypatch.setattr(bundle, "bundle_modules", lambda _: "// another")
+    assert bundle.render_page()["index.html"] != before
 
 
 def test_a_page_for_a_static_host_connects_to_one_function(tmp_path):
-    file = tmp_path / "index.html"
-    run([sys.executable, ROOT / "app/bundle.py", file, "https://birds.example/"], check=True)
-    page = file.read_text(encoding="utf-8")
+    folder = tmp_path / "page"
+    run([sys.executable, ROOT / "app/bundle.py", folder, "https://birds.example/"], check=True)
+    page = (folder / "index.html").read_text(encoding="utf-8")
     assert 'data-function="https://birds.example"' in page
     assert "connect-src https://birds.example;" in page
 
 
 def test_browser_and_client_share_one_set_of_messages():
-    page = bundle.render_page()
-    assert all(message in page for message in client.MESSAGES.values())
+    script = bundle.render_page()["page.js"]
+    assert all(message in script for message in client.MESSAGES.values())

@@ -63,8 +63,7 @@ def page_url(browser, fake_function, logs):
 @pytest.fixture(scope="module")
 def static_page_url(browser, logs):
     """Build the page without a kernel, and serve it from the real function."""
-    page = ROOT / "azure_function/birds/page.html"
-    page.write_text(bundle.render_page(), encoding="utf-8")
+    bundle.write_page(ROOT / "azure_function/birds/page")
     with run_function(logs / "function.txt", FIELDMARK_PAGE="1") as function:
         yield function.url + "/"
 
@@ -100,8 +99,24 @@ def test_the_page_without_a_kernel_identifies_a_photo(visit, static_page_url, vi
     visitor.save_screenshot(f"{viewport['width']}-without-kernel")
     assert not visitor.scrolls_sideways()
     assert not visitor.errors
+    assert not visitor.console
     paths = {urlsplit(url).path for url in visitor.requested if url.startswith("http")}
-    assert paths == {"/", "/api/model", "/api/classify"}
+    assert paths == {"/", "/page.js", "/page.css", "/api/model", "/api/classify"}
+
+
+@BOTH
+def test_the_documentation_of_the_api_works_under_its_policy(visit, static_page_url, viewport):
+    visitor = visit(f"{static_page_url}api/docs", ".opblock", viewport=viewport)
+    page = visitor.page
+    page.locator(".opblock-get", has_text="/api/health").first.click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    page.locator(".live-responses-table", has_text="ready").wait_for()
+    page.locator(".opblock-post").click()
+    page.locator(".opblock-post .model-example").first.wait_for()
+    visitor.save_screenshot(f"{viewport['width']}-docs")
+    assert not visitor.errors
+    assert not visitor.console
 
 
 def test_the_page_without_a_kernel_keeps_a_photo_when_requests_fail(visit, static_page_url):

@@ -28,7 +28,7 @@ def copy(sources: list[str], root, target) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for source in sources:
         if (root / source).is_dir():
-            ignored = shutil.ignore_patterns("*.pyc", "page.html")
+            ignored = shutil.ignore_patterns("*.pyc", "page")
             shutil.copytree(root / source, target, ignore=ignored, dirs_exist_ok=True)
         else:
             shutil.copy(root / source, target)

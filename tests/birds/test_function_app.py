@@ -78,7 +78,7 @@ API_ROUTES = {
 def wwwroot(run, tmp_path_factory):
     """Copy azure_function/ with a tiny model and without the page."""
     folder = tmp_path_factory.mktemp("azure") / "wwwroot"
-    ignored = shutil.ignore_patterns("model", "page.html")
+    ignored = shutil.ignore_patterns("model", "page")
     shutil.copytree(ROOT / "azure_function", folder, ignore=ignored)
     (folder / "model").mkdir()
     shutil.copy(run / "birds.onnx", folder / "model")
@@ -128,16 +128,16 @@ def test_without_a_model_all_routes_exist_and_health_says_why(wwwroot):
 
 
 def test_the_page_is_open_without_a_key_once_it_is_built(wwwroot):
-    page_file = wwwroot / "birds/page.html"
+    page = wwwroot / "birds/page"
     fault = call_function(wwwroot, FIELDMARK_PAGE="1")
     assert fault["routes"] == API_ROUTES  # a wrong setting opens nothing
     assert fault["classify"][0] == 503
     assert "make page" in fault["health"][1]["detail"]
-    subprocess.run([sys.executable, ROOT / "app/bundle.py", page_file], check=True)
+    subprocess.run([sys.executable, ROOT / "app/bundle.py", page], check=True)
     try:
         results = call_function(wwwroot, FIELDMARK_PAGE="1")
     finally:
-        page_file.unlink()
+        shutil.rmtree(page)
     assert results["page"] == "<!doctype html>"
     assert results["routes"]["page"] == ["GET", "{*path}", "anonymous"]
     assert results["routes"]["classify"] == ["POST", "api/classify", "anonymous"]

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from birds import api, drawn
+from birds import api, drawn, json_log
 from birds.http import request_log
 from birds.http.settings import Settings
 from tests.birds.photos import PNG, QUARTERS
@@ -31,6 +31,7 @@ def test_an_answer_is_logged_with_the_milliseconds_of_each_stage(client, lines):
     client.post("/api/classify?top=1", content=PNG)
     (line,) = lines()
     assert (line["method"], line["route"], line["status"]) == ("POST", "/api/classify", 200)
+    assert line["message"] == "POST /api/classify: 200"
     assert line["bytes"] == len(PNG)
     assert line["kinds"] == ["species"]
     assert line["model"] == client.app.state.classifier.version
@@ -55,6 +56,8 @@ def test_a_problem_is_logged_with_its_type(client, lines):
     assert [line["problem"] for line in lines()] == ["not-a-photo", "key-missing", "http-error"]
     assert [line["status"] for line in lines()] == [415, 401, 404]
     assert lines()[2]["route"] is None
+    client.request("X" * 9000, "/")
+    assert lines()[3]["method"] == "other"
 
 
 def test_a_successful_health_check_is_logged_for_debugging_only(client, caplog, tmp_path):
@@ -71,7 +74,7 @@ def test_a_successful_health_check_is_logged_for_debugging_only(client, caplog, 
 
 
 def test_nothing_of_the_photo_its_exif_its_name_or_the_key_is_logged(client, caplog, recwarn):
-    request_log.configure_logging()
+    json_log.configure_logging()
     caplog.set_level(logging.DEBUG)
     exif = Image.Exif()
     exif[0x010E] = "my home at 47.1 N"
@@ -106,17 +109,3 @@ def test_a_client_that_disconnects_is_logged_and_gets_no_response(client, lines)
     anyio.run(client.app, scope | {"query_string": b"", "scheme": "http"}, receive, send)
     assert [line["status"] for line in lines()] == [request_log.CLIENT_CLOSED_REQUEST]
     assert sent == []
-
-
-def test_lines_are_printed_once_and_only_where_logging_is_not_configured(monkeypatch, capsys):
-    logger, root = logging.Logger("requests"), logging.Logger("root")
-    monkeypatch.setattr(request_log, "logger", logger)
-    monkeypatch.setattr(request_log.logging, "getLogger", lambda *_: root)
-    root.addHandler(logging.NullHandler())
-    request_log.configure_logging()
-    assert logger.handlers == []
-    root.handlers.clear()
-    request_log.configure_logging()
-    request_log.configure_logging()
-    logger.info("{}")
-    assert capsys.readouterr().err == "{}\n"

@@ -10,7 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from .. import photo
+from ..json_log import JsonMessage, format_traceback
 
+logger = logging.getLogger("fieldmark")
 PHOTO_PROBLEMS = {
     photo.EmptyPhoto: (400, "empty-photo"),
     photo.NotAPhoto: (415, "not-a-photo"),
@@ -65,7 +67,8 @@ async def problem_response(request: Request, error: Exception) -> JSONResponse:
         raise error
     problem = find_problem(error)
     if problem.status == 500:
-        logging.getLogger(__name__).error("A request failed", exc_info=error)
+        traceback = format_traceback(error)
+        logger.error(JsonMessage(message="A request failed", traceback=traceback))
     request.scope.setdefault("log", {})["problem"] = problem.kind
     content, media_type = problem_document(problem), "application/problem+json"
     return JSONResponse(content, problem.status, problem.headers, media_type)

@@ -1,15 +1,16 @@
 """Log one line of JSON for each request, with nothing of the photo, its EXIF or the key."""
 
-import json
 import logging
-import sys
 import time
-import warnings
+from http import HTTPMethod
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..json_log import JsonMessage
+
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before the response
+METHODS = {method.value for method in HTTPMethod}
 HEALTH_ROUTES = {"/api/health", "/api/health/alive"}
 logger = logging.getLogger("fieldmark.requests")
 
@@ -43,16 +44,19 @@ class RequestLogMiddleware:
             pass  # there is nobody to respond to
         finally:
             stages = facts.pop("milliseconds", {})
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            route = getattr(scope.get("route"), "path", None)
             line = {
-                "method": scope["method"],
-                "route": getattr(scope.get("route"), "path", None),
+                "message": f"{method} {route or 'no route'}: {status}",
+                "method": method,
+                "route": route,
                 "status": status,
                 "model": self.version,
                 "milliseconds": stages | {"total": milliseconds_since(started)},
             } | facts
             is_healthy = line["route"] in HEALTH_ROUTES and status == 200
             if self.enabled:
-                logger.log(logging.DEBUG if is_healthy else logging.INFO, json.dumps(line))
+                logger.log(logging.DEBUG if is_healthy else logging.INFO, JsonMessage(line))
 
 
 def milliseconds_since(started: float) -> float:
@@ -71,17 +75,3 @@ def add_photo(facts: dict, kind: str, stages: dict[str, float], total: float) ->
     for stage in ("wait", "prepare", "model"):
         sums[stage] = round(sums.get(stage, 0) + stages.get(stage, 0), 3)
     facts.setdefault("kinds", []).append(kind)
-
-
-def configure_logging() -> None:
-    """Print the lines unless logging is configured already, as Azure's worker does.
-
-    Pillow is silenced: its warnings and debug messages quote a photo's EXIF.
-    """
-    logging.getLogger("PIL").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="PIL")
-    logger.setLevel(logging.INFO)
-    if not logging.getLogger().handlers and not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)

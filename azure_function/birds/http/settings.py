@@ -1,16 +1,20 @@
 """Read the function's settings from the environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import AnyHttpUrl, TypeAdapter
 
 from ..errors import UserError
 from ..process import cpu_count
 
-PAGE_FILE = Path(__file__).parents[1] / "page.html"  # written by `make page`
+PAGE_FOLDER = Path(__file__).parents[1] / "page"  # written by `make page`
+MAX_KEY = 1024  # characters; servers and proxies limit a header to a few thousand
+KEY = re.compile(r"[!-~]+")  # what every client can send in a header, unchanged
+HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]+\]")
 
 
 class SettingsError(UserError):
@@ -35,7 +39,7 @@ class Settings(NamedTuple):
 
 
 def load_settings(
-    environment: Mapping[str, str] = os.environ, page_file: Path = PAGE_FILE
+    environment: Mapping[str, str] = os.environ, page_folder: Path = PAGE_FOLDER
 ) -> Settings:
     """Return the settings; raises SettingsError."""
     switch = environment.get("FIELDMARK_PAGE", "").strip()
@@ -44,8 +48,8 @@ def load_settings(
     except ValueError as error:  # no typo opens a page
         raise SettingsError(f"FIELDMARK_PAGE is {switch!r}. Set it to 1 or 0.") from error
     settings = Settings(
-        key=environment.get("FIELDMARK_FUNCTION_KEY", "").strip(),
-        origins=tuple(url.rstrip("/") for url in environment.get("FIELDMARK_CORS", "").split()),
+        key=parse_key(environment.get("FIELDMARK_FUNCTION_KEY", "")),
+        origins=parse_origins(environment.get("FIELDMARK_CORS", "")),
         page=page,
     )
     if settings.page and settings.key:
@@ -53,16 +57,58 @@ def load_settings(
             "FIELDMARK_PAGE serves visitors without a key, but FIELDMARK_FUNCTION_KEY is set. "
             "Unset one of them."
         )
-    if settings.page and not page_file.is_file():
+    if settings.page and not (page_folder / "index.html").is_file():
         raise SettingsError(
-            f"FIELDMARK_PAGE is on, but birds/{page_file.name} is missing. Write it with "
-            "`make page` before deployment, or unset FIELDMARK_PAGE."
+            f"FIELDMARK_PAGE is on, but birds/{page_folder.name}/index.html is missing. Write it "
+            "with `make page` before deployment, or unset FIELDMARK_PAGE."
         )
     if limit := environment.get("FIELDMARK_IN_FLIGHT", "").strip():
-        if not limit.isdecimal() or not int(limit):
+        if not re.fullmatch(r"0*[1-9][0-9]{0,5}", limit, re.ASCII):
             raise SettingsError(
-                f"FIELDMARK_IN_FLIGHT is {limit!r}. Set it to a number of photos, or unset it."
+                f"FIELDMARK_IN_FLIGHT is {limit[:60]!r}. Set it to a number of photos, or unset it."
             )
         workers = min(settings.workers, int(limit))
         settings = settings._replace(max_in_flight=int(limit), workers=workers)
     return settings
+
+
+def parse_key(text: str) -> str:
+    """Return the key, empty for none; raises SettingsError, which never repeats it.
+
+    A final line break is dropped: some secret stores add one.
+    """
+    key = text.rstrip("\r\n")
+    if text and (len(key) > MAX_KEY or not KEY.fullmatch(key)):
+        raise SettingsError(
+            "FIELDMARK_FUNCTION_KEY is a key that no client can send. Set it to at most "
+            f"{MAX_KEY:,} ASCII letters, digits and signs without spaces, or unset it."
+        )
+    return key
+
+
+def parse_origins(text: str) -> tuple[str, ...]:
+    """Return the origins as browsers spell them, or *; raises SettingsError."""
+    words = text.split()
+    if words == ["*"]:
+        return ("*",)
+    return tuple(parse_origin(word) for word in words)
+
+
+def parse_origin(text: str) -> str:
+    """Return an origin as browsers spell it: lower case, IDNA, without the scheme's own port.
+
+    Raises SettingsError for all that browsers never send: paths, wildcards, a list with commas.
+    """
+    try:
+        url = AnyHttpUrl(text)  # pydantic's parser follows the browsers' standard, WHATWG's
+        host = (url.host or "").lower()
+        if re.match(r"https?://[^/\\?#@]+/?$", text, re.IGNORECASE) and HOST.fullmatch(host):
+            default = {"http": 80, "https": 443}[url.scheme]
+            return f"{url.scheme}://{host}" + (f":{url.port}" if url.port != default else "")
+    except ValueError:
+        pass  # no URL at all
+    shown = "an address with a password" if "@" in text else repr(text[:60])
+    raise SettingsError(
+        f"FIELDMARK_CORS contains {shown}, which is no origin. Write scheme and host only, like "
+        "https://birds.example, separate several with spaces, or write * alone to allow all."
+    )
