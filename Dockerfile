@@ -9,7 +9,7 @@ FROM python:3.11-slim@sha256:9534e5a8e315485d4061ed659af0fd78a284c015f9b73661b41
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /srv
 COPY azure_function/requirements.txt azure_function/server.txt ./
-RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.txt -r server.txt \
+RUN pip install --no-cache-dir --require-hashes -r requirements.txt -r server.txt \
   && useradd bird
 COPY azure_function/birds birds
 COPY azure_function/model/birds.onnx azure_function/model/LICENSE.md model/

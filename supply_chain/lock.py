@@ -4,8 +4,9 @@ make lock                      versions that are at least a week old
 make lock COOLDOWN="0 days"    any version, for an urgent fix
 
 Each `.in` file holds ranges; the `.txt` file beside it gets one version of every package that they
-need, directly or through others, with the SHA-256 of all its files. One lock serves all platforms
-and Pythons. All locks but that of the tools are installed together, so they agree.
+need, directly or through others, with the SHA-256 of all its files, and only wheels are installed.
+One lock serves all platforms and Pythons. All locks but that of the tools are installed together,
+so they agree.
 """
 
 import argparse
@@ -34,14 +35,16 @@ def uv(*arguments: str) -> None:
     """Run uv in the root of the repository."""
     command = [sys.executable, "-m", "uv", *arguments, "--quiet"]
     environment = os.environ | {"MACOSX_DEPLOYMENT_TARGET": MACOS}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    if status := subprocess.run(command, cwd=ROOT, env=environment).returncode:
+        raise SystemExit(status)
 
 
 def compile_ranges(ranges: list[str], lock: Path, *options: str) -> None:
     """Write the versions that satisfy files of ranges on every platform and Python."""
     common = ["--universal", "--python-version", PYTHONS[0], "--fork-strategy", "fewest"]
+    wheels = ["--only-binary", ":all:", "--emit-build-options"]  # nothing is built, no code runs
     plain = ["--no-annotate", "--no-emit-index-url", "--custom-compile-command", "make lock"]
-    uv("pip", "compile", *ranges, "--output-file", str(lock), *common, *plain, *options)
+    uv("pip", "compile", *ranges, "-o", str(lock), *common, *wheels, *plain, *options)
 
 
 def lock_ranges(cooldown: str, folder: Path) -> None:
@@ -63,8 +66,8 @@ def install_elsewhere(folder: Path) -> list[Path]:
         for python in PYTHONS:
             folders.append(folder / f"{platform}-{python}")
             options = ["--python-platform", platform, "--python-version", python]
-            checks = ["--require-hashes", "--only-binary", ":all:"]
-            uv("pip", "install", "--target", str(folders[-1]), *options, *checks, *locks)
+            target = ["--target", str(folders[-1]), "--require-hashes"]
+            uv("pip", "install", *target, *options, *locks)
     return folders
 
 
