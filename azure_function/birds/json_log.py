@@ -6,12 +6,14 @@ the errors' types and the lines of code, without their texts.
 
 import json
 import logging
+import re
 import sys
 import traceback
 import warnings
 from datetime import UTC, datetime
 
 MAX_FRAMES = 30  # of a traceback, the innermost
+QUERY = re.compile(r"""\?[^\s"']*=[^\s"']*""")  # of a URL in a server's line; it may hold a key
 SILENT = ("PIL", "python_multipart")  # their warnings quote a photo's EXIF, or a form's bytes
 
 
@@ -35,7 +37,7 @@ class JsonFormatter(logging.Formatter):
         }
         members = record.msg
         if not isinstance(members, JsonMessage):
-            members = JsonMessage(message=record.getMessage())
+            members = JsonMessage(message=QUERY.sub("?...", record.getMessage()))
         line |= members
         if record.exc_info and record.exc_info[1]:
             line["traceback"] = format_traceback(record.exc_info[1])
@@ -80,7 +82,7 @@ def configure_logging() -> None:
 def remove_console_handlers(logger: logging.Logger) -> None:
     """Leave the lines of a logger that prints them by itself to the root logger.
 
-    A server's line for a request has its query, which may hold a key: ours replaces it.
+    A server's own lines for requests are dropped: the function writes one for each.
     """
     if logger.name.endswith(".access"):
         logger.disabled = True

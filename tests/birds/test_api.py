@@ -100,6 +100,11 @@ def test_keys_are_compared_in_constant_time(model, monkeypatch):
     assert compared == [(b"a-long-key", b"a-guess")]
 
 
+def test_a_file_name_that_is_no_utf_8_is_reported_too(tmp_path):
+    client = TestClient(create_app(f"{tmp_path}/m\udcff.onnx"))
+    assert r"m\udcff.onnx" in check_problem(client.get("/api/health"), 503, "model-not-loaded")
+
+
 def test_without_a_model_every_route_responds_and_only_health_says_why(tmp_path):
     client = TestClient(create_app(tmp_path / "birds.onnx"))
     response = client.get("/api/health")

@@ -17,6 +17,7 @@ logging.config.dictConfig(uvicorn.config.LOGGING_CONFIG)  # a server that starts
 configure_logging()
 configure_logging()
 logging.getLogger("uvicorn.error").info("Started\\nserver %s", "\u2603")
+logging.getLogger("uvicorn.error").info('"WebSocket %s" 403', "/api/health?top=1&code=key")
 logging.getLogger("uvicorn.access").info("GET /?code=key")
 logging.getLogger("python_multipart.multipart").warning("Did not find secret")
 logging.getLogger("fieldmark.requests").info(JsonMessage(message="GET", status=200))
@@ -45,15 +46,17 @@ def test_every_line_of_a_process_is_one_json_object_without_texts_of_errors():
     assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
     assert [(line["logger"], line["level"]) for line in lines] == [
         ("uvicorn.error", "INFO"),
+        ("uvicorn.error", "INFO"),
         ("fieldmark.requests", "INFO"),
         ("py.warnings", "WARNING"),
         ("birds", "ERROR"),
         ("asyncio", "ERROR"),
     ]
     assert lines[0]["message"] == "Started\nserver \u2603"
-    assert lines[1]["status"] == 200
+    assert lines[1]["message"] == '"WebSocket /api/health?..." 403'
+    assert lines[2]["status"] == 200
     for part in ("ValueError", "Led to:", "ExceptionGroup", "In this group:", "OSError", "line"):
-        assert part in lines[3]["traceback"]
+        assert part in lines[4]["traceback"]
     for secret in ("my home", "47 N", "code=key"):
         assert secret not in done.stderr.replace('int(\\"my home at 47 N', "")  # a line of code
 

@@ -30,6 +30,8 @@ def function(model, tmp_path_factory):
     settings = {"FIELDMARK_MODEL": str(model), "FIELDMARK_IN_FLIGHT": "1"}
     with run_function(folder / "log", **settings) as server:
         yield SimpleNamespace(url=server.url, log=server.log, folder=folder)
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
 
 
 def examples(language: str, function) -> list[str]:
@@ -88,6 +90,19 @@ def test_fifty_slow_clients_do_not_hold_up_others(function):
     wait_until(lambda: function.log.read_text().count('"status": 499') >= 50)
     assert "Traceback" not in function.log.read_text()
     assert requests.post(f"{function.url}/api/classify", PNG, timeout=60).status_code == 200
+
+
+@pytest.mark.parametrize("start", [b"GET /api/h\xff", b"BIRD", b"GET /api/health?code=a-key"])
+def test_what_the_server_rejects_by_itself_is_logged_without_a_key(function, start):
+    """Each line of this server's log is JSON, which the fixture checks in the end."""
+    address = urlsplit(function.url)
+    upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+    upgrade += "sec-websocket-key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n"
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+        head = f" HTTP/1.1\r\nhost: {address.netloc}\r\n{upgrade}\r\n"
+        connection.sendall(start + head.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 ")
+    assert "a-key" not in function.log.read_text()
 
 
 def test_a_client_that_sends_a_photo_far_over_the_limit_gets_the_reason(function):

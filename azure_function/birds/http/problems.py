@@ -54,7 +54,8 @@ def problem_document(problem: Problem) -> dict:
         "type": f"urn:fieldmark:{problem.kind}",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
-        "detail": problem.detail,
+        # a file name from the environment may have bytes that are no UTF-8
+        "detail": problem.detail.encode(errors="backslashreplace").decode(),
     }
 
 
