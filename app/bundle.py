@@ -59,7 +59,8 @@ def render_page(function_url: str = "") -> dict[str, str]:
     allowed_url = escape(function_url) or "'self'"
     values = {
         "policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data: blob:; "
-        f"connect-src {allowed_url}; base-uri 'none'; form-action 'none'",
+        f"connect-src {allowed_url}; base-uri 'none'; form-action 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'",
         "icon": (TEMPLATE / "icon.html").read_text(encoding="utf-8"),
         "function": escape(function_url),
         "script": f"page.js?{fingerprint(files['page.js'])}",

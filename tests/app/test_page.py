@@ -262,8 +262,8 @@ def test_a_photo_can_be_dropped_and_pasted(visit, page_url, function, event):
     assert len(function.photos) == 1
 
 
-def test_a_phone_offers_its_camera(visit, page_url, function):
-    visitor = visit(page_url, viewport=PHONE, has_touch=True, is_mobile=True)
+def test_a_phone_offers_its_camera(visit, static_page_url):
+    visitor = visit(static_page_url, viewport=PHONE, has_touch=True, is_mobile=True)
     with visitor.page.expect_file_chooser() as chooser:
         visitor.page.get_by_role("button", name="Take a photo").tap()
     assert chooser.value.element.get_attribute("capture") == "environment"

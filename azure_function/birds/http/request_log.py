@@ -47,7 +47,7 @@ class RequestLogMiddleware:
             method = scope["method"] if scope["method"] in METHODS else "other"
             route = getattr(scope.get("route"), "path", None)
             line = {
-                "message": f"{method} {route or 'no route'}: {status}",
+                "message": f"{method} {route or 'another path'}: {status}",
                 "method": method,
                 "route": route,
                 "status": status,
