@@ -13,7 +13,7 @@ from birds.http import pages, routes
 from tests.conftest import ROOT
 
 SCRIPT = """
-import asyncio, importlib.abc, json, sys
+import asyncio, importlib.abc, json, logging, sys
 from types import SimpleNamespace
 
 class Blocker(importlib.abc.MetaPathFinder):
@@ -24,6 +24,7 @@ class Blocker(importlib.abc.MetaPathFinder):
 folder, root = sys.argv[1:]
 sys.meta_path.insert(0, Blocker())
 sys.path[:] = [folder] + [p for p in sys.path if not p.startswith(root) or "site-packages" in p]
+logging.basicConfig(level=logging.INFO, format="%(message)s")  # as the worker does before
 import azure.functions as func, birds, function_app
 from azure.functions.http import HttpRequestConverter, HttpResponseConverter
 from azure.functions.meta import Datum
@@ -77,7 +78,7 @@ for function in function_app.app.get_functions():  # what Azure's Python worker 
 FORM = (b'--b\\r\\nContent-Disposition: form-data; name="photo"; filename="a"\\r\\n\\r\\n'
         b"Dear bird,\\r\\n--b--\\r\\n")
 photo_bytes = open(folder + "/photo.jpg", "rb").read()
-classify = "/api/classify"
+classify, synchronous = "/api/classify", function_app.middleware.main
 results = {
     "module": birds.__file__,
     "routes": registered,
@@ -91,6 +92,7 @@ results = {
     "preflight": send("OPTIONS", classify, Origin="https://birds.example",
                       Access_Control_Request_Method="POST").status,
     "together": asyncio.run(together(3, "POST", classify, photo_bytes)),
+    "sync": synchronous(decode("POST", classify, photo_bytes), Context()).status_code,
     "in_flight": asyncio.run(leave("POST", classify, photo_bytes)),
 }
 responses = {
@@ -154,7 +156,8 @@ def call_function(folder, **settings) -> dict:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    log = [json.loads(line) for line in done.stderr.splitlines()]
+    return json.loads(done.stdout) | {"log": log}
 
 
 def test_the_folder_works_when_copied_elsewhere(wwwroot):
@@ -173,6 +176,7 @@ def test_the_folder_works_when_copied_elsewhere(wwwroot):
     assert all(text.startswith("{") for text in results["page"])  # problems: there is no page
     assert set(results["together"]) <= {200, 503}
     assert results["together"][0] == 200
+    assert results["sync"] == 200
     assert results["in_flight"] == 0
     assert results["hostile"] == {
         **{"too large": 413, "no body": 400, "text": 415, "JSON": 415, "header": 200, "type": 415},
@@ -182,6 +186,9 @@ def test_the_folder_works_when_copied_elsewhere(wwwroot):
     status, body = results["fault"]
     assert (status, body["type"]) == (500, "urn:fieldmark:internal-error")
     assert "NoneType" not in str(body)
+    (failure,) = (line for line in results["log"] if line["message"] == "A request failed")
+    assert failure["traceback"].endswith("\nTypeError")
+    assert {line["status"] for line in results["log"] if "status" in line} >= {200, 404, 413, 500}
 
 
 def test_without_a_model_all_routes_exist_and_health_says_why(wwwroot):
