@@ -41,7 +41,7 @@ class JsonFormatter(logging.Formatter):
         line |= members
         if record.exc_info and record.exc_info[1]:
             line["traceback"] = format_traceback(record.exc_info[1])
-        return json.dumps(line, default=str)
+        return json.dumps(line)
 
 
 def format_traceback(error: BaseException) -> str:

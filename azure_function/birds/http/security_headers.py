@@ -10,7 +10,7 @@ PAGE_POLICY = (
     f"{OWN_PAGE}; script-src 'self'; style-src 'self'; img-src data: blob:; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-# Swagger UI writes style attributes, and its style sheet has images in data: URLs.
+# Swagger UI's style sheet has images in data: URLs.
 DOCS_POLICY = f"{OWN_PAGE}; script-src 'self'; style-src 'self'; img-src 'self' data:"
 
 # A photo comes from a file chooser, whose camera is the system's and needs no permission here.

@@ -46,7 +46,7 @@ def load_settings(
     try:
         page = TypeAdapter(bool).validate_python(switch or "0")
     except ValueError as error:  # no typo opens a page
-        raise SettingsError(f"FIELDMARK_PAGE is {switch!r}. Set it to 1 or 0.") from error
+        raise SettingsError(f"FIELDMARK_PAGE is {switch[:60]!r}. Set it to 1 or 0.") from error
     settings = Settings(
         key=parse_key(environment.get("FIELDMARK_FUNCTION_KEY", "")),
         origins=parse_origins(environment.get("FIELDMARK_CORS", "")),
