@@ -18,4 +18,4 @@ USER bird
 EXPOSE 7071
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:7071/api/health')"]
-CMD ["uvicorn", "birds.api:app", "--host", "0.0.0.0", "--port", "7071", "--no-access-log"]
+CMD ["python", "-m", "birds.server", "--host", "0.0.0.0", "--port", "7071"]

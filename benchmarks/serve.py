@@ -39,7 +39,7 @@ MODEL_FILE = (MODEL / "birds.onnx").resolve()
 UVICORN = [sys.executable, "-m", "uvicorn", "--no-access-log", "--log-level=warning", "--port"]
 NO_HTTP = "model in a loop, without HTTP"
 SERVERS = {
-    "this function": [*UVICORN, "{port}", "birds.api:app"],
+    "this function": [sys.executable, "-m", "birds.server", "--port", "{port}"],
     "FastAPI without checks or limits": [*UVICORN, "{port}", "benchmarks.peers.fastapi_app:app"],
     "fastai and FastAPI": [*UVICORN, "{port}", "benchmarks.peers.fastai_app:app"],
     "LitServe": [sys.executable, "-m", "benchmarks.peers.litserve_app", "{port}"],

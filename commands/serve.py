@@ -82,10 +82,9 @@ def is_port_used(port: int) -> bool:
 
 
 def start_function(port: int) -> subprocess.Popen:
-    """Start the app that Azure serves, with uvicorn."""
-    options = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
-    command = [sys.executable, "-m", "uvicorn", "birds.api:app", "--app-dir", "azure_function"]
-    return subprocess.Popen([*command, *options], cwd=ROOT, start_new_session=True)
+    """Start the app that Azure serves, with the server of the container."""
+    command = [sys.executable, "-m", "birds.server", "--port", str(port)]
+    return subprocess.Popen(command, cwd=ROOT / "azure_function", start_new_session=True)
 
 
 def start_page(port: int, function: str) -> subprocess.Popen:

@@ -91,7 +91,7 @@ def run_function(log: Path, key: str = "", **environment):
     """Serve the function with the model file of the repository; yield its `Server`."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = ["uvicorn", "birds.api:app", f"--port={port}"]
+    command = ["birds.server", f"--port={port}"]
     environment |= {"FIELDMARK_FUNCTION_KEY": key}
     folder = ROOT / "azure_function"
     with run_server(command, folder, f"{url}/api/health", log, **environment) as server:

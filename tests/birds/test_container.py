@@ -71,7 +71,7 @@ def test_the_container_serves_is_healthy_and_writes_no_file(image, tmp_path):
     (command,), (health_check,) = (
         arguments(FUNCTION_STAGE, name) for name in ("CMD", "HEALTHCHECK")
     )
-    start = [sys.executable, "-m", *json.loads(command.replace("7071", port))]
+    start = [sys.executable, *json.loads(command.replace("7071", port))[1:]]
     check = json.loads(re.search(r"CMD (\[.*\])", health_check)[1].replace("7071", port))
     check = [sys.executable, *check[1:]]
     with (

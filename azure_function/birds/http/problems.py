@@ -48,6 +48,33 @@ def busy(seconds: int) -> Problem:
     return Problem(503, "busy", detail, Retry_After=str(seconds))
 
 
+def not_http() -> Problem:
+    """Return the problem of bytes that are not a request of HTTP/1.1."""
+    detail = "This is not a valid HTTP/1.1 request. Check the program that sent it."
+    return Problem(400, "bad-http", detail)
+
+
+def wasteful_chunks() -> Problem:
+    """Return the problem of a chunked body with too many bytes that are not the photo's."""
+    detail = (
+        "The body's chunks are too small, or have long extensions or trailers. Send 1 KiB each."
+    )
+    return Problem(400, "bad-http", detail)
+
+
+def head_too_large(limit: int) -> Problem:
+    """Return the problem of a request whose line and headers have more than `limit` bytes."""
+    size = f"{limit // 1024} KiB"
+    detail = f"Address and headers together exceed {size}. Send the photo as the body."
+    return Problem(431, "head-too-large", detail)
+
+
+def slow_head(seconds: int) -> Problem:
+    """Return the problem of a request whose headers did not arrive in time."""
+    detail = f"The headers did not arrive within {seconds} seconds. Please try again."
+    return Problem(408, "too-slow", detail)
+
+
 def problem_document(problem: Problem) -> dict:
     """Return the members of an RFC 9457 problem document."""
     return {
@@ -71,6 +98,11 @@ async def problem_response(request: Request, error: Exception) -> JSONResponse:
         traceback = format_traceback(error)
         logger.error(JsonMessage(message="A request failed", traceback=traceback))
     request.scope.setdefault("log", {})["problem"] = problem.kind
+    return encode_problem(problem)
+
+
+def encode_problem(problem: Problem) -> JSONResponse:
+    """Return the response to a problem."""
     content, media_type = problem_document(problem), "application/problem+json"
     return JSONResponse(content, problem.status, problem.headers, media_type)
 

@@ -59,6 +59,12 @@ class RequestLogMiddleware:
                 logger.log(logging.DEBUG if is_healthy else logging.INFO, JsonMessage(line))
 
 
+def log_refused_connection(problem: str, status: int) -> None:
+    """Log a connection that ended before its request reached the app."""
+    message = f"A connection without a request: {status}"
+    logger.info(JsonMessage(message=message, status=status, problem=problem))
+
+
 def milliseconds_since(started: float) -> float:
     """Return the milliseconds since a reading of time.perf_counter."""
     return round(1000 * (time.perf_counter() - started), 3)

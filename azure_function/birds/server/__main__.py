@@ -1,0 +1,48 @@
+"""Serve the API: `python -m birds.server --host 0.0.0.0 --port 7071`, with all limits set."""
+
+import argparse
+import contextlib
+
+import uvicorn
+
+from .connection import MAX_CONNECTIONS, Connection
+
+STOP_TIMEOUT = 5  # seconds for requests in progress
+
+
+def allow_open_files() -> None:
+    """Raise the limit on open files where it is lower than the connections need."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
+        import resource
+
+        needed = 2 * MAX_CONNECTIONS
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY:
+            needed = min(needed, hard)
+        if soft != resource.RLIM_INFINITY and soft < needed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def main() -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    parser = argparse.ArgumentParser("python -m birds.server", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", default=7071, type=int, help="TCP port")
+    arguments = parser.parse_args()
+    allow_open_files()
+    uvicorn.run(
+        "birds.api:app",
+        host=arguments.host,
+        port=arguments.port,
+        http=Connection,
+        ws="none",
+        access_log=False,  # the app logs each request
+        log_config=None,
+        log_level="error",
+        server_header=False,
+        timeout_graceful_shutdown=STOP_TIMEOUT,
+    )
+
+
+if __name__ == "__main__":
+    main()
