@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import traceback
 import warnings
 from datetime import UTC, datetime
@@ -77,6 +78,17 @@ def configure_logging() -> None:
     for logger in list(logging.Logger.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger):
             remove_console_handlers(logger)
+
+
+def log_uncaught_errors() -> None:
+    """Log what ends this process or a thread, and what Python ignores, instead of printing it.
+
+    For a program of ours only, after configure_logging.
+    """
+    logger = logging.getLogger("fieldmark")
+    sys.excepthook = lambda *error: logger.critical("The process ended", exc_info=error)
+    sys.unraisablehook = lambda thrown: logger.error("Ignored", exc_info=thrown.exc_value)
+    threading.excepthook = lambda thrown: logger.error("A thread ended", exc_info=thrown.exc_value)
 
 
 def remove_console_handlers(logger: logging.Logger) -> None:
