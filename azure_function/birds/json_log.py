@@ -6,6 +6,7 @@ the errors' types and the lines of code, without their texts.
 
 import json
 import logging
+import os
 import re
 import sys
 import threading
@@ -47,14 +48,23 @@ class JsonFormatter(logging.Formatter):
 
 def format_traceback(error: BaseException) -> str:
     """Return the traceback of an error, of those that led to it and of its group, without texts."""
-    name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-    text = "".join(traceback.format_tb(error.__traceback__, limit=-MAX_FRAMES)) + name
+    text = "".join(traceback.format_tb(error.__traceback__, limit=-MAX_FRAMES)) + describe(error)
     for member in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
         text += f"\n\nIn this group:\n\n{format_traceback(member)}"
     hidden = None if error.__suppress_context__ else error.__context__
     if earlier := error.__cause__ or hidden:
         text = f"{format_traceback(earlier)}\n\nLed to:\n\n{text}"
     return text
+
+
+def describe(error: BaseException) -> str:
+    """Return the type of an error, with what cannot be of a photo: a module, the system's text."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    if isinstance(error, ImportError):
+        return f"{name}: {error}"
+    if isinstance(error, OSError) and error.errno:
+        return f"{name}: {os.strerror(error.errno)}"
+    return name
 
 
 def configure_logging() -> None:

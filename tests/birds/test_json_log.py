@@ -38,13 +38,13 @@ log_uncaught_errors()
 
 class Fragile:
     def __del__(self):
-        open("secret")
+        open("/missing/secret")
 
 Fragile()
 thread = threading.Thread(target=int, args=["secret"])
 thread.start()
 thread.join()
-int("secret")
+import missing
 """
 
 
@@ -71,6 +71,8 @@ def test_every_line_of_a_process_is_one_json_object_without_texts_of_errors():
     assert lines[2]["status"] == 200
     for part in ("ValueError", "Led to:", "ExceptionGroup", "In this group:", "OSError", "line"):
         assert part in lines[4]["traceback"]
+    assert lines[6]["traceback"].endswith("\nFileNotFoundError: No such file or directory")
+    assert lines[8]["traceback"].endswith("\nModuleNotFoundError: No module named 'missing'")
     for secret in ("my home", "secret", "code=key"):
         assert secret not in done.stderr
 

@@ -5,6 +5,7 @@ import contextlib
 
 import uvicorn
 
+from ..json_log import configure_logging, log_uncaught_errors
 from .connection import MAX_CONNECTIONS, Connection
 
 STOP_TIMEOUT = 5  # seconds for requests in progress
@@ -29,6 +30,8 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", default=7071, type=int, help="TCP port")
     arguments = parser.parse_args()
+    configure_logging()
+    log_uncaught_errors()
     allow_open_files()
     uvicorn.run(
         "birds.api:app",
