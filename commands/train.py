@@ -1,13 +1,24 @@
 """`fieldmark train`: run train.ipynb by a recipe, into a folder in runs/."""
 
 import json
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fieldmark.errors import RecipeError, UserError, find_error_class
+from fieldmark.disk import RESUMES, check_writable, explain, explain_text
+from fieldmark.errors import (
+    InterruptedTrainingError,
+    RecipeError,
+    TrainingError,
+    UserError,
+    find_error_class,
+)
 
 if TYPE_CHECKING:
     from fieldmark.recipe import Recipe
@@ -61,7 +72,7 @@ def train(
 
     The run, in runs/NAME, holds the model file, the executed notebook and all metrics. NAME is the
     recipe's file name unless given. An interrupted run of the same recipe is resumed after its
-    last complete epoch.
+    last complete epoch. The files of a finished run stay until the new model passed its gate.
 
     Examples:
 
@@ -95,21 +106,25 @@ def check_inputs(recipe: "Recipe") -> None:
     from fieldmark.data.locations import find_photo_folder
     from fieldmark.data.ood_photos import list_ood_photos
     from fieldmark.evaluation.open_set import describe_open_set_run
-    from fieldmark.network.weights import find_weights_file, resolve_weights
+    from fieldmark.network.weights import fetch_weights, resolve_weights
     from fieldmark.training.create_teacher import check_teacher
 
     checks = {
         "photos": lambda: find_photo_folder(recipe.photos),
-        "weights": lambda: find_weights_file(resolve_weights(recipe.weights)),
-        "teacher": lambda: recipe.teacher and check_teacher(**recipe.teacher),
         "not_birds": lambda: list_ood_photos(recipe.not_birds),
         "open_set_run": lambda: describe_open_set_run(recipe.open_set_run),
+        "weights": lambda: fetch_weights(recipe.arch, resolve_weights(recipe.weights)),
+        "teacher": lambda: recipe.teacher and check_teacher(**recipe.teacher),
     }
     for key, check in checks.items():
         try:
             check()
         except UserError as error:
             raise type(error)(f"`{key}`: {error}") from error
+        except OSError as error:
+            if explanation := explain(error):
+                raise explanation from error
+            raise
 
 
 def run_notebook(recipe: "Recipe", folder: Path) -> None:
@@ -118,25 +133,67 @@ def run_notebook(recipe: "Recipe", folder: Path) -> None:
     Raises the UserError that a cell raised, and typer.Exit for any other error in it.
     """
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+    from papermill.iorw import papermill_io
 
-    from fieldmark.run import Run
+    from commands.kernel import KernelManager, NotebookFile
+    from fieldmark.run import Run, lock_run
 
+    if folder.exists():
+        lock_run(folder).release()  # nothing else is worth a wait if the folder is in use
     check_inputs(recipe)
-    folder.mkdir(parents=True, exist_ok=True)
-    run = Run(folder)
-    run.remove_results()
+    lock = lock_run(folder)
     try:
-        papermill.execute_notebook(
-            str(NOTEBOOK),
-            str(run.notebook_file),
-            parameters=recipe.model_dump() | {"out": folder.as_posix()},
-            kernel_name="python3",
-            stdout_file=sys.stdout,
-            progress_bar=sys.stderr.isatty(),
-        )
+        run = Run(folder)
+        notebook = run.unfinished / run.notebook_file.name
+        check_writable(run.unfinished)
+        papermill_io.register(str(run.unfinished), NotebookFile(run))
+        with interrupted_by_signals():
+            papermill.execute_notebook(
+                str(NOTEBOOK),
+                str(notebook),
+                parameters=recipe.model_dump() | {"out": folder.as_posix()},
+                kernel_name="python3",
+                kernel_manager_class=KernelManager,
+                stdout_file=sys.stdout,
+                progress_bar=sys.stderr.isatty(),
+            )
     except PapermillExecutionError as error:
         if error_class := find_error_class(error.ename):
             raise error_class(error.evalue) from error
+        if explanation := explain_text(error.evalue, folder):
+            raise explanation from error
         print(f"{error.ename}: {error.evalue}", file=sys.stderr)
+        print(f"The notebook up to this error is {notebook}.", file=sys.stderr)
         raise typer.Exit(1) from error
+    except DeadKernelError as error:
+        raise TrainingError(
+            f"The process that trained {folder} was killed, perhaps because memory ran out. Close "
+            f"other programs or set a smaller `batch_size`. {RESUMES}"
+        ) from error
+    except KeyboardInterrupt as error:
+        raise InterruptedTrainingError(
+            f"Training was interrupted. Start the same command again to continue it. {RESUMES}"
+        ) from error
+    except OSError as error:
+        if explanation := explain(error):
+            raise explanation from error
+        raise
+    finally:
+        lock.release()
+
+
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Treat SIGTERM and SIGHUP like Ctrl-C, so that the kernel ends with this process."""
+    signals = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
+    signals = {number for number in signals if signal.getsignal(number) is signal.SIG_DFL}
+    if threading.current_thread() is not threading.main_thread():
+        signals = set()  # Python handles signals in the main thread only
+    before = {number: signal.signal(number, signal.default_int_handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -17,6 +17,7 @@ from export.model_file import OPSET
 from export.weights_dtype import DEFAULT
 from fieldmark.data.splits import check_no_leak, describe_training_photos
 from fieldmark.network.network import Network
+from fieldmark.network.weights import weights_digest
 from fieldmark.recipe import Recipe
 
 NAMES_FILE = Path(__file__).with_name("names.csv")
@@ -91,14 +92,6 @@ def version_of(weights: dict[str, torch.Tensor], weights_dtype: str) -> str:
     """Return a version: the date, the weights' dtype if not the default, and their digest."""
     dtype = "" if weights_dtype == DEFAULT else f"{weights_dtype}-"
     return f"{date.today():%Y.%m.%d}-{dtype}{weights_digest(weights)[:8]}"
-
-
-def weights_digest(weights: dict[str, torch.Tensor]) -> str:
-    """Return the SHA-256 of names and values of weights."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode() + weights[name].numpy().tobytes())
-    return digest.hexdigest()
 
 
 def describe_data(photos: pd.DataFrame, folder: Path, allow_duplicates: bool = False) -> dict:

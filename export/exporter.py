@@ -102,7 +102,7 @@ def export_model(
                 file, weights_dtype, rounded, held_out, folder, before, after, fitted
             )
         except GateError as error:
-            error.report.to_csv(Run(out).gate_report_file)
+            write_text(Run(out).gate_report_file, error.report.to_csv())
             raise
         card |= describe_uncertainty(
             served.of_split("calibration"),
@@ -118,7 +118,7 @@ def export_model(
         write_table(scratch.split_file, photos)
         recipe = yaml.safe_dump(card["recipe"], sort_keys=False, allow_unicode=True)
         write_text(scratch.recipe_file, recipe)
-        report.to_csv(scratch.gate_report_file)
+        write_text(scratch.gate_report_file, report.to_csv())
         for written in scratch.folder.iterdir():
             written.replace(out / written.name)
     return card

@@ -6,9 +6,9 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from birds.classifier import Classifier
-from export.card import weights_digest
 from fieldmark.errors import RunError
 from fieldmark.files import atomic_path
+from fieldmark.network.weights import weights_digest
 from fieldmark.run import Run
 
 PUBLISHED = Path("azure_function/model")

@@ -6,8 +6,11 @@ from birds.errors import UserError
 
 __all__ = [
     "DatasetError",
+    "DiskError",
     "ExportError",
     "GateError",
+    "InterruptedTrainingError",
+    "LockedError",
     "NetworkError",
     "RecipeError",
     "RunError",
@@ -37,6 +40,20 @@ class NetworkError(UserError):
 
 class TrainingError(UserError):
     """Training cannot run on this machine."""
+
+
+class InterruptedTrainingError(UserError):
+    """A person or the system stopped a training that can continue."""
+
+    exit_status = 130
+
+
+class DiskError(UserError):
+    """A disk is full, or refuses a file."""
+
+
+class LockedError(UserError):
+    """Another process is writing to the same folder."""
 
 
 class TrackingError(UserError):

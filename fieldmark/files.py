@@ -2,30 +2,38 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fieldmark.disk import explained
+
+PARTIAL = ".partial"  # the end of a temporary file's name
+
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, size: int = 0) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it to `path` if the block succeeds.
 
     A process that is killed at any moment leaves the old file or the new one, never half of one.
+    Raises DiskError if the disk is full, which names the `size` in bytes if given, or read-only.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{path.name}.partial")
-    try:
-        yield scratch
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    scratch = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    with explained(path, size):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield scratch
+            scratch.replace(path)
+        finally:
+            if scratch.is_file():
+                scratch.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically."""
-    with atomic_path(path) as scratch:
+    with atomic_path(path, len(content)) as scratch:
         scratch.write_bytes(content)
 
 

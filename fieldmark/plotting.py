@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from fieldmark.files import atomic_path
+
 # the palette of Okabe and Ito, for colour-blind readers
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 RED, PURPLE, SKY = "#D55E00", "#CC79A7", "#56B4E9"
@@ -40,8 +42,8 @@ def create_axes(width: float, height: float, rows: int = 1, columns: int = 1, **
 def save_figure(figure: Figure, folder: Path, name: str) -> Figure:
     """Write a figure to `folder`/`name`.png, and return it for the cell to show."""
     file = Path(folder) / f"{name}.png"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=STYLE["savefig.dpi"])
+    with atomic_path(file) as scratch:
+        figure.savefig(scratch, dpi=STYLE["savefig.dpi"], format="png")
     return figure
 
 

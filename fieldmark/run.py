@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Self
 
 import pandas as pd
+from filelock import FileLock
 
+from fieldmark.checkpoints import load_checkpoints, save_checkpoint
+from fieldmark.disk import check_writable
 from fieldmark.environment import describe_environment
 from fieldmark.errors import RunError
-from fieldmark.files import read_json, write_json, write_text
+from fieldmark.files import PARTIAL, write_json, write_text
+from fieldmark.locking import lock_folder
+from fieldmark.replacement import remove_entry, replace_entries
 from fieldmark.run_folder import RunFolder
 
 TEST_RUNS = "test-*"  # folders that tests leave in runs/
@@ -23,69 +28,88 @@ class Run(RunFolder):
 
     def __init__(self, folder: Path | str, name: str = ""):
         super().__init__(folder, name)
-        self.state_file = self.checkpoints / "state.json"
         self.created = time.monotonic()
         self.resumes = False
         self.earlier_seconds = 0.0
+        self.destination = self.folder  # where the files of the finished run go
+        self._lock = None
         self._identity = ""
-        self._interrupted: set[str] = set()
+        self._interrupted: dict[str, dict] = {}
         self._recorded: dict[str, list[dict]] = {}
+
+    @classmethod
+    def create(cls, folder: Path | str) -> Self:
+        """Return a Run that trains in the folder `unfinished` of a run's folder, and lock that.
+
+        The files of a finished run in `folder` stay until `finish` replaces them. Raises
+        LockedError if another process trains there, and DiskError if it cannot be written to.
+        """
+        folder = Path(folder)
+        lock = lock_run(folder)
+        finished = RunFolder(folder)
+        check_writable(finished.unfinished)
+        run = cls(finished.unfinished, finished.name)
+        run.destination, run._lock = folder, lock
+        for file in run.folder.rglob(f"*{PARTIAL}"):  # of a killed process
+            file.unlink(missing_ok=True)
+        return run
 
     def begin(self, training_keys: Mapping, split: pd.DataFrame) -> Self:
         """Start training, or resume it if an interrupted run had the same keys and split.
 
-        Otherwise, and after a finished run, the checkpoints and snapshots in the folder are
-        removed. `split` has columns path, label and split. Returns this Run.
+        Otherwise the checkpoints and snapshots in the folder are removed. `split` has columns path,
+        label and split. A damaged checkpoint is reported, and the one before it is used. Returns
+        this Run.
         """
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
         facts = json.dumps(dict(training_keys), sort_keys=True)
         facts += split[["path", "label", "split"]].to_csv()
         self._identity = hashlib.sha256(facts.encode()).hexdigest()
-        state = {"identity": self._identity, "finished": False}
-        self.resumes = read_json(self.state_file) == state
-        files = sorted(self.checkpoints.glob("*.pt"), key=lambda file: file.stat().st_mtime)
-        phases = [file.stem for file in files] if self.resumes else []
-        self._interrupted = set(phases)
-        self._recorded = {phase: self._epochs(phase) for phase in phases}
+        found = load_checkpoints(self.checkpoints)
+        self._interrupted = {
+            phase: state for phase, state in found.items() if state["identity"] == self._identity
+        }
+        self.resumes = bool(self._interrupted)
+        self._recorded = {phase: state["history"] for phase, state in self._interrupted.items()}
         epochs = [epoch for recorded in self._recorded.values() for epoch in recorded]
         self.earlier_seconds = sum(epoch["seconds"] for epoch in epochs)
         if not self.resumes:
-            for file in (*files, *self.snapshots.glob("*.safetensors"), self.history_file):
-                file.unlink(missing_ok=True)
-        write_json(self.state_file, state)
+            for entry in (self.checkpoints, self.snapshots, self.history_file):
+                remove_entry(entry)
         return self
 
     def finish(self) -> None:
-        """Record that the run is finished, so that the next one starts from the beginning."""
-        write_json(self.state_file, {"identity": self._identity, "finished": True})
+        """Replace the files of the last finished run by those of this one, and unlock the folder.
 
-    def checkpoint_file(self, phase: str) -> Path:
-        """Return the checkpoint file of a training phase."""
-        return self.checkpoints / f"{phase}.pt"
+        Raises RunError, having replaced nothing, if the files do not belong together.
+        """
+        Run(self.folder).check_complete()
+        replace_entries(self.destination, [path.name for path in self.products])
+        self.release()
+
+    def release(self) -> None:
+        """Unlock the folder, so that another process can train in it."""
+        if self._lock:
+            self._lock.release(force=True)
+
+    def save_checkpoint(self, phase: str, epoch: int, state: dict) -> None:
+        """Save the state after an epoch, and keep that of the epoch before it."""
+        state = state | {"identity": self._identity}
+        save_checkpoint(self.checkpoints, phase, epoch, state)
 
     def take_checkpoint(self, phase: str) -> dict | None:
         """Return the state of a phase of an interrupted run, None if there is none.
 
         A phase is resumed once: fitting it again in the same session starts it again.
         """
-        if phase not in self._interrupted:
-            return None
-        import torch
-
-        self._interrupted.remove(phase)
-        return torch.load(self.checkpoint_file(phase), map_location="cpu", weights_only=True)
+        return self._interrupted.pop(phase, None)
 
     @property
     def progress(self) -> list[str]:
         """How far an interrupted run got in each phase, such as "frozen, epoch 3"."""
-        phases = sorted(self._interrupted)
-        return [f"{phase}, epoch {len(self._epochs(phase))}" for phase in phases]
-
-    def _epochs(self, phase: str) -> list[dict]:
-        """Return the history of a checkpoint without loading its weights."""
-        import torch
-
-        return torch.load(self.checkpoint_file(phase), weights_only=True, mmap=True)["history"]
+        return [
+            f"{phase}, epoch {len(state['history'])}"
+            for phase, state in sorted(self._interrupted.items())
+        ]
 
     def record_epochs(self, phase: str, epochs: list[dict]) -> None:
         """Write history.csv: these are all epochs of a phase so far, other phases keep theirs."""
@@ -124,11 +148,6 @@ class Run(RunFolder):
         write_table(self.per_class_file, per_class)
         write_json(self.metrics_file, metrics)
         write_json(self.environment_file, describe_environment())
-
-    def remove_results(self) -> None:
-        """Remove what an earlier run left in this folder, but not checkpoints and snapshots."""
-        for file in (*self.model_files, *self.result_files, self.competition_file):
-            file.unlink(missing_ok=True)
 
     def check_complete(self) -> None:
         """Raise RunError unless the run finished and its files belong together."""
@@ -193,6 +212,12 @@ class Run(RunFolder):
         for run in runs:
             run.check_complete()
         return runs
+
+
+def lock_run(folder: Path) -> FileLock:
+    """Lock the folder of a run to train in it; raises LockedError if another process does."""
+    remedy = "Wait until it ends, or train under another `--name`."
+    return lock_folder(folder, "trained", remedy, timeout=1)
 
 
 def write_table(file: Path, table: pd.DataFrame) -> None:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from birds.model_file import SCHEMA
 from fieldmark.errors import RunError
 from fieldmark.files import read_json
+from fieldmark.replacement import UNFINISHED, complete_replacement
 
 BATCH_NORM_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -19,13 +20,15 @@ BATCH_NORM_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 class RunFolder:
     """The folder of a run, and the only place that knows the names of its files.
 
-    The card, tables and JSON files are read when first used and then kept; create another object to
-    see later changes.
+    Opening it completes the replacement of its files that a killed process left. The card, tables
+    and JSON files are read when first used and then kept; create another object to see later
+    changes.
     """
 
     def __init__(self, folder: Path | str, name: str = ""):
         self.folder = Path(folder)
         self.name = name or self.folder.resolve().name
+        complete_replacement(self.folder)
         self.model_file = self.folder / "birds.onnx"
         self.weights_file = self.folder / "birds.safetensors"
         self.split_file = self.folder / "split.csv"
@@ -43,6 +46,8 @@ class RunFolder:
         self.checkpoints = self.folder / "checkpoints"
         self.snapshots = self.folder / "snapshots"
         self.tensorboard = self.folder / "tensorboard"
+        self.clearml_file = self.folder / "clearml.txt"
+        self.unfinished = self.folder / UNFINISHED
 
     @property
     def model_files(self) -> tuple[Path, ...]:
@@ -57,6 +62,14 @@ class RunFolder:
             *(self.environment_file, self.gate_report_file, self.photo_problems_file),
         )
 
+    @property
+    def products(self) -> tuple[Path, ...]:
+        """All files and folders of a finished run; a new run replaces them."""
+        return (
+            *(*self.model_files, *self.result_files, self.competition_file, self.notebook_file),
+            *(self.figures, self.snapshots, self.tensorboard, self.clearml_file),
+        )
+
     @cached_property
     def card(self) -> dict:
         """The model card, from the metadata of the weights.
@@ -67,7 +80,9 @@ class RunFolder:
             raise RunError(f"{self.weights_file} does not exist. `fieldmark train` writes it.")
         card = read_weights_card(self.weights_file)
         if not card:
-            raise RunError(f"{self.weights_file} has no model card: it is not of a run.")
+            raise RunError(
+                f"{self.weights_file} has no model card: it is damaged, or not of a run."
+            )
         if card.get("schema", 1) != SCHEMA:
             raise RunError(
                 f"{self.folder} was written by another version of Fieldmark. Bring it up to date: "
@@ -133,7 +148,7 @@ def read_weights_card(file: Path) -> dict | None:
     try:
         with safe_open(file, "np") as weights:
             return json.loads((weights.metadata() or {}).get("card", "null"))
-    except SafetensorError:  # weights as torch saves them, or no weights at all
+    except (SafetensorError, ValueError):  # weights as torch saves them, damaged, or none at all
         return None
 
 

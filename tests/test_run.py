@@ -3,6 +3,7 @@
 import getpass
 import json
 import platform
+import random
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,9 +22,9 @@ def begin(folder, split=SPLIT, **training_keys) -> Run:
     return Run(folder).begin(training_keys, split)
 
 
-def write_checkpoint(run: Run, seconds: float = 2.0) -> dict:
-    state = {"history": [{"seconds": seconds}]}
-    torch.save(state, run.checkpoint_file("frozen"))
+def write_checkpoint(run: Run, epoch: int = 1) -> dict:
+    state = {"history": [{"seconds": 2.0}] * epoch, "weights": torch.arange(5000.0)}
+    run.save_checkpoint("frozen", epoch, state)
     return state
 
 
@@ -46,7 +47,7 @@ def test_an_interrupted_run_of_the_same_recipe_and_split_is_resumed(tmp_path):
     state = write_checkpoint(begin(tmp_path, seed=1))
     run = begin(tmp_path, seed=1)
     assert (run.resumes, run.progress, run.earlier_seconds) == (True, ["frozen, epoch 1"], 2.0)
-    assert run.take_checkpoint("frozen") == state
+    assert run.take_checkpoint("frozen")["history"] == state["history"]
     assert run.take_checkpoint("frozen") is None  # fitted again in the same session
 
 
@@ -61,14 +62,76 @@ def test_another_recipe_or_split_starts_from_the_beginning(tmp_path, again):
     run = begin(tmp_path, **again)
     assert not run.resumes
     assert run.take_checkpoint("frozen") is None
-    assert not [*run.checkpoints.glob("*.pt"), *run.snapshots.iterdir()]
+    assert not list(tmp_path.rglob("*.*"))
 
 
-def test_a_finished_run_starts_from_the_beginning(tmp_path):
+def flip_bytes(file: Path, number: int = 20) -> None:
+    content = bytearray(file.read_bytes())
+    for position in random.Random(0).sample(range(len(content)), number):
+        content[position] ^= 0x55
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [flip_bytes, lambda file: file.write_bytes(file.read_bytes()[:1000]), Path.touch, Path.unlink],
+    ids=["flipped", "truncated", "intact", "lost"],
+)
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_is_used(tmp_path, capsys, damage):
     run = begin(tmp_path, seed=1)
+    for epoch in (1, 2, 3):
+        state = write_checkpoint(run, epoch)
+    before, latest = sorted(run.checkpoints.iterdir())  # the first is gone
+    damage(latest)
+    intact = damage is Path.touch
+    run = begin(tmp_path, seed=1)
+    assert run.progress == ["frozen, epoch 3" if intact else "frozen, epoch 2"]
+    assert torch.equal(run.take_checkpoint("frozen")["weights"], state["weights"])
+    reported = f"{latest} is damaged" in capsys.readouterr().out
+    assert reported == (damage not in (Path.touch, Path.unlink))
+    flip_bytes(before)
+    if not intact:
+        assert not begin(tmp_path, seed=1).resumes
+        assert "is damaged" in capsys.readouterr().out
+
+
+def test_a_phase_that_is_fitted_again_forgets_its_later_epochs(tmp_path):
+    run = begin(tmp_path, seed=1)
+    for epoch in (1, 2, 3, 1):
+        write_checkpoint(run, epoch)
+    assert begin(tmp_path, seed=1).progress == ["frozen, epoch 1"]
+
+
+def test_a_new_run_replaces_the_files_of_a_finished_one_when_it_is_finished(tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "check_complete", lambda _: None)
+    (tmp_path / "figures").mkdir()
+    for name in ("birds.onnx", "competition.csv", "figures/old.png", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    run = Run.create(tmp_path).begin({"seed": 1}, SPLIT)
     write_checkpoint(run)
+    run.figures.mkdir()
+    for file in (run.model_file, run.metrics_file, run.figures / "new.png"):
+        file.write_text("new")
+    assert (tmp_path / "birds.onnx").read_text() == "old"
     run.finish()
-    assert begin(tmp_path, seed=1).take_checkpoint("frozen") is None
+    contents = {path.name: path.read_text() for path in tmp_path.rglob("*.*") if path.suffix}
+    assert contents == {
+        **dict.fromkeys(("birds.onnx", "metrics.json", "new.png"), "new"),
+        "notes.txt": "old",
+    }
+    again = Run.create(tmp_path).begin({"seed": 1}, SPLIT)
+    assert not again.resumes  # the run was finished
+    again.release()
+
+
+def test_a_new_run_whose_files_contradict_each_other_replaces_nothing(tmp_path):
+    (tmp_path / "birds.onnx").write_text("old")
+    run = Run.create(tmp_path)
+    run.model_file.write_text("new")
+    with pytest.raises(RunError, match=r"has no birds\.safetensors"):
+        run.finish()
+    run.release()
+    assert (tmp_path / "birds.onnx").read_text() == "old"
 
 
 def test_the_history_of_an_interrupted_run_continues(tmp_path):

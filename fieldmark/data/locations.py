@@ -1,5 +1,6 @@
 """Find the folder of photos that a recipe names; draw or download built-in data sets."""
 
+import io
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from birds import drawn
 from fieldmark.errors import DatasetError
+from fieldmark.files import write_bytes
 
 CUB = "cub-200-2011"
 CUB_URL = "https://s3.amazonaws.com/fast-ai-imageclas/CUB_200_2011.tgz"
@@ -38,16 +40,14 @@ def find_photo_folder(photos: str) -> Path:
 def draw_birds(folder: Path, count: int = 40) -> Path:
     """Draw `count` photos of each invented species into a folder per species; return `folder`."""
     for species in drawn.SPECIES:
-        (folder / species).mkdir(parents=True, exist_ok=True)
         for seed in range(1, count + 1):
-            photo = drawn.encode_photo(drawn.draw_bird(species, seed))
-            (folder / species / f"{seed:03}.jpg").write_bytes(photo)
+            file = folder / species / f"{seed:03}.jpg"
+            write_changed(file, drawn.encode_photo(drawn.draw_bird(species, seed)))
     return folder
 
 
 def draw_objects(folder: Path = Path("runs/drawn-objects"), count: int = 60) -> Path:
     """Draw photos without a bird, a few boxes and balls each, into a folder; return the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     for seed in range(count):
         rng = np.random.default_rng(seed)
         colours = iter(rng.integers(256, size=(10, 3)).tolist())
@@ -57,8 +57,16 @@ def draw_objects(folder: Path = Path("runs/drawn-objects"), count: int = 60) -> 
             left, top, width, height = rng.integers((-20, -20, 10, 10), (140, 100, 90, 90))
             draw_shape = (canvas.rectangle, canvas.ellipse)[rng.integers(2)]
             draw_shape((left, top, left + width, top + height), fill=tuple(next(colours)))
-        image.save(folder / f"{seed:03}.jpg")
+        encoded = io.BytesIO()
+        image.save(encoded, "JPEG")
+        write_changed(folder / f"{seed:03}.jpg", encoded.getvalue())
     return folder
+
+
+def write_changed(file: Path, content: bytes) -> None:
+    """Write a file unless it has this content already: another run may be reading it."""
+    if not file.is_file() or file.read_bytes() != content:
+        write_bytes(file, content)
 
 
 def download_dataset(url: str) -> Path:

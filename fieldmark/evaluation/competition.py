@@ -6,6 +6,7 @@ import pandas as pd
 
 from fieldmark.errors import DatasetError
 from fieldmark.evaluation.predictions import predict
+from fieldmark.files import write_text
 from fieldmark.network.network import Network
 
 
@@ -40,7 +41,7 @@ def write_submission(
         paths = pd.Series(unlabelled.array, unlabelled)
     classes = labels.map(class_of_label).reindex(paths.index).fillna(photos["class"].mode()[0])
     submission = pd.DataFrame({"path": paths.array, "class": classes.array})
-    submission.to_csv(file, index=False)
+    write_text(file, submission.to_csv(index=False))
     return submission
 
 

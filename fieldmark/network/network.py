@@ -16,7 +16,7 @@ from fieldmark.network.backbone import Backbone, timm_options
 from fieldmark.network.ensemble import create_joined_model
 from fieldmark.network.head import create_head
 from fieldmark.network.preparation import Preparation
-from fieldmark.network.weights import load_pretrained
+from fieldmark.network.weights import load_pretrained, load_run_weights
 from fieldmark.run import Run
 
 
@@ -83,7 +83,8 @@ class Network:
             arch_options = card["recipe"].get("arch_options", {})
             network = cls.create(arch, labels, preparation, "random", **arch_options)
             network.pretrained = True
-        network.model.load_state_dict(load_file(snapshot or run.weights_file))
+        weights = load_file(snapshot) if snapshot else load_run_weights(run.weights_file)
+        network.model.load_state_dict(weights)
         network.model.eval()
         return network
 

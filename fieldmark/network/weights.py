@@ -1,5 +1,6 @@
 """Pretrained weights: find, load and describe them, those of an earlier run included."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import timm
 import torch
+from httpx2 import HTTPError
+from huggingface_hub import (
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import EntryNotFoundError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -18,6 +27,8 @@ if TYPE_CHECKING:
     from fieldmark.network.network import Network
 
 VARIABLE = "FIELDMARK_WEIGHTS"
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # as timm names them
+HUB_TIMEOUT = 5  # seconds for the hub to say that it has a file
 BACKBONE, HEAD = "0.model.", "1."  # prefixes of the tensors in a run's weights
 RUN_FACTS = ("name", "version", "weights", "teacher")  # of the card of a run that was the start
 
@@ -42,6 +53,47 @@ def find_weights_file(weights: str, variable: str = VARIABLE) -> Path | None:
     return Path(weights)
 
 
+def fetch_weights(arch: str, weights: str, variable: str = VARIABLE) -> None:
+    """Download the `pretrained` weights of a timm network, unless they are on this machine.
+
+    Raises WeightsError, within seconds if the network is down, unless the weights are there.
+    """
+    if find_weights_file(weights, variable) or weights == "random" or cached_weights(arch):
+        return
+    config = timm.get_pretrained_cfg(arch)
+    remedy = f"set `weights` or {variable} to a file that holds them, or to `random`"
+    if config is None or not config.has_weights:
+        raise WeightsError(f"timm has no weights of {arch}. Name another `arch`, or {remedy}.")
+    if not config.hf_hub_id:  # 19 old networks, whose weights timm loads from an address
+        return
+    error: Exception | None = None
+    for name in HUB_FILES:
+        try:
+            address = hf_hub_url(config.hf_hub_id, name)
+            get_hf_file_metadata(address, timeout=HUB_TIMEOUT)  # without retries
+            hf_hub_download(config.hf_hub_id, name)
+        except EntryNotFoundError as missing:
+            error = missing
+        except (OSError, HTTPError) as failure:
+            error = failure
+            break
+        else:
+            return
+    raise WeightsError(
+        f"The pretrained weights of {arch} cannot be downloaded from {address}: {error}. Connect "
+        f"to the internet once, or {remedy}."
+    ) from error
+
+
+def cached_weights(arch: str) -> Path | None:
+    """Return the file of a network's pretrained weights in the hub's cache, None without one."""
+    config = timm.get_pretrained_cfg(arch)
+    if config is None or not config.hf_hub_id:
+        return None
+    files = [try_to_load_from_cache(config.hf_hub_id, name) for name in HUB_FILES]
+    return next((Path(file) for file in files if isinstance(file, str)), None)
+
+
 def load_pretrained(
     arch: str, weights: str, num_classes: int = 0, variable: str = VARIABLE, **options: Any
 ) -> nn.Module:
@@ -53,6 +105,8 @@ def load_pretrained(
     weights are missing or of another network, NetworkError for options that timm does not know.
     """
     file = find_weights_file(weights, variable)
+    if weights == "pretrained":
+        file = cached_weights(arch)  # timm would ask the hub about it first
     if file and not num_classes and (card := read_weights_card(file)):
         if card["architecture"] != arch:
             raise WeightsError(f"{file} holds weights of {card['architecture']}, not of {arch}.")
@@ -111,11 +165,33 @@ def describe_weights(weights: str) -> dict:
     return facts
 
 
+def weights_digest(weights: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of names and values of weights."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + weights[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_run_weights(file: Path) -> dict[str, torch.Tensor]:
+    """Return the weights that a run saved; raises WeightsError unless they are as they were saved.
+
+    The version in their card ends with the start of their digest.
+    """
+    weights, version = load_file(file), (read_weights_card(file) or {}).get("version")
+    if version and not version.endswith(weights_digest(weights)[:8]):
+        raise WeightsError(
+            f"{file} is damaged: its weights do not have the checksum in its card. Copy it from a "
+            "backup or from where it was published, or train again."
+        )
+    return weights
+
+
 def tensors_with_prefix(file: Path, prefix: str) -> dict[str, torch.Tensor]:
-    """Return the tensors of a file whose names start with `prefix`, without the prefix."""
+    """Return the tensors of a run whose names start with `prefix`, without the prefix."""
     return {
         name.removeprefix(prefix): value
-        for name, value in load_file(file).items()
+        for name, value in load_run_weights(file).items()
         if name.startswith(prefix)
     }
 

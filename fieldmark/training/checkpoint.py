@@ -7,9 +7,11 @@ import pandas as pd
 import torch
 from fastai.vision.all import Callback, CancelFitException
 
-from fieldmark.files import atomic_path
+from fieldmark.errors import TrainingError
 from fieldmark.run import Run
 from fieldmark.training.callbacks import StatefulCallback, WeightAverage
+
+RATE_KEYS = {"frozen": "frozen_learning_rate"}  # of phases with a recipe key of their own
 
 
 class Checkpoint(Callback):
@@ -18,7 +20,7 @@ class Checkpoint(Callback):
     The log loss is at the best temperature, since the model file is calibrated anyway; accuracy
     would be too coarse on a few hundred photos. The fit stops after `patience` epochs without a
     better one; 0 never stops it. `state` is the checkpoint of an interrupted fit. Each epoch is
-    also a row of the run's history.csv.
+    also a row of the run's history.csv. A log loss that is not a number raises TrainingError.
     """
 
     order = 80  # after losses, metrics and averages of the epoch
@@ -74,6 +76,12 @@ class Checkpoint(Callback):
         row = {"phase": self.phase, "epoch": self.epochs_before + self.epoch + 1}
         row |= dict(zip(names, map(float, self.recorder.values[-1]), strict=True))
         row |= {"seconds": round(time.monotonic() - self.started, 1)}
+        if not np.isfinite(row["log_loss"]):
+            raise TrainingError(
+                f"Training diverged: the loss on valid is not a number in epoch {row['epoch']} of "
+                f"{self.phase}. Set a lower `{RATE_KEYS.get(self.phase, 'learning_rate')}`, or "
+                "`precision: float32`."
+            )
         stateful = [cb for cb in self.learn.cbs if isinstance(cb, StatefulCallback)]
         lowest = self.state["lowest_log_loss"]
         is_better = lowest is None or row["log_loss"] < lowest
@@ -92,8 +100,7 @@ class Checkpoint(Callback):
             weights = (averages or [self.model])[0].state_dict()
             best = {name: value.detach().clone() for name, value in weights.items()}
             self.state |= {"lowest_log_loss": row["log_loss"], "best_model": best}
-        with atomic_path(self.run_folder.checkpoint_file(self.phase)) as file:
-            torch.save(self.state, file)
+        self.run_folder.save_checkpoint(self.phase, row["epoch"], self.state)
         self.run_folder.record_epochs(self.phase, self.state["history"])
         if self.out_of_patience:
             raise CancelFitException

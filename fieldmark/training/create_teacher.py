@@ -17,7 +17,7 @@ from fieldmark.network.preparation import Preparation
 from fieldmark.network.probe import fit_probe
 from fieldmark.network.weights import (
     describe_weights,
-    find_weights_file,
+    fetch_weights,
     load_pretrained,
     resolve_weights,
 )
@@ -127,11 +127,14 @@ def load_run_network(folder: str, learn: Learner) -> tuple[Renormalized, float]:
     return Renormalized(model, network.preparation, source), card["temperature"]
 
 
-def check_teacher(weights: str = "pretrained", run: str = "", **_: Any) -> None:
-    """Raise WeightsError or RunError unless the files of a recipe's teacher exist."""
-    find_weights_file(resolve_weights(weights, VARIABLE), VARIABLE)
+def check_teacher(arch: str, weights: str = "pretrained", run: str = "", **_: Any) -> None:
+    """Raise WeightsError or RunError unless the files of a recipe's teacher are there.
+
+    Pretrained weights are downloaded.
+    """
     if run:
         _ = Run(Path(run)).card
+    fetch_weights(arch, resolve_weights(weights, VARIABLE), VARIABLE)
 
 
 def describe_teacher(arch: str, weights: str = "pretrained", run: str = "", **_: Any) -> dict:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 from fastai.vision.all import Callback
-from safetensors.torch import save_file
+from safetensors.torch import save
+
+from fieldmark.files import write_bytes
 
 
 class Snapshots(Callback):
@@ -26,6 +28,5 @@ class Snapshots(Callback):
         steps = (self.epochs_done + self.epoch) * self.n_iter + self.iter + 1
         last_steps = np.rint(self.ends * self.epochs * self.n_iter)
         for index in np.flatnonzero(last_steps == steps):
-            self.folder.mkdir(exist_ok=True)
             state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
-            save_file(state, self.folder / f"{index + 1}.safetensors")
+            write_bytes(self.folder / f"{index + 1}.safetensors", save(state))

@@ -19,7 +19,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from birds.classifier import Classifier
 from commands.train import train
+from fieldmark.checkpoints import epoch_of, list_checkpoints
 from fieldmark.errors import DatasetError, RecipeError, RunError, WeightsError
+from fieldmark.files import sha256_file
 from fieldmark.run import Run
 from tests import trees
 from tests.conftest import ARCH, ROOT
@@ -46,16 +48,19 @@ def write_recipe(stem: str, **values) -> Path:
     return path
 
 
-def start(path: Path) -> psutil.Popen:
+def start(*arguments: Path | str) -> psutil.Popen:
     """Start `fieldmark train` as a process."""
-    command = [sys.executable, "-m", "commands", "train", str(path)]
+    command = [sys.executable, "-m", "commands", "train", *map(str, arguments)]
     return psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def epochs_in(checkpoint: Path) -> int:
-    if not checkpoint.is_file():
-        return 0
-    return len(torch.load(checkpoint, weights_only=True)["history"])
+def latest_checkpoints(folder: Path) -> list[Path]:
+    return list_checkpoints(folder / "unfinished/checkpoints", "fine-tuning")
+
+
+def wait_for(condition, process: psutil.Popen) -> None:
+    while process.is_running() and not condition():
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +70,32 @@ def resumed(workspace, weights):
     values = {"photos": str(photos), "test_name": "hand-picked", "track": ["tensorboard"]}
     values |= {"weights": str(weights), "epochs": EPOCHS}
     path = write_recipe("resumed", **values)
-    checkpoint = Path("runs/resumed/checkpoints/fine-tuning.pt")
-    first, last = start(path), random.randint(1, 3)
-    while first.is_running() and epochs_in(checkpoint) < last:
-        time.sleep(0.02)
-    for process in [*first.children(recursive=True), first]:
+    folder = Path("runs/resumed")
+    first, last = start(path), random.randint(2, 4)
+    wait_for(lambda: any(epoch_of(file) >= last for file in latest_checkpoints(folder)), first)
+    processes = [*first.children(recursive=True), first]
+    for process in processes:
+        process.suspend()
+    beside = start(path)
+    _, message = beside.communicate(timeout=300)
+    assert beside.returncode == 2
+    assert message.startswith(f"runs/resumed is being trained by process {first.pid}, since 20")
+    for process in processes:
         process.kill()
     first.communicate()
-    history = pd.DataFrame(torch.load(checkpoint, weights_only=True)["history"])
-    assert last <= len(history) < EPOCHS
+    damaged = latest_checkpoints(folder)[0]
+    assert last <= epoch_of(damaged) < EPOCHS
+    content = bytearray(damaged.read_bytes())
+    content[1000:1020] = bytes(byte ^ 255 for byte in content[1000:1020])
+    damaged.write_bytes(content)
+    before = torch.load(latest_checkpoints(folder)[1], weights_only=True)["history"]
     second = start(path)
     output, errors = second.communicate(timeout=900)
     assert second.returncode == 0, errors
-    assert f"fine-tuning, epoch {len(history)}" in output
-    return workspace / "runs/resumed", history
+    assert not errors  # no warning of a kernel's transport or end
+    assert f"{damaged} is damaged" in output
+    assert f"fine-tuning, epoch {len(before)}" in output
+    return workspace / folder, pd.DataFrame(before)
 
 
 def test_a_killed_run_resumes_after_its_last_epoch(resumed):
@@ -103,7 +120,7 @@ def test_a_run_holds_a_model_that_serves_and_all_its_files(resumed):
     run = Run(folder)
     run.check_complete()
     files = {*run.model_files, *run.result_files, run.notebook_file}
-    assert set(folder.iterdir()) == files | {run.figures, run.checkpoints, run.tensorboard}
+    assert set(folder.iterdir()) == files | {run.figures, run.tensorboard, folder / ".lock"}
     assert run.card["training"]["seconds"] > run.history["seconds"].sum()  # of both sessions
 
 
@@ -158,16 +175,26 @@ def test_a_competition_with_a_teacher_gets_a_file_of_predictions(workspace, weig
     assert "runs/competition" in capsys.readouterr().out
 
 
-def test_an_error_in_the_notebook_is_reported_with_exit_status_2(workspace, weights):
+def test_an_error_in_the_notebook_is_reported_and_leaves_the_files_of_the_last_run(
+    workspace, weights, resumed
+):
+    folder, _ = resumed
+    before = {file: sha256_file(file) for file in folder.rglob("*.*") if file.suffix}
     photos = trees.make_birds_400(workspace / "duplicates")
     original = next((photos / "test").glob("*/*.jpg"))
     copy = photos / "train" / original.parent.name / "copy.jpg"
     copy.write_bytes(original.read_bytes())
-    process = start(write_recipe("duplicates", photos=str(photos), weights=str(weights)))
+    path = write_recipe("duplicates", photos=str(photos), weights=str(weights))
+    process = start(path, "--name", folder.name)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 2
     assert f"test/{original.parent.name}/{original.name}" in errors
     assert "Traceback" not in errors
+    after = {file: sha256_file(file) for file in folder.rglob("*.*") if file.suffix}
+    new = {file.relative_to(folder).parts[0] for file in after.keys() - before.keys()}
+    assert new == {"unfinished"}
+    assert before.items() <= after.items()
+    Run(folder).check_complete()
 
 
 @pytest.mark.parametrize(

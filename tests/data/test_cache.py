@@ -1,21 +1,27 @@
 """Photos are decoded once, and an interruption does not damage the cache."""
 
+import os
 import random
+import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import psutil
 import pytest
+from numpy.lib.format import open_memmap
 from PIL import Image
 
 from birds import drawn, photo
 from fieldmark.data import cache as cache_module
-from fieldmark.data.cache import PixelCache, build_cache, check_disk_space
+from fieldmark.data.cache import PixelCache, build_cache
 from fieldmark.data.survey import survey_photos
-from fieldmark.errors import DatasetError
+from fieldmark.errors import DatasetError, DiskError, LockedError
+from fieldmark.locking import lock_folder
 from tests.conftest import ROOT, SIZE
 
 
@@ -67,35 +73,94 @@ def test_another_size_filter_or_photo_has_another_cache(table, survey, folder, c
 
 def interrupt(cache):
     """Leave the cache as a process that is killed while it writes a photo."""
-    cache.pixels[5:] = 77
-    cache.done[5:] = False
+    open_memmap(cache.file("pixels"))[5:] = 77
+    open_memmap(cache.file("checksums"))[5:] = 0
 
 
 def truncate(cache):
-    with (cache.folder / "pixels.npy").open("r+b") as file:
+    with cache.file("pixels").open("r+b") as file:
         file.truncate(1000)
-    (cache.folder / "done.npy").unlink()
+    cache.file("checksums").unlink()
 
 
 def lose_pixels(cache):
-    (cache.folder / "pixels.npy").unlink()
+    cache.file("pixels").unlink()
 
 
-@pytest.mark.parametrize("damage", [interrupt, truncate, lose_pixels])
-def test_a_damaged_cache_is_completed(table, survey, folder, cache, damage):
-    pixels = cache.pixels.copy()
-    damage(cache)
+def flip(cache, name, start=128, end=None):
+    """Change bytes of a file; its first 128 are a header with the array's shape."""
+    content = bytearray(cache.file(name).read_bytes())
+    for position in random.Random(0).sample(range(start, end or len(content)), 20):
+        content[position] ^= 0x55
+    cache.file(name).write_bytes(content)
+
+
+DAMAGES = {
+    "interrupted": interrupt,
+    "truncated": truncate,
+    "without pixels": lose_pixels,
+    "flipped pixels": partial(flip, name="pixels"),
+    "flipped aspects": partial(flip, name="aspects"),
+    "flipped checksums": partial(flip, name="checksums"),
+    "flipped header": partial(flip, name="pixels", start=0, end=128),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_photos_of_a_damaged_cache_are_decoded_again(table, survey, folder, cache, damage, capsys):
+    pixels, aspects = cache.pixels.copy(), cache.aspects.copy()
+    DAMAGES[damage](cache)
     again = build_cache(table, survey, folder, SIZE, caches=cache.folder.parent)
     assert np.array_equal(again.pixels, pixels)
-    assert again.done.all()
+    assert np.array_equal(again.aspects, aspects)
+    assert not again.find_wrong_rows().size
+    reported = "are damaged and are decoded again" in capsys.readouterr().out
+    assert reported == (damage in ("flipped pixels", "flipped aspects", "flipped checksums"))
 
 
-def test_a_disk_that_is_too_small_is_reported_before_anything_is_written(tmp_path, monkeypatch):
-    usage = cache_module.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda _: usage._replace(free=2 * 10**9))
-    check_disk_space(tmp_path / "fits", 10**8)
-    with pytest.raises(DatasetError, match=r"5\.0 GB.*2\.0 GB left.*`cache: false`"):
-        check_disk_space(tmp_path / "large", 5 * 10**9)
+def test_a_disk_that_is_too_small_is_reported_before_anything_is_written(
+    table, survey, folder, tmp_path, monkeypatch
+):
+    usage = shutil.disk_usage(tmp_path)._replace(free=2 * 10**5)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    expected = r"has 200 kB free.*needs about 7.. kB.*`cache: false`"
+    with pytest.raises(DiskError, match=expected):
+        build_cache(table, survey, folder, SIZE, caches=tmp_path)
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_a_disk_that_becomes_full_while_photos_are_decoded_is_reported(tmp_path):
+    file = tmp_path / "bird.jpg"
+    file.write_bytes(drawn.encode_photo(drawn.draw_bird("Green_Inkling", 0, 90, 60)))
+    cache = PixelCache(tmp_path, 3, 64)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing raises an error
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+    try:
+        with pytest.raises(
+            DiskError, match=r"pixels\.npy cannot be written.*37 kB.*start the same"
+        ):
+            cache.fill([file] * 3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_second_run_waits_while_another_fills_the_cache(
+    table, survey, folder, cache, capsys, monkeypatch
+):
+    calls = []
+
+    def lock_second(*arguments, **options):
+        calls.append(options)
+        if len(calls) == 1:
+            raise LockedError
+        return lock_folder(*arguments, **options)
+
+    monkeypatch.setattr(cache_module, "lock_folder", lock_second)
+    build_cache(table, survey, folder, SIZE, caches=cache.folder.parent)
+    assert calls == [{}, {"timeout": cache_module.FOREVER}]
+    assert f"Waiting for process {os.getpid()}" in capsys.readouterr().out
 
 
 def test_a_photo_that_cannot_be_decoded_is_named(tmp_path):
@@ -135,7 +200,7 @@ def test_ten_thousand_photos_interrupted_at_random_are_completed(tmp_path, share
         assert status == -signal.SIGKILL
         kills += 1
     cache = PixelCache(tmp_path, count, 64)
-    assert cache.done.all()
+    assert not cache.find_wrong_rows().size
     expected = PixelCache(tmp_path / "expected", len(files), 64)
     expected.fill(files)
     for row in range(count):

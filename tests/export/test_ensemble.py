@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from birds import drawn
 from birds.classifier import Classifier
+from export.card import version_of
 from export.graph import Graph
 from fieldmark.network.ensemble import average_weights, join_networks
 from fieldmark.network.network import Network
@@ -36,6 +37,7 @@ def write_run(run, tmp_path):
         (folder / "birds.onnx").unlink()
         card = Run(run).card | {"name": name, "architecture": network.arch} | changes
         network.round_to_half()
+        card["version"] = version_of(network.stored_weights(), "fp16")
         network.save(folder / "birds.safetensors", card)
         return folder
 

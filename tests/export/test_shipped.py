@@ -18,8 +18,8 @@ from birds import drawn
 from birds.classifier import Classifier
 from birds.photo import prepare
 from birds.prediction import classify_photo
-from export.card import weights_digest
 from fieldmark.network.preparation import Preparation
+from fieldmark.network.weights import weights_digest
 from fieldmark.recipe import Recipe
 from tests.conftest import ROOT
 

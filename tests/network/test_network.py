@@ -81,7 +81,7 @@ def test_what_is_saved_is_what_is_loaded(run, tmp_path, weights_dtype):
     network = create_network("random")
     if weights_dtype == "fp16":
         network.round_to_half()
-    card = Classifier(run / "birds.onnx").card
+    card = Classifier(run / "birds.onnx").card | {"version": ""}  # which states other weights
     network.save(tmp_path / "birds.safetensors", card, weights_dtype)
     again = Network.load(tmp_path)
     assert torch.equal(logits(again), logits(network))
@@ -96,7 +96,7 @@ def test_an_ensemble_is_saved_and_loaded_as_one_network(run, tmp_path):
     expected = (logits(networks[0]) / 0.5 + logits(networks[1]) / 2) / 2
     assert torch.allclose(logits(joined), expected, atol=1e-4)
     card = Classifier(run / "birds.onnx").card
-    card |= {"architecture": joined.arch, "members": joined.members}
+    card |= {"architecture": joined.arch, "members": joined.members, "version": ""}
     joined.save(tmp_path / "birds.safetensors", card, "fp32")
     again = Network.load(tmp_path)
     assert torch.equal(logits(again), logits(joined))

@@ -1,16 +1,20 @@
 """A run can start from the weights of another."""
 
+import socket
+
 import pandas as pd
 import pytest
 import torch
 
 from fieldmark.data.splits import split_photos
 from fieldmark.errors import WeightsError
+from fieldmark.network import weights as weights_module
 from fieldmark.network.network import Network
 from fieldmark.network.weights import (
     HEAD,
     check_previous_splits,
     describe_weights,
+    fetch_weights,
     find_weights_file,
     load_head,
     previous_splits,
@@ -36,6 +40,17 @@ def test_the_head_is_new_unless_the_old_one_is_loaded(run):
     network = create_network(run / "birds.safetensors")
     old = tensors_with_prefix(run / "birds.safetensors", HEAD)
     assert not torch.equal(network.head[-1].weight, old["4.weight"])
+
+
+def test_damaged_weights_of_a_run_are_refused(run, tmp_path):
+    content = bytearray((run / "birds.safetensors").read_bytes())
+    for position in range(len(content) - 2000, len(content), 100):
+        content[position] ^= 0x55
+    file = tmp_path / "birds.safetensors"
+    file.write_bytes(content)
+    for load in (Network.load, lambda folder: create_network(folder / file.name)):
+        with pytest.raises(WeightsError, match=r"birds\.safetensors is damaged.*backup"):
+            load(tmp_path)
 
 
 def test_photos_keep_the_splits_of_the_previous_run(table, run):
@@ -109,3 +124,37 @@ def test_other_files_have_no_card(weights, tmp_path):
     torch.save({"a": torch.zeros(1)}, saved)
     assert read_weights_card(weights) is None
     assert read_weights_card(saved) is None
+
+
+@pytest.mark.parametrize("listens", [False, True], ids=["no hub", "silent hub"])
+def test_weights_that_cannot_be_fetched_are_reported_without_retries(monkeypatch, listens):
+    with socket.create_server(("127.0.0.1", 0)) as hub:
+        port = hub.getsockname()[1]
+        if not listens:
+            hub.close()
+        addresses = []
+
+        def address(repository, name):
+            addresses.append(f"http://127.0.0.1:{port}/{repository}/{name}")
+            return addresses[-1]
+
+        monkeypatch.setattr(weights_module, "hf_hub_url", address)
+        monkeypatch.setattr(weights_module, "HUB_TIMEOUT", 0.2)
+        expected = r"127.0.0.1:\d+/timm/resnet18.*model\.safetensors.*internet.*FIELDMARK_WEIGHTS"
+        with pytest.raises(WeightsError, match=expected):
+            fetch_weights("resnet18", "pretrained")
+    assert len(addresses) == 1
+
+
+def test_weights_in_the_cache_of_the_hub_need_no_network(monkeypatch, weights):
+    monkeypatch.setattr(weights_module, "try_to_load_from_cache", lambda *_: str(weights))
+    monkeypatch.setattr(weights_module, "get_hf_file_metadata", None)  # calling it would fail
+    fetch_weights(ARCH, "pretrained")
+    loaded, expected = (create_network(start).model for start in ("pretrained", weights))
+    expected = expected[0].state_dict()
+    assert all(torch.equal(expected[name], t) for name, t in loaded[0].state_dict().items())
+
+
+def test_a_network_without_pretrained_weights_is_reported():
+    with pytest.raises(WeightsError, match="timm has no weights of resnet18d_none"):
+        fetch_weights("resnet18d_none", "pretrained")

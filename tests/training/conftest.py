@@ -12,6 +12,7 @@ from fastai.vision.all import (
 )
 from torch.utils.data import TensorDataset
 
+from fieldmark.checkpoints import load_checkpoints
 from fieldmark.network.head import create_head
 from fieldmark.run import Run
 from fieldmark.training.fit import OPTIMIZERS, fit_phase
@@ -30,7 +31,7 @@ def changed_tensors(before: dict, module) -> list[str]:
 
 
 def load_checkpoint(run, phase="fine-tuning") -> dict:
-    return torch.load(run / f"checkpoints/{phase}.pt", weights_only=True)
+    return load_checkpoints(run / "checkpoints")[phase]
 
 
 class PowerCut(Callback):

@@ -13,7 +13,13 @@ from fieldmark.run import Run
 from fieldmark.training.fit import accumulation_callbacks, mixing_callbacks
 from fieldmark.training.learner import log_loss
 from fieldmark.training.schedules import create_schedule, restart_ends
-from tests.training.conftest import PowerCut, Recorder, changed_tensors, copy_state
+from tests.training.conftest import (
+    PowerCut,
+    Recorder,
+    changed_tensors,
+    copy_state,
+    load_checkpoint,
+)
 
 FIGURES = ["train_loss", "valid_loss", "accuracy", "log_loss"]
 
@@ -79,6 +85,20 @@ def test_the_epoch_with_the_lowest_log_loss_is_kept(new_head_learner, quiet_fit)
         _, accuracy, _, loss = learn.validate()
     assert loss == pytest.approx(checkpoint.history["log_loss"].min())
     assert accuracy > 1 / 6
+
+
+def test_a_loss_that_is_not_a_number_stops_training_and_keeps_the_epoch_before(
+    new_head_learner, quiet_fit, tmp_path
+):
+    class Diverge(Callback):
+        def before_validate(self):
+            if self.epoch == 1:
+                self.model[-1].weight.data.fill_(torch.nan)
+
+    with pytest.raises(TrainingError, match=r"epoch 2 of frozen.*`frozen_learning_rate`"):
+        quiet_fit(new_head_learner(), 3, phase="frozen", cbs=[Diverge()])
+    kept = load_checkpoint(tmp_path / "run", "frozen")
+    assert [row["epoch"] for row in kept["history"]] == [1]
 
 
 def test_overconfidence_does_not_choose_the_epoch(new_head_learner, quiet_fit):
@@ -159,7 +179,7 @@ def test_warm_restarts_save_a_snapshot_at_the_end_of_each_fall(
         assert all(torch.equal(value, saved[key]) for key, value in expected.items())
     assert changed_tensors(load_file(whole / names[1]), learn.model) == []
     Run(tmp_path / "stopped").begin({"seed": 2}, table)  # another recipe
-    assert not list(stopped.iterdir())
+    assert not stopped.exists()
 
 
 def test_gradients_accumulate_before_a_step(new_head_learner, quiet_fit):

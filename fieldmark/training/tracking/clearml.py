@@ -10,11 +10,11 @@ from pathlib import Path
 from clearml import OutputModel, Task
 
 from fieldmark.errors import TrackingError
+from fieldmark.files import write_text
 from fieldmark.run import Run
 from fieldmark.training.tracking.tracker import Tracker
 
 PROJECT = "Fieldmark"
-TASK_FILE = "clearml.txt"  # in the folder of a run: the task that a resumed run continues
 FRAMEWORKS = dict.fromkeys(
     (
         *("detect_repository", "matplotlib", "tensorflow", "tensorboard", "tfdefines", "pytorch"),
@@ -35,14 +35,14 @@ class ClearML(Tracker):
     """Log to a task of ClearML; with CLEARML_OFFLINE_MODE=1 to a file on this machine."""
 
     def __init__(self, run: Run, recipe: dict):
-        task_file = run.folder / TASK_FILE
+        task_file = run.clearml_file  # names the task that a resumed run continues
         task_id = task_file.read_text(encoding="utf-8") if task_file.is_file() else False
         Task.set_random_seed(None)  # otherwise it seeds Python, numpy and torch
         random_state = random.getstate()  # Task.init draws from it
         try:
             self.task = Task.init(
                 PROJECT,
-                run.folder.name,
+                run.name,
                 reuse_last_task_id=task_id,
                 continue_last_task=0 if task_id else False,  # 0: our steps need no offset
                 output_uri=True,
@@ -57,7 +57,7 @@ class ClearML(Tracker):
                 "CLEARML_OFFLINE_MODE=1 to keep its session on this machine."
             ) from error
         random.setstate(random_state)
-        task_file.write_text(self.task.id, encoding="utf-8")
+        write_text(task_file, self.task.id)
         self.task.connect(dict(recipe), name="recipe")
         self.logger = self.task.get_logger()
 
