@@ -17,5 +17,5 @@ COPY --from=page page birds/page
 USER bird
 EXPOSE 7071
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
-  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:7071/api/health')"]
+  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:7071/api/health/alive')"]
 CMD ["python", "-m", "birds.server", "--host", "0.0.0.0", "--port", "7071"]

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from benchmarks import results
 from birds import api, drawn, photo
 from birds.classifier import Classifier
-from birds.http import request_body
+from birds.http import body_buffer, request_body
 from birds.http.schema import BLUE_JAY
 from birds.server import connection
 from commands import main
@@ -132,7 +132,9 @@ def test_every_problem_and_limit_is_documented():
     assert f"{photo.MAX_BYTES // 2**20} MiB a body" in API
     assert f"{photo.MAX_PIXELS // 10**6} megapixels a photo" in API
     assert f"up to {request_body.MAX_PHOTOS} photos" in " ".join(API.split())
-    assert f"over {request_body.TIMEOUT} seconds" in API
+    assert f"over {body_buffer.TIMEOUT} seconds" in API
+    assert f"less than {body_buffer.MIN_RATE // 2**10} KiB a second" in API
+    assert f"{body_buffer.CAPACITY // 2**20} MiB of memory" in API
     assert f"or the headers over {connection.HEAD_TIMEOUT}" in API
     assert f"headers exceed {connection.MAX_HEAD // 2**10} KiB" in API
     assert all(name in API.upper() for name in (*photo.FORMATS, "HEIC"))

@@ -39,7 +39,6 @@ DEPLOYED = {  # files -> packages that their requirements.txt installs
     },
 }
 LIGHT = {  # modules or packages -> what they must not load, directly or through others
-    ("birds.api",): {"uvicorn"},
     ("birds.photo", "birds.classifier", "birds.describe"): {
         *("fastapi", "starlette", "azure", "torch", "fastai", "pandas"),
     },

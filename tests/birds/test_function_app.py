@@ -16,9 +16,11 @@ SCRIPT = """
 import asyncio, importlib.abc, json, logging, sys
 from types import SimpleNamespace
 
+BLOCKED = {"torch", "fastai", "timm", "fieldmark", "export", "app", "onnx", "uvicorn"}
+
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "fastai", "timm", "fieldmark", "export", "app", "onnx"}:
+        if name.split(".")[0] in BLOCKED:
             raise ImportError(f"{name} does not exist on Azure")
 
 folder, root = sys.argv[1:]

@@ -7,9 +7,8 @@ import pytest
 from fastapi import Request
 
 from birds import drawn, photo
-from birds.http import request_body
+from birds.http import body_buffer, request_body
 from birds.http.body_buffer import BodyBuffer
-from birds.http.problems import Problem
 from birds.http.request_body import read_photos
 from tests.birds.photos import BIRD, PNG
 from tests.birds.problems import check_problem
@@ -95,9 +94,10 @@ def chunk(data: bytes, more: bool = False) -> dict:
     return {"type": "http.request", "body": data, "more_body": more}
 
 
-def read(receive, bodies):
+async def read(receive, bodies):
     scope = {"type": "http", "method": "POST", "headers": [], "log": {}}
-    return anyio.run(read_photos, Request(scope, receive), bodies)
+    with bodies.open() as body:
+        return await read_photos(Request(scope, receive), body)
 
 
 def test_bytes_over_the_limit_are_counted_and_dropped():
@@ -108,34 +108,14 @@ def test_bytes_over_the_limit_are_counted_and_dropped():
         return chunk(bytes(2**20), more=True)
 
     with pytest.raises(photo.PhotoTooLarge):
-        read(receive, bodies)
-    assert max(buffered) == photo.MAX_BYTES
+        anyio.run(read, receive, bodies)
+    assert max(buffered) == photo.MAX_BYTES + body_buffer.OVERHEAD
     assert len(buffered) == request_body.MAX_DRAINED // 2**20 + 1  # then the body is abandoned
     assert bodies.used == 0
 
 
-def test_a_body_that_does_not_arrive_in_time_is_refused(monkeypatch):
-    monkeypatch.setattr(request_body, "TIMEOUT", 0.01)
-    bodies = BodyBuffer()
-    with pytest.raises(Problem) as caught:
-        read(anyio.sleep_forever, bodies)
-    assert caught.value.status == 408
-    assert bodies.used == 0
-
-
-@pytest.mark.parametrize(("size", "accepted"), [(4, True), (5, False)])
-def test_all_bodies_together_have_a_limit(size, accepted):
-    bodies = BodyBuffer(capacity=10)
-
+def test_azure_sends_a_body_in_one_message():
     async def receive():
-        return chunk(bytes(size))
+        return chunk(PNG)
 
-    with bodies.reserve() as reserve:
-        reserve(6)
-        if accepted:
-            assert read(receive, bodies) == ([bytes(size)], False)
-        else:
-            with pytest.raises(Problem) as caught:
-                read(receive, bodies)
-            assert caught.value.status == 503
-    assert bodies.used == 0
+    assert anyio.run(read, receive, BodyBuffer()) == ([PNG], False)

@@ -29,7 +29,12 @@ class LoadShedder:
         """Pass a request on, unless it is a photo and there is no free slot."""
         if scope["type"] == "http" and scope["path"] == self.path and scope["method"] == "POST":
             scope["log"]["route"] = self.path
-            self.slots.check_free()
+            try:
+                self.slots.check_free()
+                return await self.app(scope, receive, send)
+            except problems.Problem as problem:
+                self.slots.refused += problem.kind in ("busy", "too-slow")
+                raise
         await self.app(scope, receive, send)
 
 
@@ -43,7 +48,7 @@ class Slots:
 
     def __init__(self, workers: int, max_in_flight: int):
         self.workers, self.max_in_flight = workers, max_in_flight
-        self.in_flight = 0
+        self.in_flight = self.refused = 0
         self.last_rejection = -RETRY_AFTER
         self.executor = ThreadPoolExecutor(workers, "photo")
 
@@ -51,12 +56,15 @@ class Slots:
         """Return whether more than one photo is in flight."""
         return self.in_flight > 1
 
+    def is_full(self) -> bool:
+        """Return whether no slot is free."""
+        overloaded = time.monotonic() - self.last_rejection < RETRY_AFTER
+        return self.in_flight >= (self.workers if overloaded else self.max_in_flight)
+
     def check_free(self) -> None:
         """Raise a Problem if no slot is free."""
-        now = time.monotonic()
-        overloaded = now - self.last_rejection < RETRY_AFTER
-        if self.in_flight >= (self.workers if overloaded else self.max_in_flight):
-            self.last_rejection = now
+        if self.is_full():
+            self.last_rejection = time.monotonic()
             raise problems.busy(RETRY_AFTER)
 
     @contextmanager

@@ -42,9 +42,10 @@ def bad_form(reason: str) -> Problem:
     return Problem(400, "bad-form", detail)
 
 
-def busy(seconds: int) -> Problem:
+def busy(
+    seconds: int, detail: str = "Too many photos at once just now. Please try again."
+) -> Problem:
     """Return the problem of a function that has no free slot, to be tried again in `seconds`."""
-    detail = "Too many photos at once just now. Please try again."
     return Problem(503, "busy", detail, Retry_After=str(seconds))
 
 
@@ -67,6 +68,12 @@ def head_too_large(limit: int) -> Problem:
     size = f"{limit // 1024} KiB"
     detail = f"Address and headers together exceed {size}. Send the photo as the body."
     return Problem(431, "head-too-large", detail)
+
+
+def slow_body(seconds: int, rate: int) -> Problem:
+    """Return the problem of a body that arrives too slowly."""
+    limits = f"within {seconds} seconds, at {rate // 1024} KiB a second or more"
+    return Problem(408, "too-slow", f"The photo must arrive {limits}. Send a smaller copy.")
 
 
 def slow_head(seconds: int) -> Problem:

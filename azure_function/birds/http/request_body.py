@@ -1,23 +1,28 @@
 """Read the photos of a request; bytes are counted as they arrive and stay in memory."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 
-import anyio
 from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from .. import photo
 from . import problems
-from .body_buffer import BodyBuffer
+from .body_buffer import Body
 
 MAX_DRAINED = 5 * photo.MAX_BYTES  # bytes that are read of a body that is too large
-TIMEOUT = 60  # seconds for a whole body: 20 MiB at 3 Mbit/s
 MAX_PHOTOS = 32
 MAX_FIELDS = 32  # that are not photos; browsers may add a few
 
 
-async def read_photos(request: Request, bodies: BodyBuffer) -> tuple[list[bytes], bool]:
+async def open_body(request: Request) -> AsyncIterator[Body]:
+    """Yield the body of a request, which is counted until there is a result."""
+    with request.app.state.bodies.open() as body:
+        yield body
+
+
+async def read_photos(request: Request, body: Body) -> tuple[list[bytes], bool]:
     """Return the photos of a request, and whether they came as the parts `photo` of a form.
 
     Raises Problem, or PhotoError for a body that is empty or too large.
@@ -27,34 +32,34 @@ async def read_photos(request: Request, bodies: BodyBuffer) -> tuple[list[bytes]
     if not (is_form or media_type.startswith("image/") or media_type == "application/octet-stream"):
         detail = f"Send the bytes of a photo with a type like image/jpeg, not {media_type}."
         raise problems.Problem(415, "not-a-photo", detail)
-    with bodies.reserve() as reserve:
-        try:
-            with anyio.fail_after(TIMEOUT):
-                chunks = limited_chunks(request, reserve)
-                if is_form:
-                    return await parse_form(request, chunks), True
-                return [b"".join([chunk async for chunk in chunks])], False
-        except TimeoutError as error:
-            detail = f"The photo did not arrive within {TIMEOUT} seconds. Send a smaller copy."
-            raise problems.Problem(408, "too-slow", detail) from error
+    with body.receive():
+        chunks = limited_chunks(request, body)
+        if is_form:
+            return await parse_form(request, chunks), True
+        data = bytearray()  # not a list: millions of tiny chunks would take far more memory
+        async for chunk in chunks:
+            data += chunk
+        return [bytes(data)], False
+    raise AssertionError  # receive() raises after it ended the block
 
 
-async def limited_chunks(
-    request: Request, reserve: Callable[[int], None]
-) -> AsyncGenerator[bytes, None]:
+async def limited_chunks(request: Request, body: Body) -> AsyncGenerator[bytes, None]:
     """Yield the chunks of a body; at its end raise PhotoError if it was empty or too large.
 
     Bytes over the limit are counted and dropped, up to MAX_DRAINED: a client that is cut off while
     it sends cannot read the response that says why.
     """
-    count = 0
-    async for chunk in request.stream():
+    count, is_complete = 0, False
+    while not is_complete and count <= MAX_DRAINED:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, is_complete = message.get("body", b""), not message.get("more_body", False)
         count += len(chunk)
-        if count <= photo.MAX_BYTES:
-            reserve(len(chunk))
+        body.note(len(chunk), is_complete)
+        if chunk and count <= photo.MAX_BYTES:
+            body.reserve(len(chunk))
             yield chunk
-        elif count > MAX_DRAINED:
-            break
     request.scope["log"]["bytes"] = count
     photo.check_bytes(count)
 

@@ -14,7 +14,9 @@ from ..classifier import Classifier
 from ..photo import PhotoError
 from ..prediction import classify_photo
 from . import problems, schema
-from .request_body import read_photos
+from .body_buffer import Body
+from .load_shedding import RETRY_AFTER
+from .request_body import open_body, read_photos
 from .request_log import add_photo, milliseconds_since
 
 PARAMETERS = ("top", "heatmap")
@@ -61,6 +63,7 @@ LoadedClassifier = Annotated[Classifier, Depends(require_classifier)]
 async def classify(
     request: Request,
     classifier: LoadedClassifier,
+    body: Annotated[Body, Depends(open_body, scope="function")],
     top: Annotated[int, Query(description="How many predictions to return.")] = 5,
     heatmap: Annotated[bool, Query(description="Also return the heat map.")] = False,
 ) -> JSONResponse:
@@ -71,7 +74,7 @@ async def classify(
     """
     slots, facts = request.app.state.slots, request.scope["log"]
     started = time.perf_counter()
-    photos, is_form = await read_photos(request, request.app.state.bodies)
+    photos, is_form = await read_photos(request, body)
     facts["milliseconds"] = {"read": milliseconds_since(started)}
     results, failure = [], None
     with slots.acquire():
@@ -104,15 +107,25 @@ async def model_card(classifier: LoadedClassifier) -> dict:
 
 @routes.get("/health", responses=schema.problem_responses(500, 503))
 async def health(request: Request) -> schema.Health:
-    """Return 200 if photos are classified now, or 503 with the reason."""
+    """Return 200 if a photo would be classified now, or 503 with the reason."""
     state = request.app.state
     if state.fault:
         raise problems.not_ready(state.fault)
+    if state.slots.is_full():
+        detail = f"{state.slots.in_flight} photos are in flight. New ones are refused."
+        raise problems.busy(RETRY_AFTER, detail)
+    if state.bodies.is_full():
+        detail = f"Photos that arrive fill {state.bodies.used:,} bytes. New ones are refused."
+        raise problems.busy(RETRY_AFTER, detail)
     return schema.Health(
         model=state.classifier.version,
         uptime_seconds=process.uptime(),
         resident_bytes=process.resident_bytes(),
         in_flight=state.slots.in_flight,
+        max_in_flight=state.slots.max_in_flight,
+        buffered_bytes=state.bodies.used,
+        max_buffered_bytes=state.bodies.capacity,
+        refused=state.slots.refused,
     )
 
 

@@ -125,13 +125,17 @@ class Results(BaseModel):
 
 
 class Health(BaseModel):
-    """The state of a function that can classify photos."""
+    """The state of a function that accepts photos now."""
 
     status: Literal["ready"] = "ready"
     model: Version
     uptime_seconds: float
     resident_bytes: int | None = Field(description="Null where the system does not report it.")
     in_flight: int = Field(description="Photos being processed or queued.")
+    max_in_flight: int
+    buffered_bytes: int = Field(description="Of photos that arrive or are in flight.")
+    max_buffered_bytes: int
+    refused: int = Field(description="Requests refused as busy or too slow since the start.")
 
 
 class Alive(BaseModel):
