@@ -2,21 +2,29 @@
 
 import asyncio
 import math
-import os
 import time
+from collections import Counter
 from datetime import UTC, datetime
 
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from kernel_startup import start_kernel
+from settings import read_share, read_visitors
 from traitlets import Float, Integer, default
 
-DEFAULT_CAPACITY = 5  # kernels that fit beside Voila into 512 MB; docs/deploy.md has the figures
 START_ATTEMPTS = 2
 START_TIMEOUT = 120  # seconds to start a kernel and run the notebook on two busy cores
 
 
+FULL = "Fieldmark is in use by as many visitors as it can serve at a time."
+SHARE_USED = (
+    "Fieldmark already serves as many visitors as it can from your network address ({}), and keeps "
+    "its other places for others. Another window of yours, or somebody on the same network, has it "
+    "open."
+)
+
+
 class NoCapacity(Exception):
-    """All kernels are in use, or none can be started."""
+    """All kernels are in use, or none can be started; the message is a sentence for the visitor."""
 
 
 class KernelPool(AsyncMappingKernelManager):
@@ -28,6 +36,7 @@ class KernelPool(AsyncMappingKernelManager):
     """
 
     capacity = Integer(min=1, config=True, help="largest number of kernels")
+    share = Integer(min=1, config=True, help="largest number of kernels for one network address")
     spare = Integer(1, min=1, config=True, help="kernels kept ready while there is capacity")
     first_request_timeout = Float(
         10, config=True, help="seconds until a delivered page must request its kernel"
@@ -40,19 +49,19 @@ class KernelPool(AsyncMappingKernelManager):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self._spare: list[asyncio.Task] = []
-        self._arriving = 0
+        self._arriving: Counter[str] = Counter()  # visitors who wait for a kernel, by address
+        self._networks: dict[str, str] = {}  # of visitors' kernels
         self._deadlines: dict[str, float] = {}  # of visitors' kernels; inf while connected
         self._closing = False
-        self.log.info("Capacity: %d visitors", self.capacity)
+        self.log.info("Capacity: %d visitors, %d an address", self.capacity, self.share)
 
     @default("capacity")
     def _default_capacity(self) -> int:
-        value = os.environ.get("FIELDMARK_VISITORS", "").strip() or str(DEFAULT_CAPACITY)
-        if not value.isdecimal() or not int(value):
-            raise SystemExit(
-                f"FIELDMARK_VISITORS is {value!r}. Set it to a positive whole number, or unset it."
-            )
-        return int(value)
+        return read_visitors()
+
+    @default("share")
+    def _default_share(self) -> int:
+        return read_share(self.capacity)
 
     async def check_kernels(self) -> None:
         """Shut down abandoned and dead kernels; start the spare ones that are missing."""
@@ -65,11 +74,16 @@ class KernelPool(AsyncMappingKernelManager):
                 await self.shutdown_kernel(kernel_id, now=True)
         self._start_spare_kernels()
 
-    async def assign_kernel(self) -> str:
-        """Assign a kernel to a new visitor and return its rendered page; raise `NoCapacity`."""
+    async def assign_kernel(self, network: str) -> str:
+        """Assign a kernel to a new visitor from a network address and return its rendered page.
+
+        Raises `NoCapacity`.
+        """
         if self._count_visitors() >= self.capacity:
-            raise NoCapacity
-        self._arriving += 1
+            raise NoCapacity(FULL)
+        if self._arriving[network] + list(self._networks.values()).count(network) >= self.share:
+            raise NoCapacity(SHARE_USED.format(self.share))
+        self._arriving[network] += 1
         try:
             for _ in range(START_ATTEMPTS):
                 task = self._spare.pop(0) if self._spare else self._start_in_background()
@@ -81,14 +95,15 @@ class KernelPool(AsyncMappingKernelManager):
                     continue
                 if kernel_id in self and await self._kernels[kernel_id].is_alive():
                     self._deadlines[kernel_id] = time.monotonic() + self.first_request_timeout
+                    self._networks[kernel_id] = network
                     self._kernels[kernel_id].last_activity = datetime.now(UTC)  # restart idle time
                     return page
-            raise NoCapacity
+            raise NoCapacity(FULL)
         finally:
-            self._arriving -= 1
+            self._arriving -= Counter([network])
 
     def _count_visitors(self) -> int:
-        return len(self._deadlines) + self._arriving
+        return len(self._deadlines) + self._arriving.total()
 
     def _start_spare_kernels(self) -> None:
         self._spare = [task for task in self._spare if not self._is_unusable(task)]
@@ -137,6 +152,7 @@ class KernelPool(AsyncMappingKernelManager):
         """Remove a kernel that ended, and start a spare one in its place."""
         removed = super().remove_kernel(kernel_id)
         self._deadlines.pop(kernel_id, None)
+        self._networks.pop(kernel_id, None)
         if not self._closing:
             self._start_spare_kernels()
         return removed

@@ -2,6 +2,7 @@
 
 import os
 
+from json_log import open_kernel_output
 from voila.notebook_renderer import NotebookRenderer
 from voila.utils import get_page_config
 
@@ -26,7 +27,13 @@ async def start_kernel(kernel_manager) -> tuple[str, str]:
     await renderer.initialize()
     kernel_name = renderer.notebook.metadata.kernelspec.name
     try:
-        await kernel_manager.start_kernel(kernel_id=kernel_id, kernel_name=kernel_name, path="")
+        output = open_kernel_output(kernel_id)
+        try:
+            await kernel_manager.start_kernel(
+                kernel_id=kernel_id, kernel_name=kernel_name, path="", stdout=output, stderr=output
+            )
+        finally:
+            os.close(output)
         kernel = kernel_manager.get_kernel(kernel_id)
         page = await renderer.generate_content_str(kernel_id, kernel)
         if not await kernel.is_alive():  # Voila renders a page for a dead kernel too

@@ -1,76 +1,160 @@
-"""Filter the messages between a browser and its kernel, so that no visitor can run code."""
+"""Reduce a browser's messages to the few that the page sends, so that no visitor can run code.
+
+Nothing reaches the kernel as it was sent: a message is written anew from fields that were checked.
+"""
 
 import json
+import re
 import struct
-
-from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 BINARY_PROTOCOL = "v1.kernel.websocket.jupyter.org"  # what browsers use; other clients send JSON
-ALLOWED_TYPES = {"comm_msg", "comm_close", "comm_info_request", "kernel_info_request"}
 WIDGET_CONTROL = "jupyter.widget.control"  # the only comm a page opens: it requests all widgets
+MAX_PHOTO = 20 * 2**20  # bytes, the function's limit
+MAX_FIELDS = 2**14  # bytes of a message without its photo
+MAX_FRAME = MAX_PHOTO + MAX_FIELDS
+IDENTIFIER = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 
 
-class WidgetConnection(ZMQChannelsWebsocketConnection):
-    """Websocket between a browser and its kernel that passes widget messages only."""
-
-    _warned = False
-
-    def handle_incoming_message(self, incoming_msg) -> None:
-        """Pass a widget message to the kernel; drop any other, and log the first one dropped."""
-        if is_widget_message(incoming_msg, binary=self.subprotocol == BINARY_PROTOCOL):
-            super().handle_incoming_message(incoming_msg)
-        elif not self._warned:
-            self._warned = True
-            self.log.warning("Kernel %s: dropped a non-widget message", self.kernel_id)
-
-    def handle_outgoing_message(self, stream, outgoing_msg: list) -> None:
-        """Pass a kernel's message to the browser; printed text and tracebacks are only logged."""
-        parts: list = self.session.feed_identities(outgoing_msg)[1]
-        if self.session.unpack(parts[1])["msg_type"] not in ("stream", "error"):
-            super().handle_outgoing_message(stream, outgoing_msg)
-            return
-        content = self.session.unpack(parts[4])
-        text = content.get("text") or "\n".join(content.get("traceback", []))
-        self.log.warning("Kernel %s: %s", self.kernel_id, text)
+class Rejected(ValueError):
+    """The page sends no such message."""
 
 
-def is_widget_message(message: str | bytes, *, binary: bool) -> bool:
-    """Tell whether a message, in the binary protocol or as JSON, is one that widgets need."""
-    try:
-        channel, message_type, content = (parse_binary if binary else parse_json)(message)
-        if message_type == "comm_open":
-            return channel == "shell" and content()["target_name"] == WIDGET_CONTROL
-        return channel == "shell" and message_type in ALLOWED_TYPES
-    except (ValueError, LookupError, TypeError, struct.error):  # malformed
-        return False
+class TooLarge(Rejected):
+    """A message is larger than any that the page sends."""
 
 
-def parse_binary(message: str | bytes):
-    """Return channel, message type and a function that reads the content of a binary message.
+class Message(NamedTuple):
+    """A message for the kernel, and the photo that belongs to it."""
 
-    The message begins with the number of offsets and the offsets, 8 bytes each: of the channel, the
-    header, the parent header, the metadata, the content, and the buffers, which are not read.
+    fields: dict[str, Any]
+    buffers: list
+
+    @property
+    def id(self) -> str:
+        """Identifier that the kernel repeats in all messages caused by this one."""
+        return self.fields["header"]["msg_id"]
+
+
+def read_message(frame: str | bytes, *, binary: bool) -> Message:
+    """Return the message in a frame, of the binary protocol or JSON, written anew.
+
+    Raises `Rejected` for any message that the page does not send.
     """
-    if not isinstance(message, bytes):
-        raise TypeError("text in the binary protocol")
-    count = int.from_bytes(message[:8], "little")
-    if 8 * (1 + count) > len(message):  # Jupyter's parser would allocate memory for all of them
-        raise ValueError("more offsets than bytes")
-    channel, header, parent, _, content, end = struct.unpack_from("<6Q", message, 8)
-    message_type = json.loads(message[header:parent].decode())["msg_type"]
+    try:
+        channel, header, content, buffers = (split_binary if binary else split_json)(frame)
+        message_type, session = header["msg_type"], header["session"]
+        if channel != "shell":
+            raise Rejected("another channel")
+        if bool(buffers) != is_photo(message_type, content):
+            raise Rejected("a photo without a request, or a request without a photo")
+        new_header = {
+            "msg_id": check_identifier(header["msg_id"]),
+            "msg_type": message_type,
+            "session": check_identifier(session),
+            "username": "",
+            "version": "5.3",
+            "date": datetime.now(UTC).isoformat(),
+        }
+        fields = {
+            "header": new_header,
+            "parent_header": {},
+            "metadata": {"version": "1.0.0"} if message_type == "comm_open" else {},
+            "content": write_content(message_type, content),
+        }
+    except Rejected:
+        raise
+    except (ValueError, LookupError, TypeError, RecursionError, struct.error) as error:
+        raise Rejected("malformed") from error
+    return Message(fields, buffers)
+
+
+def split_binary(frame: str | bytes) -> tuple[str, dict, dict, list[memoryview]]:
+    """Return channel, header, content and photo of a frame in the binary protocol.
+
+    It begins with the number of offsets and the offsets, 8 bytes each: of the channel, the header,
+    the parent header, the metadata, the content, the photo if there is one, and the end.
+    """
+    if not isinstance(frame, bytes):
+        raise Rejected("text in the binary protocol")
+    (count,) = struct.unpack_from("<Q", frame)
+    if not 6 <= count <= 7:
+        raise Rejected("more than one photo")
+    offsets = struct.unpack_from(f"<{count}Q", frame, 8)
+    if sorted(offsets) != list(offsets) or offsets[-1] > len(frame):
+        raise Rejected("offsets beyond the frame")
+    channel, header, parent, _, content, photo = offsets[:6]
+    buffers = [memoryview(frame)[photo : offsets[6]]] if count == 7 else []
+    check_size(len(frame) - sum(map(len, buffers)), sum(map(len, buffers)))
     return (
-        message[channel:header].decode(),
-        message_type,
-        lambda: json.loads(message[content:end].decode()),
+        frame[channel:header].decode(),
+        json.loads(frame[header:parent]),
+        json.loads(frame[content:photo]),
+        buffers,
     )
 
 
-def parse_json(message: str | bytes):
-    """Return channel, message type and a function that reads the content of a JSON message.
+def split_json(frame: str | bytes) -> tuple[str, dict, dict, list[memoryview]]:
+    """Return channel, header and content of a JSON frame, which has no photo."""
+    check_size(len(frame))
+    if not isinstance(frame, str):
+        raise Rejected("a photo outside the binary protocol")
+    fields = json.loads(frame)
+    return fields["channel"], fields["header"], fields["content"], []
 
-    A message with buffers arrives as bytes and is rejected: Jupyter's parser trusts its offsets.
+
+def check_size(fields: int, photo: int = 0) -> None:
+    """Raise `TooLarge` if a message's fields or its photo have too many bytes."""
+    if fields > MAX_FIELDS or photo > MAX_PHOTO:
+        raise TooLarge(f"{fields} bytes and a photo of {photo} bytes")
+
+
+def check_identifier(value: Any) -> str:
+    """Return an identifier; raise `Rejected` for any other value."""
+    if not (isinstance(value, str) and IDENTIFIER.fullmatch(value)):
+        raise Rejected("not an identifier")
+    return value
+
+
+def is_photo(message_type: str, content: dict) -> bool:
+    """Tell whether a message asks for the classification of a photo."""
+    match content:
+        case {"data": {"method": "custom", "content": {"request": "classify"}}}:
+            return message_type == "comm_msg"
+    return False
+
+
+def write_content(message_type: str, content: dict) -> dict:
+    """Return the content of a message with the fields that its kind has, and no others."""
+    match message_type:
+        case "kernel_info_request":
+            return {}
+        case "comm_info_request":
+            return {"target_name": "jupyter.widget"}
+    comm = {"comm_id": check_identifier(content["comm_id"])}
+    match message_type:
+        case "comm_open" if content["target_name"] == WIDGET_CONTROL:
+            return comm | {"target_name": WIDGET_CONTROL, "data": {}}
+        case "comm_msg":
+            return comm | {"data": write_data(content["data"])}
+        case "comm_close":
+            return comm | {"data": {}}
+    raise Rejected("another kind of message")
+
+
+def write_data(data: dict) -> dict:
+    """Return what a page says to a widget: that it needs states, or a request to the function.
+
+    A page never changes a widget's state.
     """
-    if not isinstance(message, str):
-        raise TypeError("buffers are accepted in the binary protocol only")
-    fields = json.loads(message)
-    return fields["channel"], fields["header"]["msg_type"], lambda: fields["content"]
+    match data:
+        case {"method": "request_states" | "request_state" as method}:
+            return {"method": method}
+        case {
+            "method": "custom",
+            "content": {"request": "classify" | "model" as name, "id": int(id)},
+        }:
+            if 0 <= id < 2**31 and id is not True and id is not False:
+                return {"method": "custom", "content": {"request": name, "id": id}}
+    raise Rejected("another kind of data")

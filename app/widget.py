@@ -1,7 +1,6 @@
 """The page as a widget: JavaScript in the browser that reaches the function through the kernel."""
 
 from concurrent.futures import ThreadPoolExecutor
-from threading import Semaphore
 
 import anywidget
 import bundle
@@ -9,6 +8,7 @@ import client
 
 CONCURRENT_REQUESTS = 4  # to the function, of one visitor
 MAX_PENDING = 8  # running and queued; the page sends two at a time, and photos take memory
+MAX_PENDING_BYTES = 24 * 2**20  # one photo of the largest size, or several usual ones
 TOO_MANY = "Too many photos at once. Please wait for the others to finish, and try again."
 
 
@@ -20,22 +20,28 @@ class PageWidget(anywidget.AnyWidget):
     def __init__(self):
         super().__init__()
         self.executor = ThreadPoolExecutor(CONCURRENT_REQUESTS)
-        self.pending = Semaphore(MAX_PENDING)
+        self.pending: dict[object, int] = {}  # bytes of each request that has no response yet
         self.on_msg(self.handle_message)
 
     def handle_message(self, _, content, buffers):
         """Queue a request from the browser, or reject it if too many are pending."""
-        if self.pending.acquire(blocking=False):
-            future = self.executor.submit(self.respond, content, buffers)
-            future.add_done_callback(lambda _: self.pending.release())
-        else:
-            self.send({"id": content.get("id"), "error": TOO_MANY})
+        number = content.get("id")
+        if type(number) is not int or not 0 <= number < 2**31:
+            return  # no page sends it, and the response would repeat it
+        request, size = object(), sum(map(len, buffers))
+        sizes = [*self.pending.values(), size]
+        if len(sizes) > MAX_PENDING or sum(sizes) > MAX_PENDING_BYTES:
+            self.send({"id": number, "error": TOO_MANY})
+            return
+        self.pending[request] = size
+        future = self.executor.submit(self.respond, number, content.get("request"), buffers)
+        future.add_done_callback(lambda _: self.pending.pop(request))
 
-    def respond(self, content, buffers):
+    def respond(self, number: int, request: str, buffers):
         """Send the result of one request, or a sentence that explains why there is none."""
-        response = {"id": content.get("id")}
+        response: dict = {"id": number}
         try:
-            if content.get("request") == "classify":
+            if request == "classify":
                 response["result"] = client.classify(bytes(buffers[0]))
             else:
                 response["result"] = client.describe_model()

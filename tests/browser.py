@@ -77,7 +77,7 @@ def run_page(function_url: str, log: Path, key: str = "", options=(), **environm
     """Serve the page as the Procfile does; yield its `Server`."""
     port = free_port()
     command = ["page_server", "app.ipynb", f"--port={port}", "--Voila.ip=127.0.0.1", *options]
-    environment = {"JUPYTER_PATH": "."} | environment
+    environment = {"JUPYTER_PATH": ".", "FIELDMARK_VISITORS_PER_ADDRESS": "99"} | environment
     environment |= {"FIELDMARK_FUNCTION_URL": function_url, "FIELDMARK_FUNCTION_KEY": key}
     url = f"http://127.0.0.1:{port}/"
     with run_server(
@@ -138,6 +138,8 @@ class Visit:
     def _record_console(self, message):
         if message.type in ("error", "warning"):  # a violation of the policy is an error
             self.console.append(message.text)
+        if "Content Security Policy" in message.text:
+            self.errors.append(message.text)
 
     def _record_frames(self, websocket):
         websocket.on("framereceived", lambda frame: self.received.append(frame))

@@ -19,9 +19,11 @@ def message(message_type, content: dict, number: int = 0, metadata: dict | None 
     }
 
 
-def binary_message(message_type, content: dict, channel: str = "shell", **options) -> bytes:
-    parts = message(message_type, content, **options)
-    return serialize_msg_to_ws_v1(parts, channel, lambda part: json.dumps(part).encode())
+def binary_message(message_type, content, channel="shell", photo=None, **options) -> bytes:
+    fields = message(message_type, content, **options)
+    names = ("header", "parent_header", "metadata", "content")
+    parts = [json.dumps(fields[name]).encode() for name in names]
+    return serialize_msg_to_ws_v1([*parts, *([] if photo is None else [photo])], channel)
 
 
 def parse_message(frame: str | bytes) -> tuple[dict, dict, dict]:

@@ -27,7 +27,7 @@ def test_the_procfile_serves_the_page_and_takes_no_other_port():
     server = subprocess.Popen(start, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: responds(f"http://127.0.0.1:{port}/voila/static/voila.js"))
-        assert "Fieldmark" in requests.get(f"http://127.0.0.1:{port}/", timeout=90).text
+        assert_places_are_shared_by_address(f"http://127.0.0.1:{port}/")
         second = subprocess.run(start, cwd=ROOT, env=environment, capture_output=True, timeout=90)
         assert second.returncode == 1
         assert b"no available port" in second.stderr
@@ -36,6 +36,22 @@ def test_the_procfile_serves_the_page_and_takes_no_other_port():
             process.terminate()
         server.terminate()
         server.wait(90)
+
+
+def assert_places_are_shared_by_address(url: str):
+    """Visit the page as Heroku's router passes on visitors, which appends their addresses."""
+
+    def visit(forwarded: str) -> requests.Response:
+        headers = {"X-Forwarded-For": forwarded, "Host": "birds.example"}
+        return requests.get(url, headers=headers, timeout=90)
+
+    assert [visit(address).status_code for address in ("203.0.113.7", "9.9.9.9, 203.0.113.7")] == [
+        200
+    ] * 2
+    refused = visit("198.51.100.1, 203.0.113.7")
+    assert refused.status_code == 503
+    assert "from your network address (2)" in refused.text
+    assert visit("203.0.113.7, 2001:db8::1").status_code == 200
 
 
 def slug_files() -> list[str]:
@@ -83,6 +99,7 @@ def test_app_json_names_each_setting_of_the_page():
     app = json.loads((ROOT / "app.json").read_text(encoding="utf-8"))
     assert set(app["env"]) == {
         *("FIELDMARK_FUNCTION_URL", "FIELDMARK_FUNCTION_KEY", "FIELDMARK_VISITORS"),
+        *("FIELDMARK_VISITORS_PER_ADDRESS", "FIELDMARK_HOSTS"),
     }
     assert "value" not in app["env"]["FIELDMARK_FUNCTION_KEY"]
     assert app["formation"]["web"]["quantity"] == 1  # another dyno would not have the kernels

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -30,6 +31,9 @@ pytestmark = pytest.mark.slow
 
 CAPACITY = 2
 KEY = "a-secret-key"
+CONTROL = {"comm_id": "control", "target_name": WIDGET_CONTROL, "data": {}}
+STATES = {"comm_id": "control", "data": {"method": "request_states"}}
+SMALL_BUFFER = (socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 TIMEOUTS = ["first_request_timeout=5", "connect_timeout=12", "check_interval=1"]  # seconds
 
 
@@ -98,10 +102,21 @@ def fetch(server: Server, path: str = "") -> requests.Response:
 
 
 @contextmanager
-def open_socket(server: Server, kernel: str, protocols=(BINARY_PROTOCOL,)):
+def assigned_kernel(server: Server):
+    """Fetch the page and yield its kernel; end the visit as a page does that is left."""
+    kernel = kernel_of(fetch(server).text)
+    yield kernel
+    headers = {"Origin": server.url.rstrip("/")}
+    requests.post(f"{server.url}voila/api/shutdown/{kernel}", headers=headers, timeout=90)
+
+
+@contextmanager
+def open_socket(server: Server, kernel: str, protocols=(BINARY_PROTOCOL,), **options):
     """Open a kernel's websocket, as anybody can who knows its id."""
     url = f"{server.url}api/kernels/{kernel}/channels?session_id=test".replace("http", "ws", 1)
-    with closing(websocket.create_connection(url, 90, subprotocols=list(protocols))) as socket:
+    with closing(
+        websocket.create_connection(url, 90, subprotocols=list(protocols), **options)
+    ) as socket:
         yield socket
 
 
@@ -262,11 +277,11 @@ def test_an_invalid_number_of_visitors_is_reported(tmp_path):
         timeout=90,
     )
     assert done.returncode != 0
-    assert "FIELDMARK_VISITORS is 'many'" in done.stderr
+    assert "FIELDMARK_VISITORS is 'many'" in json.loads(done.stderr.splitlines()[-1])["message"]
 
 
 def test_a_visitor_cannot_run_code(page, tmp_path):
-    kernel, numbers = kernel_of(fetch(page).text), count(1)
+    numbers = count(1)
     file = tmp_path / "created"
     code = {"code": f"open({str(file)!r}, 'w')", "silent": False, "allow_stdin": False}
     code |= {"store_history": True, "user_expressions": {}, "stop_on_error": True}
@@ -279,52 +294,175 @@ def test_a_visitor_cannot_run_code(page, tmp_path):
         ("debug_request", {"type": "request", "seq": 1, "command": "debugInfo", "arguments": {}}),
         ("shutdown_request", {"restart": True}),
     ]
-    with open_socket(page, kernel) as socket:
-        for message_type, content in attempts:
-            for channel in ("shell", "control", "stdin"):
-                number = next(numbers)
-                socket.send_binary(binary_message(message_type, content, channel, number=number))
-        socket.send_binary(binary_message("kernel_info_request", {}, number=900))
-        frames = receive_until_reply(socket, 900)
-    with open_socket(page, kernel, protocols=()) as socket:
+    with assigned_kernel(page) as kernel:
+        with open_socket(page, kernel) as socket:
+            for message_type, content in attempts:
+                for channel in ("shell", "control", "stdin"):
+                    number = next(numbers)
+                    socket.send_binary(
+                        binary_message(message_type, content, channel, number=number)
+                    )
+            socket.send_binary(binary_message("kernel_info_request", {}, number=900))
+            frames = receive_until_reply(socket, 900)
+        with open_socket(page, kernel, protocols=()) as socket:
 
-        def send_json(channel, message_type, content, number):
-            fields = message(message_type, content, number) | {"channel": channel}
-            socket.send(json.dumps(fields))
+            def send_json(channel, message_type, content, number):
+                fields = message(message_type, content, number) | {"channel": channel}
+                socket.send(json.dumps(fields))
 
-        for message_type, content in attempts:
-            for channel in ("shell", "control", "stdin", None):
-                send_json(channel, message_type, content, next(numbers))
-        send_json("shell", "kernel_info_request", {}, 1000)
-        frames += receive_until_reply(socket, 1000)
-    types = {parse_message(frame)[0]["msg_type"] for frame in frames}
-    assert types <= {"status", "kernel_info_reply"}
-    assert not file.exists()
-    assert kernel in kernels(page)
+            for message_type, content in attempts:
+                for channel in ("shell", "control", "stdin", None):
+                    send_json(channel, message_type, content, next(numbers))
+            send_json("shell", "kernel_info_request", {}, 1000)
+            frames += receive_until_reply(socket, 1000)
+        types = {parse_message(frame)[0]["msg_type"] for frame in frames}
+        assert types <= {"status", "kernel_info_reply"}
+        assert not file.exists()
+        assert kernel in kernels(page)
 
 
 def test_widget_messages_are_processed_and_no_traceback_is_sent(page):
-    kernel = kernel_of(fetch(page).text)
-    with open_socket(page, kernel) as socket:
+    with assigned_kernel(page) as kernel, open_socket(page, kernel) as socket:
 
         def send(number, message_type, content, **options):
             socket.send_binary(binary_message(message_type, content, number=number, **options))
 
-        control = {"comm_id": "control", "target_name": WIDGET_CONTROL, "data": {}}
-        send(1, "comm_open", control, metadata={"version": "1.0.0"})
-        send(2, "comm_msg", {"comm_id": "control", "data": {"method": "request_states"}})
+        send(1, "comm_open", CONTROL, metadata={"version": "1.0.0"})
+        send(2, "comm_msg", STATES)
         widgets = receive_widget_states(socket)
         for comm in widgets:
             wrong = {"method": "update", "state": {"_dom_classes": 5}, "buffer_paths": []}
             send(4, "comm_msg", {"comm_id": comm, "data": wrong})
+            send(4, "comm_msg", {"comm_id": f"{comm}x", "data": {"method": "request_state"}})
         send(5, "kernel_info_request", {})
         frames = receive_until_reply(socket, 5)
         send(6, "kernel_info_request", {})  # printed text arrives on a channel of its own
         frames += receive_until_reply(socket, 6)
+        assert kernel in kernels(page)
     assert widgets
     assert b"Traceback" not in b"".join(frames)
     assert not {"stream", "error"} & {parse_message(frame)[0]["msg_type"] for frame in frames}
-    assert kernel in kernels(page)
+
+
+def test_a_websocket_is_closed_that_is_replaced_sends_too_much_or_does_not_read(page):
+    with assigned_kernel(page) as kernel, open_socket(page, kernel) as first:
+        with open_socket(page, kernel) as second:
+            with pytest.raises((websocket.WebSocketException, OSError)):
+                receive_until_reply(first, 0)
+            second.send_binary(binary_message("kernel_info_request", {"more": "x" * 2**16}))
+            while (frame := second.recv_data())[0] != websocket.ABNF.OPCODE_CLOSE:
+                pass
+            assert int.from_bytes(frame[1][:2]) == 1008
+        with open_socket(page, kernel, sockopt=[SMALL_BUFFER]) as reader:
+            reader.send_binary(binary_message("comm_open", CONTROL))
+            memory = psutil.Process(page.process.pid).memory_info().rss
+            for _ in range(80):
+                reader.send_binary(binary_message("comm_msg", STATES))
+            wait_until(lambda: "closed the websocket: nobody reads" in page.log.read_text())
+        assert psutil.Process(page.process.pid).memory_info().rss < memory + 2**24
+
+
+def test_no_frame_makes_the_server_fail(page):
+    nested = {"msg_type": "comm_msg", "msg_id": "m", "session": [[[]]]}
+    frames = ["", "null", "[" * 9000, '{"channel": "shell", "header": ' + '{"a":' * 2000]
+    with assigned_kernel(page) as kernel:
+        for protocols in ((BINARY_PROTOCOL,), ()):
+            with open_socket(page, kernel, protocols) as socket:
+                for frame in (*frames, json.dumps({"header": nested})):
+                    socket.send(frame)
+                    socket.send_binary(frame.encode())
+                    socket.send_binary(b"\6" + bytes(7) + frame.encode())
+                last = binary_message("kernel_info_request", {}, number=7)
+                as_json = json.dumps(message("kernel_info_request", {}, 7) | {"channel": "shell"})
+                socket.send_binary(last) if protocols else socket.send(as_json)
+                receive_until_reply(socket, 7)
+    assert_nothing_failed(page)
+
+
+def assert_nothing_failed(server: Server):
+    """Assert that each line of the log is a JSON object, and none is of an error."""
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    assert not [line for line in lines if "traceback" in line or line["level"] == "ERROR"]
+
+
+def test_another_site_cannot_reach_a_kernel(page):
+    cross_site = {"Origin": "http://birds.example", "Sec-Fetch-Site": "cross-site"}
+    with assigned_kernel(page) as kernel:
+        url, end = f"{page.url}api/kernels/{kernel}", f"{page.url}voila/api/shutdown/{kernel}"
+        upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+        for headers in ({"Origin": "http://birds.example"}, {}):
+            channels = f"{url}/channels?session_id=test"
+            assert requests.get(channels, headers=upgrade | headers, timeout=90).status_code == 403
+        assert requests.post(end, headers=cross_site, timeout=90).status_code == 403
+        assert requests.post(end, timeout=90).status_code == 403
+        assert requests.get(url, headers=cross_site, timeout=90).status_code == 403
+        assert kernel in kernels(page)
+
+
+def exchange(server: Server, request: str) -> tuple[int, http.client.HTTPMessage]:
+    """Send a request as it is written; return the status and headers of the response."""
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), 30) as connection:
+        connection.sendall(request.encode("latin-1"))
+        with closing(http.client.HTTPResponse(connection, method=request.split()[0])) as response:
+            response.begin()
+            return response.status, response.headers
+
+
+ROUTES = [
+    "/",
+    "/voila/static/",
+    "/voila/templates/",
+    "/voila/labextensions/",
+    "/api/kernels/0-0-0-0-0",
+]
+ROUTES += [
+    "/voila/api/shutdown/",
+    "/api/kernels/0-0-0-0-0/channels",
+    "/other",
+    "*",
+    "http://a.example/",
+]
+METHODS = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "CONNECT", "BREW"]
+ENDS = [
+    "%00",
+    "..%2f..",
+    "%ff",
+    "%zz",
+    "a" * 3000,
+    "lab/",
+    "lab/static/",
+    "x/../lab/static/a",
+    "?%ff=%ff",
+]
+HEADERS = {"X-Content-Type-Options", "Referrer-Policy", "Permissions-Policy"}
+HEADERS |= {"Content-Security-Policy", "Cross-Origin-Resource-Policy"}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_no_request_makes_the_server_fail_and_each_response_has_all_headers(server, route):
+    tries = [(method, route) for method in METHODS if (method, route) != ("GET", "/")]
+    for method, path in [
+        *tries,
+        *(("GET", route + end) for end in ENDS if route + end != "/?%ff=%ff"),
+    ]:
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        status, headers = exchange(server, head)
+        assert 200 <= status < 500, (method, path)
+        assert set(headers.keys()) >= HEADERS, (method, path)
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert not {"Server", "Set-Cookie", "Location"} & set(headers.keys())
+    assert_nothing_failed(server)
+
+
+@pytest.mark.parametrize(
+    "host", ["birds.example", "localhost.birds.example", "", "a b", "[::1", "@"]
+)
+def test_a_page_is_not_served_to_another_host(server, host):
+    head = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    status, headers = exchange(server, head)
+    assert status in (400, 421)
+    assert status == 400 or "default-src 'none'" in headers["Content-Security-Policy"]
 
 
 HIDDEN = [

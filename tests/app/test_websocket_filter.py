@@ -1,59 +1,128 @@
-"""Which messages of a browser reach its kernel."""
+"""Which messages of a browser reach its kernel, and what of them."""
 
 import json
 
 import pytest
 
-from app.websocket_filter import WIDGET_CONTROL, is_widget_message
+from app.websocket_filter import (
+    MAX_FIELDS,
+    MAX_PHOTO,
+    WIDGET_CONTROL,
+    Rejected,
+    TooLarge,
+    read_message,
+)
 from tests.app.kernel_messages import binary_message, message
 
+CONTROL = {"comm_id": "c", "target_name": WIDGET_CONTROL, "data": {}}
+STATES = {"comm_id": "c", "data": {"method": "request_states"}}
+CONTENTS = [
+    ("kernel_info_request", {}),
+    ("comm_info_request", {"target_name": "jupyter.widget"}),
+    ("comm_open", CONTROL),
+    ("comm_close", {"comm_id": "c", "data": {}}),
+    ("comm_msg", STATES),
+]
 
-def json_message(message_type, content: dict, channel: str | None = "shell") -> str:
+
+def json_message(message_type, content, channel: str | None = "shell") -> str:
     return json.dumps(message(message_type, content) | {"channel": channel})
 
 
+def request(name: str = "classify", number=1) -> dict:
+    content = {"request": name, "id": number}
+    return {"comm_id": "c", "data": {"method": "custom", "content": content}}
+
+
+def nested(depth: int) -> dict:
+    return json.loads('{"a":' * depth + "1" + "}" * depth)
+
+
+@pytest.mark.parametrize(("message_type", "content"), CONTENTS)
+def test_a_message_of_the_page_is_written_anew_without_anything_else(message_type, content):
+    more = content | {"more": "x" * 1000}
+    for frame, binary in (
+        (binary_message(message_type, more, metadata={"more": 1}), True),
+        (json_message(message_type, more), False),
+    ):
+        written = read_message(frame, binary=binary)
+        assert written.fields["content"] == content
+        assert written.fields["header"].keys() == message("", {})["header"].keys()
+        assert not written.fields["parent_header"]
+        assert "more" not in written.fields["metadata"]
+
+
+def test_a_photo_is_passed_with_its_request_and_nothing_else_is():
+    written = read_message(binary_message("comm_msg", request(), photo=b"photo"), binary=True)
+    assert written.fields["content"] == request()
+    assert [bytes(part) for part in written.buffers] == [b"photo"]
+    for wrong in (
+        binary_message("comm_msg", request()),
+        binary_message("comm_msg", request("model"), photo=b"photo"),
+        binary_message("comm_msg", STATES, photo=b"photo"),
+        json_message("comm_msg", request()),
+    ):
+        with pytest.raises(Rejected):
+            read_message(wrong, binary=isinstance(wrong, bytes))
+
+
 @pytest.mark.parametrize(
-    "message_type", ["comm_msg", "comm_close", "comm_info_request", "kernel_info_request"]
-)
-def test_widget_messages_pass(message_type):
-    assert is_widget_message(binary_message(message_type, {}) + bytes(99), binary=True)
-    assert is_widget_message(json_message(message_type, {}), binary=False)
-
-
-def test_the_control_comm_may_be_opened_and_no_other():
-    control, widget = {"target_name": WIDGET_CONTROL}, {"target_name": "jupyter.widget"}
-    assert is_widget_message(binary_message("comm_open", control), binary=True)
-    for content, channel in ((control, "control"), (widget, "shell"), ({}, "shell")):
-        assert not is_widget_message(binary_message("comm_open", content, channel), binary=True)
-        assert not is_widget_message(json_message("comm_open", content, channel), binary=False)
-
-
-@pytest.mark.parametrize(
-    "wrong",
+    ("message_type", "content"),
     [
-        b"",
-        "text",
-        (2**40).to_bytes(8, "little") + bytes(64),  # the claimed number of parts exhausts memory
-        (2**64 - 1).to_bytes(8, "little") + bytes(64),
-        (1).to_bytes(8, "little") + bytes(64),
-        binary_message("comm_msg", {})[:80],
-        binary_message("comm_msg", {}, "control"),
-        binary_message("execute_request", {}),
-        binary_message(["comm_msg"], {}),
+        ("execute_request", {}),
+        (["comm_msg"], STATES),
+        ("comm_open", CONTROL | {"target_name": "jupyter.widget"}),
+        ("comm_open", {}),
+        ("comm_msg", STATES | {"comm_id": "c" * 200}),
+        ("comm_msg", STATES | {"comm_id": nested(200)}),
+        ("comm_msg", {"comm_id": "c", "data": {"method": "update", "state": {"_esm": ""}}}),
+        ("comm_msg", {"comm_id": "c", "data": 5}),
+        *(("comm_msg", request("model", number)) for number in ("1", -1, 1.5, True, 2**40, None)),
+        ("comm_msg", []),
     ],
 )
-def test_any_other_binary_message_is_dropped(wrong):
-    assert not is_widget_message(wrong, binary=True)
+def test_any_other_message_is_dropped(message_type, content):
+    for frame, binary in (
+        (binary_message(message_type, content), True),
+        (json_message(message_type, content), False),
+    ):
+        with pytest.raises(Rejected):
+            read_message(frame, binary=binary)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "binary"),
     [
-        *("", "[]", "{}", '{"header": 1}'),
-        json_message("comm_msg", {}, channel=None),  # Jupyter reads it as the shell channel
-        json_message("execute_request", {}),
-        (2**31 - 1).to_bytes(4, "big") + bytes(64),
+        (b"", True),
+        ("text", True),
+        ((2**40).to_bytes(8, "little") + bytes(64), True),  # the number of parts exhausts memory
+        ((2**64 - 1).to_bytes(8, "little") + bytes(64), True),
+        ((6).to_bytes(8, "little") + (2**63).to_bytes(8, "little") * 6, True),
+        ((1).to_bytes(8, "little") + bytes(64), True),
+        (binary_message("comm_msg", STATES)[:80], True),
+        (binary_message("comm_msg", STATES, "control"), True),
+        *((text, False) for text in ("", "[]", "{}", '{"header": 1}', "1e999", "[" * 9000)),
+        (json_message("comm_msg", STATES, channel=None), False),  # Jupyter reads it as shell
+        ((2**31 - 1).to_bytes(4, "big") + bytes(64), False),
     ],
 )
-def test_any_other_json_message_is_dropped(wrong):
-    assert not is_widget_message(wrong, binary=False)
+def test_a_malformed_frame_is_dropped(wrong, binary):
+    with pytest.raises(Rejected):
+        read_message(wrong, binary=binary)
+
+
+def test_each_field_and_the_photo_have_a_largest_size():
+    long, header = "x" * MAX_FIELDS, message("comm_msg", STATES)
+    header["header"]["msg_id"] = long
+    frames = [
+        json.dumps(header | {"channel": "shell"}),
+        binary_message("comm_msg", request() | {"more": long}, photo=b"photo"),
+        binary_message("kernel_info_request", {}, metadata={"more": long}),
+        binary_message("comm_msg", request(), photo=bytes(MAX_PHOTO + 1)),
+        bytes(MAX_FIELDS + 1),
+    ]
+    for frame in frames:
+        with pytest.raises(TooLarge):
+            read_message(frame, binary=frame is not frames[-1] and isinstance(frame, bytes))
+    largest = binary_message("comm_msg", request(), photo=bytes(MAX_PHOTO))
+    assert len(read_message(largest, binary=True).buffers[0]) == MAX_PHOTO

@@ -40,6 +40,26 @@ def test_an_unexpected_error_gets_a_response_too(widget):
     assert sent == [{"id": 3, "error": client.MESSAGES["unreadable"]}]
 
 
+@pytest.mark.parametrize("number", ["x" * 2**21, None, True, -1, 2.0, 2**31, ["x"]])
+def test_a_request_whose_number_no_page_sends_gets_no_response(widget, number):
+    page_widget, sent, _ = widget
+    page_widget.handle_message(None, {"id": number, "request": "model"}, [])
+    page_widget.handle_message(None, {"id": 5, "request": "model"}, [])
+    wait_until(lambda: sent)
+    assert [response["id"] for response in sent] == [5]
+
+
+def test_pending_photos_are_bounded_by_their_bytes_too(widget, monkeypatch):
+    page_widget, sent, client = widget
+    gate, photo = threading.Event(), bytes(2**23)
+    monkeypatch.setattr(client, "classify", lambda photo: gate.wait(60) and {})
+    for number in range(4):
+        page_widget.handle_message(None, {"id": number, "request": "classify"}, [photo])
+    assert [response["id"] for response in sent] == [3]
+    gate.set()
+    wait_until(lambda: len(sent) == 4)
+
+
 def test_photos_beyond_the_bound_are_rejected_at_once(widget, monkeypatch):
     page_widget, sent, client = widget
     gate = threading.Event()
