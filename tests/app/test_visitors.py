@@ -114,10 +114,12 @@ def assigned_kernel(server: Server):
 def open_socket(server: Server, kernel: str, protocols=(BINARY_PROTOCOL,), **options):
     """Open a kernel's websocket, as anybody can who knows its id."""
     url = f"{server.url}api/kernels/{kernel}/channels?session_id=test".replace("http", "ws", 1)
-    with closing(
-        websocket.create_connection(url, 90, subprotocols=list(protocols), **options)
-    ) as socket:
+    socket = websocket.create_connection(url, 90, subprotocols=list(protocols), **options)
+    try:
         yield socket
+    finally:
+        socket.close()
+        socket.shutdown()  # which close() leaves out if the server closed first
 
 
 def receive_until_reply(socket, number: int) -> list:
