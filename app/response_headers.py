@@ -5,11 +5,15 @@ from functools import lru_cache
 from hashlib import sha256
 from html.parser import HTMLParser
 
-REFUSED = ("camera", "display-capture", "geolocation", "microphone", "payment", "usb")
+UNUSED_FEATURES = (  # the camera of a file chooser needs no permission
+    *("accelerometer", "autoplay", "camera", "display-capture", "encrypted-media"),
+    *("geolocation", "gyroscope", "hid", "magnetometer", "microphone", "midi", "payment"),
+    *("screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
+)
 COMMON = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",  # with no-referrer, a page's POST would have no origin
-    "Permissions-Policy": ", ".join(f"{feature}=()" for feature in REFUSED),
+    "Permissions-Policy": ", ".join(f"{feature}=()" for feature in UNUSED_FEATURES),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }

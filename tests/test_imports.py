@@ -35,7 +35,13 @@ DEPLOYED = {  # files -> packages that their requirements.txt installs
     "azure_function/function_app.py": {"azure"},
     "app/*.py": {
         *("requests", "anywidget"),
-        *("voila", "jupyter_server", "tornado", "traitlets", "pythonjsonlogger"),  # installed by Voila
+        *(
+            "voila",
+            "jupyter_server",
+            "tornado",
+            "traitlets",
+            "pythonjsonlogger",
+        ),  # installed by Voila
     },
 }
 LIGHT = {  # modules or packages -> what they must not load, directly or through others
