@@ -140,6 +140,18 @@ def test_every_problem_and_limit_is_documented():
     assert all(name in API.upper() for name in (*photo.FORMATS, "HEIC"))
 
 
+def test_the_limits_of_a_connection_are_documented():
+    limits = (ROOT / "docs/deploy.md").read_text(encoding="utf-8").split("## Elsewhere")[1]
+    for row in (
+        f"trailers | {connection.MAX_HEAD // 2**10} KiB |",
+        f"response | {connection.HEAD_TIMEOUT} s |",
+        f"connections | {connection.MAX_CONNECTIONS:,} |",
+        f"read a response | {connection.SEND_TIMEOUT} s",
+        f"such as 503 | {connection.REST_TIMEOUT} s |",
+    ):
+        assert row in limits
+
+
 def test_the_example_in_the_openapi_document_is_of_the_same_shape_as_that_in_the_docs():
     example = json.loads(re.search(r"```json\n(.*?)```", API, re.DOTALL)[1])
     assert BLUE_JAY.keys() == example.keys()

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from birds import photo
 from tests.birds.photos import BIRD, PNG
 from tests.browser import run_function, wait_until
 from tests.conftest import ROOT
@@ -103,6 +104,19 @@ def test_what_the_server_rejects_by_itself_is_logged_without_a_key(function, sta
         connection.sendall(start + head.encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 ")
     assert "a-key" not in function.log.read_text()
+
+
+def test_eleven_clients_that_stall_one_byte_short_of_the_limit_deny_nobody(function):
+    address = urlsplit(function.url)
+    head = f"POST /api/classify HTTP/1.1\r\nhost: a\r\ncontent-length: {photo.MAX_BYTES}\r\n\r\n"
+    stalled = [socket.create_connection((address.hostname, address.port)) for _ in range(11)]
+    for connection in stalled:
+        connection.sendall(head.encode() + bytes(photo.MAX_BYTES - 1))
+    assert requests.post(f"{function.url}/api/classify", PNG, timeout=60).status_code == 200
+    health = requests.get(f"{function.url}/api/health", timeout=60).json()
+    assert health["buffered_bytes"] <= health["max_buffered_bytes"]
+    for connection in stalled:
+        connection.close()
 
 
 def test_a_client_that_sends_a_photo_far_over_the_limit_gets_the_reason(function):
