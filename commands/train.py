@@ -1,6 +1,7 @@
 """`fieldmark train`: run train.ipynb by a recipe, into a folder in runs/."""
 
 import json
+import logging
 import signal
 import sys
 import threading
@@ -140,6 +141,7 @@ def run_notebook(recipe: "Recipe", folder: Path) -> None:
     from commands.kernel import KernelManager, NotebookFile
     from fieldmark.run import Run, lock_run
 
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # errors are reported below
     if folder.exists():
         lock_run(folder).release()  # nothing else is worth a wait if the folder is in use
     check_inputs(recipe)

@@ -117,15 +117,17 @@ def export_ensemble(paths: list[Path], out: Path, method: str = "logits") -> dic
     options = UncertaintyOptions.from_recipe(facts["recipe"])
     dtype = facts["recipe"].get("weights_dtype", "fp16")
     predictions = predict_held_out(network, photos, folder, dtype)
-    card = export_model(network, photos, folder, facts, out, options, dtype, predictions)
+    run = Run.create(out).clear()
+    card = export_model(network, photos, folder, facts, run.folder, options, dtype, predictions)
     reported = predictions[1].of_split("calibration")
     train_counts = photos["label"][photos["split"] == "train"].value_counts()
-    Run(out).write_results(
+    run.write_results(
         pd.DataFrame(columns=["phase", "epoch", "seconds"]),  # an ensemble is not trained
         reported.table,
         per_class_metrics(reported, train_counts),
         compute_metrics(reported),
     )
+    run.finish()
     return card
 
 

@@ -1,6 +1,5 @@
 """Turn a trained network into birds.onnx, and write what it takes to export the file again."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,7 @@ from fieldmark.evaluation.uncertainty import (
 )
 from fieldmark.files import write_text
 from fieldmark.network.network import Network
+from fieldmark.replacement import replaced_by_export
 from fieldmark.run import Run, write_table
 from fieldmark.statistics import wilson_interval
 
@@ -92,8 +92,7 @@ def export_model(
     card = {"accuracy_before_rounding": wilson_interval(int(right.sum()), len(right))} | facts
     card |= describe_model(rounded, graph, weights_dtype) | {"data": data} | entries
 
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out) as scratch_folder:
+    with replaced_by_export(out) as scratch_folder:
         scratch = Run(scratch_folder)
         file = scratch.model_file
         write_model(model, card, file)
@@ -119,8 +118,6 @@ def export_model(
         recipe = yaml.safe_dump(card["recipe"], sort_keys=False, allow_unicode=True)
         write_text(scratch.recipe_file, recipe)
         write_text(scratch.gate_report_file, report.to_csv())
-        for written in scratch.folder.iterdir():
-            written.replace(out / written.name)
     return card
 
 

@@ -54,6 +54,12 @@ class Run(RunFolder):
             file.unlink(missing_ok=True)
         return run
 
+    def clear(self) -> Self:
+        """Remove what an interrupted run left in this folder; return this Run."""
+        for entry in self.folder.iterdir():
+            remove_entry(entry)
+        return self
+
     def begin(self, training_keys: Mapping, split: pd.DataFrame) -> Self:
         """Start training, or resume it if an interrupted run had the same keys and split.
 
@@ -155,9 +161,11 @@ class Run(RunFolder):
             _ = self.card  # refuses an older run, which has other files
         needed = (*self.model_files[:3], self.predictions_file, self.metrics_file)
         if missing := [file.name for file in needed if not file.is_file()]:
+            remedy = "`fieldmark train` writes them."
+            if self.unfinished.is_dir():
+                remedy = "Its training was interrupted: start the same `fieldmark train` again."
             raise RunError(
-                f"{self.folder} is not a finished run: it has no {', '.join(missing)}. "
-                "`fieldmark train` writes them."
+                f"{self.folder} is not a finished run: it has no {', '.join(missing)}. {remedy}"
             )
         try:
             accuracy, table = self.metrics["accuracy"], self.predictions

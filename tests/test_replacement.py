@@ -1,5 +1,6 @@
 """A process that is killed while it replaces a run's files leaves no mixture of two runs."""
 
+import contextlib
 import itertools
 import shutil
 from pathlib import Path
@@ -28,13 +29,19 @@ def read_tree(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
 
 
+@pytest.fixture(params=[replacement.UNFINISHED, replacement.EXPORTED])
+def new(request):
+    """Return the name of the folder that holds the new files."""
+    return request.param
+
+
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, new):
     """Return the folder of a finished run in which a new one is about to be finished."""
     old = dict.fromkeys(("birds_onnx", "metrics_json", "competition_csv", "figures__a_png"), "old")
-    new = dict.fromkeys(("birds_onnx", "metrics_json", "figures__b_png", "snapshots__1_st"), "new")
+    files = ("birds_onnx", "metrics_json", "figures__b_png", "snapshots__1_st")
     write_tree(tmp_path / "run", **old, notes_txt="mine")
-    write_tree(tmp_path / "run/unfinished", **new, checkpoints__a_pt="state")
+    write_tree(tmp_path / "run" / new, **dict.fromkeys(files, "new"), checkpoints__a_pt="state")
     return tmp_path / "run"
 
 
@@ -55,7 +62,7 @@ def kill_at(monkeypatch, step: int) -> None:
     monkeypatch.setattr(shutil, "rmtree", killing(shutil.rmtree))
 
 
-def test_a_replacement_that_is_killed_at_any_step_is_completed_or_has_not_begun(folder):
+def test_a_replacement_that_is_killed_at_any_step_is_completed_or_has_not_begun(folder, new):
     before = read_tree(folder)
     for step in range(100):
         copy = folder.with_name(f"killed-{step}")
@@ -63,20 +70,31 @@ def test_a_replacement_that_is_killed_at_any_step_is_completed_or_has_not_begun(
         with pytest.MonkeyPatch.context() as patch:
             kill_at(patch, step)
             try:
-                replacement.replace_entries(copy, NAMES)
+                replacement.replace_entries(copy, NAMES, new)
                 break
             except Killed:
                 pass
         RunFolder(copy)  # as `compare`, `publish` and `export` open it
         after = read_tree(copy)
         if after != before:
-            new = ("birds.onnx", "metrics.json", "figures/b.png", "snapshots/1.st")
-            assert after == dict.fromkeys(new, "new") | {"notes.txt": "mine"}
+            files = ("birds.onnx", "metrics.json", "figures/b.png", "snapshots/1.st")
+            assert after == dict.fromkeys(files, "new") | {"notes.txt": "mine"}
     assert 8 < step < 99
 
 
-def test_a_damaged_list_of_what_moves_replaces_nothing(folder):
-    (folder / "unfinished" / replacement.LIST).write_text('{"move": ["birds')
+def test_a_damaged_list_of_what_moves_replaces_nothing(folder, new):
+    (folder / new / replacement.LIST).write_text('{"move": ["birds')
     RunFolder(folder)
     assert (folder / "birds.onnx").read_text() == "old"
-    assert (folder / "unfinished/checkpoints/a.pt").read_text() == "state"
+    assert (folder / new / "checkpoints/a.pt").read_text() == "state"
+
+
+def test_an_export_that_fails_replaces_nothing_and_one_that_succeeds_leaves_the_rest(tmp_path):
+    write_tree(tmp_path, birds_onnx="old", metrics_json="old")
+    for error in (Killed, None):
+        with contextlib.suppress(Killed), replacement.replaced_by_export(tmp_path) as scratch:
+            write_tree(scratch, birds_onnx="new")
+            if error:
+                raise error
+        expected = "old" if error else "new"
+        assert read_tree(tmp_path) == {"birds.onnx": expected, "metrics.json": "old"}

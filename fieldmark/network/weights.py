@@ -80,8 +80,8 @@ def fetch_weights(arch: str, weights: str, variable: str = VARIABLE) -> None:
         else:
             return
     raise WeightsError(
-        f"The pretrained weights of {arch} cannot be downloaded from {address}: {error}. Connect "
-        f"to the internet once, or {remedy}."
+        f"The pretrained weights of {arch} cannot be downloaded from {address}: "
+        f"{str(error).rstrip('.')}. Connect to the internet once, or {remedy}."
     ) from error
 
 

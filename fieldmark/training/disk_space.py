@@ -13,6 +13,7 @@ from fieldmark.recipe import Recipe
 from fieldmark.run import Run
 
 KEPT_CHECKPOINTS = 2  # the latest, and the one before it or the next while it is written
+NOTEBOOK = 20_000_000  # bytes of the executed notebook, figures and tables
 MODEL_FILES = 2  # copies of the weights: the model file, while it is written, and the weights
 
 
@@ -48,4 +49,5 @@ def estimate_disk_space(recipe: Recipe, photos: int) -> dict[str, int]:
         "snapshots": restarts * weights,
         "model files": MODEL_FILES * weights,
         "decoded photos": int(decoded),
+        "notebook and figures": NOTEBOOK,
     }

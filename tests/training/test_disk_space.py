@@ -32,10 +32,12 @@ def test_a_run_that_does_not_fit_is_refused_with_what_it_needs(tmp_path, monkeyp
     expected = (
         r"run has 1\.0 GB free.*about 1\.9 GB \(checkpoints 358 MB, model files 89 MB, decoded"
     )
-    with pytest.raises(DiskError, match=expected + r" photos 1\.5 GB\).*`cache: false`"):
+    with pytest.raises(
+        DiskError, match=expected + r" photos 1\.5 GB, notebook and figures 20 MB\).*`cache: false`"
+    ):
         check_disk_space(run, recipe, 10_000, caches)
     check_disk_space(run, recipe.model_copy(update={"cache": False}), 10_000, caches)
     caches.mkdir()
     (caches / "pixels.npy").write_bytes(bytes(2 * 10**7))
-    usage = usage._replace(free=1_910_000_000)
+    usage = usage._replace(free=1_930_000_000)
     check_disk_space(run, recipe, 10_000, caches)
