@@ -29,7 +29,17 @@ LAYERS = {  # files -> the modules of this repository that they may import
 OURS = {"birds", "fieldmark", "export", "commands", "tests", "benchmarks", "function_app"} | APP
 DEPLOYED = {  # files -> packages that their requirements.txt installs
     "azure_function/birds/**/*.py": {
-        *("numpy", "PIL", "onnxruntime", "fastapi", "starlette", "anyio", "pydantic", "pi_heif"),
+        *(
+            "numpy",
+            "PIL",
+            "onnxruntime",
+            "fastapi",
+            "starlette",
+            "anyio",
+            "pydantic",
+            "pi_heif",
+            "pebble",
+        ),
     },
     "azure_function/birds/server/*.py": {"uvicorn"},  # and those above: not on Azure
     "azure_function/function_app.py": {"azure"},

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from .classifier import Classifier
+from .decoder import Decoder, Limits, shared_decoder
 from .http import pages, routes
 from .http.body_buffer import BodyBuffer
 from .http.load_shedding import LoadShedder, Slots
@@ -29,22 +30,29 @@ DEFAULTS = Settings()
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Configure logging again: a server may have configured its own since the import."""
+    """Configure logging again, after the server has; at the end stop the decoder."""
     configure_logging()
     yield
+    app.state.decoder.close()  # starts again with the next photo
 
 
 def create_app(
-    model: Path | str, settings: Settings = DEFAULTS, fault: str | None = None
+    model: Path | str,
+    settings: Settings = DEFAULTS,
+    fault: str | None = None,
+    decoder: Decoder | None = None,
 ) -> FastAPI:
-    """Create the app around a model file.
+    """Create the app around a model file; `decoder` is one of this process's by default.
 
     If the file cannot be loaded, or `fault` describes another error, the app responds with 503 and
     /api/health says why.
     """
     classifier = None
+    limits = Limits(memory=settings.large_memory)
+    decoder = decoder or shared_decoder(settings.decoders, limits)
     try:
         if not fault:
+            decoder.start()  # while the model is loaded
             classifier = Classifier(model, settings.workers)
     except ModelError as error:
         fault = str(error)
@@ -61,6 +69,7 @@ def create_app(
         redirect_slashes=False,  # such a redirect repeats the client's Host header
     )
     app.state.classifier, app.state.fault, app.state.key = classifier, fault, settings.key
+    app.state.decoder = decoder
     app.state.slots = Slots(settings.workers, settings.max_in_flight)
     app.state.bodies = BodyBuffer()
     app.include_router(routes.routes)

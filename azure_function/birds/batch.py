@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import photo
 from .classifier import Classifier
+from .decoder import Decoder, job_decoder
 from .errors import UserError
 from .photo import PhotoError
 from .prediction import classify_photo
@@ -38,27 +39,28 @@ def classify_files(
 ) -> Iterator[dict]:
     """Yield a row for each photo file, in order.
 
-    Each of `workers` threads (default: the CPUs) reads, decodes and classifies one photo at a time,
-    so memory does not grow with the number of photos. A row has the keys COLUMNS and `predictions`
-    (the `top` predictions as in the HTTP API). A photo that cannot be read has `error`, its other
-    values are None.
+    Each of `workers` threads (default: one more than the CPUs) reads and classifies one photo at a
+    time, which worker processes decode, so memory does not grow with the number of photos. A row
+    has the keys COLUMNS and `predictions` (the `top` predictions as in the HTTP API). A photo that
+    cannot be read has `error`, its other values are None.
     """
-    workers, pending = workers or cpu_count(), deque()
+    workers, pending, decoder = workers or cpu_count() + 1, deque(), job_decoder()
     with ThreadPoolExecutor(workers, "photo") as executor:
         for path in paths:
-            pending.append(executor.submit(classify_file, classifier, path, top))
+            pending.append(executor.submit(classify_file, classifier, decoder, path, top))
             if len(pending) == 2 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
-def classify_file(classifier: Classifier, path: Path, top: int) -> dict:
+def classify_file(classifier: Classifier, decoder: Decoder, path: Path, top: int) -> dict:
     """Return the row of one photo file; see `classify_files`."""
     row = dict.fromkeys((*COLUMNS, "predictions")) | {"path": str(path)}
     try:
         photo.check_bytes(path.stat().st_size)  # before the file is in memory
-        result = classify_photo(classifier, path.read_bytes(), top, False, lambda: True)
+        decoded = classifier.prepare_in_worker(decoder, path.read_bytes()).result()
+        result = classify_photo(classifier, decoded, top, False, lambda: True)
     except PhotoError as error:
         return row | {"error": str(error)}
     except OSError as error:

@@ -1,5 +1,7 @@
 """Load a model file and classify prepared photos."""
 
+import math
+from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,6 +9,7 @@ import numpy as np
 import onnxruntime
 
 from . import drawn, model_file, photo, process
+from .decoder import Decoded, Decoder
 from .model_file import ModelError
 
 OUTPUTS = tuple(model_file.OUTPUTS)
@@ -63,8 +66,15 @@ class Classifier:
             ) from error
 
     def prepare_photo(self, data: bytes) -> photo.PreparedPhoto:
-        """Prepare the bytes of a photo for this model; raises PhotoError."""
+        """Prepare the bytes of a photo for this model in this process; raises PhotoError."""
         return photo.prepare_photo(data, self.size, self.filter)
+
+    def prepare_in_worker(
+        self, decoder: Decoder, data: bytes, patience: float = math.inf
+    ) -> "Future[Decoded]":
+        """Prepare the bytes of a photo in a process of a decoder, as `Decoder.submit` does."""
+        call = photo.prepare_photo, data, self.size, self.filter
+        return decoder.submit(*call, patience=patience)
 
     def predict(self, pixels: np.ndarray, single_thread: bool = False) -> Outputs:
         """Compute the outputs for prepared photos, uint8 [N, size, size, 3]."""

@@ -8,15 +8,21 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .errors import UserError
+from .process import address_space_left
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
 TOO_MANY_PIXELS = f"This photo has over {MAX_PIXELS // 10**6} megapixels. Send a smaller copy."
+NEEDS_MEMORY = "This photo takes too much memory to decode. Send a smaller copy, or a plain JPEG."
+TOO_SLOW = "This photo takes too much time to decode. Send a smaller copy, or a plain JPEG."
+DAMAGED = "This photo is damaged or was cut short on its way. Save or send it again."
 MAX_SCANS = 100  # of a progressive JPEG: cameras write ten, and each redraws the whole photo
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic", ".heif"})
 HEIC_BRANDS = (b"heic", b"heix", b"mif1")  # bytes 8 to 12 of the HEIC files that phones write
 FILTER = "bicubic"  # default for resizing
+BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2}  # of Pillow's modes; others take 4
+WEBP_BYTES_PER_PIXEL = 16  # two canvases, the bytes of one, and Pillow's image
 TRANSPOSITIONS = {  # EXIF orientation -> what turns the photo upright; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,7 +51,15 @@ class DamagedPhoto(PhotoError):
 
 
 class PhotoTooLarge(PhotoError):
-    """The photo exceeds MAX_BYTES or MAX_PIXELS."""
+    """The photo exceeds MAX_BYTES, MAX_PIXELS, or the memory that a process may use for it."""
+
+
+class PhotoNeedsMemory(PhotoTooLarge):
+    """The photo needs more memory than this process may use."""
+
+
+class PhotoTooSlow(PhotoError):
+    """The photo takes more time to decode than is allowed."""
 
 
 class PreparedPhoto(NamedTuple):
@@ -97,12 +111,14 @@ def decode_photo(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
     Raises PhotoError.
     """
     check_bytes(len(data))
+    check_webp(data)
     try:
         with Image.open(io.BytesIO(data), formats=detect_formats(data)) as image:
-            check_pixels(image.width, image.height)
-            check_decoding_cost(image, data)
             width, height = image.size
+            check_pixels(width, height)
+            check_decoding_cost(image, data)
             image.draft(None, (2 * size, 2 * size))
+            check_memory(image, width * height)
             image.load()
             upright = apply_orientation(image)
             if upright.size != image.size:
@@ -110,6 +126,8 @@ def decode_photo(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
             return upright, (width, height)
     except PhotoError:
         raise
+    except MemoryError as error:
+        raise PhotoNeedsMemory(NEEDS_MEMORY) from error
     except UnidentifiedImageError as error:
         raise NotAPhoto(
             "This file is not a photo that can be read here. Send a JPEG, PNG, WebP, GIF or HEIC."
@@ -117,9 +135,7 @@ def decode_photo(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoTooLarge(TOO_MANY_PIXELS) from error
     except Exception as error:  # decoders raise anything from SyntaxError to struct.error
-        raise DamagedPhoto(
-            "This photo is damaged or was cut short on its way. Save or send it again."
-        ) from error
+        raise DamagedPhoto(DAMAGED) from error
 
 
 def detect_formats(data: bytes) -> tuple[str, ...]:
@@ -159,7 +175,7 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image)
         return white
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def check_bytes(count: int) -> None:
@@ -174,6 +190,35 @@ def check_pixels(width: int, height: int) -> None:
     """Raise PhotoTooLarge for more than MAX_PIXELS."""
     if width * height > MAX_PIXELS:
         raise PhotoTooLarge(TOO_MANY_PIXELS)
+
+
+def check_memory(image: ImageFile.ImageFile, pixels: int) -> None:
+    """Raise PhotoNeedsMemory if decoding takes more address space than this process may use.
+
+    `pixels` are those of the whole photo; `image` may be a smaller draft of it.
+    """
+    per_pixel = BYTES_PER_PIXEL.get(image.mode, 4)
+    needed = per_pixel * (image.width * image.height + min(image.size) ** 2)  # and its square
+    if image.info.get("progressive"):
+        needed += 2 * pixels * len(image.getbands())  # coefficients of 16 bits
+    if needed > address_space_left():
+        raise PhotoNeedsMemory(NEEDS_MEMORY)
+
+
+def check_webp(data: bytes) -> None:
+    """Raise PhotoTooLarge for a WebP whose canvas is too large: Pillow allocates it on opening."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return
+    if data[12:16] == b"VP8X":
+        width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+    elif data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    else:
+        width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    check_pixels(width, height)
+    if WEBP_BYTES_PER_PIXEL * width * height > address_space_left():
+        raise PhotoNeedsMemory(NEEDS_MEMORY)
 
 
 def check_decoding_cost(image: ImageFile.ImageFile, data: bytes) -> None:

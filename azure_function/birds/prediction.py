@@ -1,28 +1,29 @@
-"""Classify one photo and encode the result as the HTTP API documents it."""
+"""Classify a prepared photo and encode the result as the HTTP API documents it."""
 
 import time
 from collections.abc import Callable
 
 from .classifier import Classifier
 from .decision import decide_answer
+from .decoder import Decoded
 
 
 def classify_photo(
-    classifier: Classifier, data: bytes, top: int, heatmap: bool, is_contended: Callable[[], bool]
+    classifier: Classifier,
+    decoded: Decoded,
+    top: int,
+    heatmap: bool,
+    is_contended: Callable[[], bool],
 ) -> dict:
-    """Prepare, predict and encode one photo, with the milliseconds of each step.
+    """Predict and encode one prepared photo, with the milliseconds of each step.
 
     `top` is clamped to 1..C. `heatmap` is null unless requested, and for models without one.
     `is_contended` says whether other photos are being processed: then one thread computes this one.
-    Raises PhotoError.
     """
-    started = time.perf_counter()
-    photo = classifier.prepare_photo(data)
-    prepared = time.perf_counter()
+    photo, started = decoded.value, time.perf_counter()
     outputs = classifier.predict(photo.pixels[None], single_thread=is_contended())
-    finished = time.perf_counter()
-    seconds = {"prepare": prepared - started, "model": finished - prepared}
-    seconds["total"] = finished - started
+    seconds = {"prepare": decoded.seconds, "model": time.perf_counter() - started}
+    seconds["total"] = sum(seconds.values())
     card, probability, heat = classifier.card, outputs.probability[0], outputs.heatmap[0]
     order = (-probability).argsort(kind="stable")[: max(1, min(top, len(probability)))]
     has_heatmap = heatmap and card.get("heatmap", {}) is not None

@@ -6,6 +6,11 @@ import os
 import time
 from pathlib import Path
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 CGROUP = Path("/sys/fs/cgroup")
 STATM = Path("/proc/self/statm")
 STARTED = time.monotonic()
@@ -39,6 +44,35 @@ def cpu_quota(cgroup: Path) -> float:
     except (OSError, ValueError):  # no control group, or "max"
         return math.inf
     return quota if quota > 0 else math.inf  # version 1 writes -1 for no limit
+
+
+def memory_limit(cgroup: Path = CGROUP) -> float:
+    """Return the bytes of memory that the process may use.
+
+    That is the machine's memory or the limit of its control group, infinity if neither is known.
+    """
+    limits = [math.inf]
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for file in (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes"):
+        try:
+            limits.append(float(file.read_text()))
+        except (OSError, ValueError):  # no control group, or "max"
+            continue
+    return min(limits)
+
+
+def address_space_left() -> float:
+    """Return the bytes of address space that the process may still allocate, infinity if any."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0] if resource else -1
+    if limit < 0:  # RLIM_INFINITY, or a system without limits
+        return math.inf
+    return limit - address_space()
+
+
+def address_space() -> int:
+    """Return the size of the process's address space in bytes; only on Linux."""
+    return int(STATM.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def resident_bytes() -> int | None:

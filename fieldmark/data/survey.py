@@ -6,10 +6,12 @@ from pathlib import Path
 
 import imagehash
 import pandas as pd
-from PIL import ImageStat
+from PIL import Image
 
 from birds import photo
+from birds.decoder import job_decoder
 from fieldmark.data.parallel import map_threads
+from fieldmark.data.thumbnail import make_thumbnail
 
 HASH_SIZE = 16  # 256 bits; with 64 bits two birds in the same pose have the same hash
 MIN_CONTRAST = 4.0  # standard deviation in grey levels; hashes of plainer pictures mean nothing
@@ -35,9 +37,10 @@ def survey_photo(path: str, folder: Path) -> tuple:
         return None, None, None, None, f"This file cannot be opened: {error.strerror}."
     digest = hashlib.sha256(data).hexdigest()
     try:
-        image, (width, height) = photo.decode_photo(data, 4 * HASH_SIZE)
+        thumbnail = job_decoder().submit(make_thumbnail, data, 4 * HASH_SIZE).result().value
     except photo.PhotoError as error:
         return None, None, digest, None, str(error)
-    grey = photo.convert_to_rgb(image).convert("L")
-    is_plain = ImageStat.Stat(grey).stddev[0] < MIN_CONTRAST
-    return width, height, digest, None if is_plain else str(imagehash.phash(grey, HASH_SIZE)), None
+    # phash reduces a photo to a square of this size itself, with the same filter
+    phash = imagehash.phash(Image.fromarray(thumbnail.pixels), HASH_SIZE)
+    is_plain = thumbnail.contrast < MIN_CONTRAST
+    return thumbnail.width, thumbnail.height, digest, None if is_plain else str(phash), None

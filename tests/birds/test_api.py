@@ -13,6 +13,7 @@ from birds.http import schema
 from birds.http.settings import Settings
 from tests.birds.photos import PNG
 from tests.birds.problems import check_problem
+from tests.decoders import InlineDecoder
 
 
 def test_the_answer_has_all_documented_fields(client):
@@ -74,7 +75,7 @@ def test_an_unexpected_error_is_a_problem_without_its_text(model, monkeypatch):
     def fail(*_):
         raise RuntimeError("secret")
 
-    client = TestClient(create_app(model, Settings(origins=("*",))))
+    client = TestClient(create_app(model, Settings(origins=("*",)), decoder=InlineDecoder()))
     monkeypatch.setattr(photo, "prepare_photo", fail)
     response = client.post("/api/classify", content=PNG, headers={"origin": "https://a.example"})
     assert "secret" not in check_problem(response, 500, "internal-error")

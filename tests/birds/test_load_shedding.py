@@ -1,54 +1,29 @@
 """A limited number of photos in flight; slow and disconnected clients hold no slot."""
 
 import json
-import threading
+from functools import partial
 
 import anyio
 import httpx
 import pytest
-from anyio.to_thread import run_sync
-from fastapi import Request
-from starlette.requests import ClientDisconnect
 
-from birds import photo
 from birds.api import create_app
 from birds.classifier import Classifier
+from birds.decode_worker import DecoderBusy
 from birds.http import load_shedding
 from birds.http.load_shedding import Slots
 from birds.http.problems import Problem
 from birds.http.settings import Settings
 from tests.birds.photos import PNG
 from tests.birds.problems import check_problem
-
-TIMEOUT = 30
-
-
-class Gate:
-    """Holds photos in their preparation until `open` is set, and counts them."""
-
-    def __init__(self, monkeypatch):
-        self.open, self.lock = threading.Event(), threading.Lock()
-        self.started = self.inside = self.most = 0
-        prepare = photo.prepare_photo
-
-        def wait(data, size, filter=photo.FILTER):
-            if data != PNG:  # the classifier's own drawn photo
-                return prepare(data, size, filter)
-            with self.lock:
-                self.started += 1
-                self.inside += 1
-                self.most = max(self.most, self.inside)
-            assert self.open.wait(TIMEOUT)
-            with self.lock:
-                self.inside -= 1
-            return prepare(data, size, filter)
-
-        monkeypatch.setattr(photo, "prepare_photo", wait)
+from tests.decoders import TIMEOUT, HeldDecoder, InlineDecoder
 
 
 @pytest.fixture
-def gate(monkeypatch):
-    return Gate(monkeypatch)
+def gate():
+    decoder = HeldDecoder()
+    yield decoder
+    decoder.open.set()
 
 
 async def until(condition):
@@ -57,9 +32,10 @@ async def until(condition):
             await anyio.sleep(0.005)
 
 
-def run_with_app(model, test, max_in_flight: int = 3, workers: int = 2):
+def run_with_app(model, test, decoder=None, max_in_flight: int = 3, workers: int = 2):
     """Run the coroutine function `test(client, slots)` with an app that has few slots."""
-    app = create_app(model, Settings(workers=workers, max_in_flight=max_in_flight))
+    settings = Settings(workers=workers, max_in_flight=max_in_flight)
+    app = create_app(model, settings, decoder=decoder)
 
     async def main():
         transport = httpx.ASGITransport(app)
@@ -94,7 +70,7 @@ def test_photos_beyond_the_limit_are_rejected_at_once(model, gate):
         health = (await client.get("/api/health")).json()
         assert (health["status"], health["refused"], health["buffered_bytes"]) == ("ready", 1, 0)
 
-    run_with_app(model, test)
+    run_with_app(model, test, gate)
 
 
 def test_a_rejected_body_is_not_read_and_logged_with_its_route(model, caplog):
@@ -166,7 +142,7 @@ def test_a_form_has_one_of_its_photos_in_flight_at_a_time(model, gate):
         assert [len(response.json()["results"]) for response in responses] == [5, 5]
         assert (gate.started, gate.most) == (10, 2)
 
-    run_with_app(model, test)
+    run_with_app(model, test, gate)
 
 
 def test_a_photo_that_fails_releases_its_slot(model):
@@ -185,6 +161,8 @@ def test_a_client_that_sends_slowly_holds_no_slot(model):
         async def receive():
             if len(messages) == 1:
                 await sent.wait()
+            if not messages:
+                await anyio.sleep_forever()
             return {"type": "http.request", "body": messages.pop(0), "more_body": bool(messages)}
 
         async def send(message):
@@ -203,96 +181,53 @@ def test_a_client_that_sends_slowly_holds_no_slot(model):
     run_with_app(model, test, max_in_flight=1)
 
 
-class LongTask:
-    """A task that says when it has started, and ends when `end` is set."""
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_client_that_leaves_frees_its_place_and_ends_the_work(model, gate, queued):
+    async def test(client, slots):
+        left = anyio.Event()
+        messages = [{"type": "http.request", "body": PNG}]
 
-    def __init__(self):
-        self.started, self.end = threading.Event(), threading.Event()
-
-    def __call__(self):
-        self.started.set()
-        assert self.end.wait(TIMEOUT)
-
-
-class Client:
-    """A client that waits, and can disconnect."""
-
-    def __init__(self):
-        self.gone = anyio.Event()
-
-    async def run(self, slots, task, *arguments):
         async def receive():
-            await self.gone.wait()
+            if messages:
+                return messages.pop()
+            await left.wait()
             return {"type": "http.disconnect"}
 
-        scope = {"type": "http", "method": "POST", "headers": [], "log": {}}
-        with slots.acquire():
-            return await slots.run(Request(scope, receive), task, *arguments)
+        async def send(message):
+            raise AssertionError("nobody is there")
 
-
-def test_a_client_that_leaves_the_queue_is_not_processed():
-    slots, processed, task = Slots(1, 2), [], LongTask()
-
-    async def main():
-        waiting, leaving = Client(), Client()
-
-        async def leave():
-            with pytest.raises(ClientDisconnect):
-                await leaving.run(slots, processed.append, True)
-            task.end.set()
-
+        scope = {"type": "http", "method": "POST", "path": "/api/classify", "headers": []}
+        scope |= {"query_string": b"", "scheme": "http"}
         async with anyio.create_task_group() as group:
-            group.start_soon(waiting.run, slots, task)
-            assert await run_sync(task.started.wait, TIMEOUT)
-            group.start_soon(leave)
-            await anyio.wait_all_tasks_blocked()
-            leaving.gone.set()
-        assert await Client().run(slots, lambda: "next") == "next"
+            if queued:
+                for _ in range(2):
+                    group.start_soon(partial(client.post, "/api/classify", content=PNG))
+                await until(lambda: gate.started == 2)
+            others = slots.in_flight
+            group.start_soon(client._transport.app, scope, receive, send)
+            await until(lambda: len(gate.futures) == others + 1)
+            left.set()
+            await until(lambda: slots.in_flight == others)
+            assert gate.futures[-1].cancelled() == queued  # threads cannot be killed; workers can
+            gate.open.set()
 
-    anyio.run(main)
-    assert processed == []
-    assert slots.in_flight == 0
-
-
-def test_a_task_that_has_started_is_finished_though_its_client_leaves():
-    slots, task = Slots(1, 2), LongTask()
-
-    async def main():
-        leaving = Client()
-        with slots.acquire():  # so that the queue is watched for disconnects
-            async with anyio.create_task_group() as group:
-                group.start_soon(leaving.run, slots, task)
-                assert await run_sync(task.started.wait, TIMEOUT)
-                leaving.gone.set()
-                await anyio.wait_all_tasks_blocked()
-                assert slots.in_flight == 2
-                task.end.set()
-
-    anyio.run(main)
-    assert slots.in_flight == 0
+    run_with_app(model, test, gate)
 
 
-def test_a_client_in_the_queue_gets_the_error_of_its_own_task():
-    slots, task, raised = Slots(1, 2), LongTask(), []
+def test_a_photo_that_finds_no_worker_for_large_ones_may_come_again(model):
+    class BusyDecoder(InlineDecoder):
+        def submit(self, function, data, *arguments, patience):
+            def fail(_):
+                raise DecoderBusy
 
-    def fail():
-        raise photo.NotAPhoto("It is a letter.")
+            return super().submit(fail, data)
 
-    async def wait_for_error():
-        with pytest.raises(photo.NotAPhoto):
-            await Client().run(slots, fail)
-        raised.append(True)
+    async def test(client, slots):
+        check_problem(await client.post("/api/classify", content=PNG), 503, "busy")
+        both = await client.post("/api/classify", files=[("photo", ("a.png", PNG))] * 2)
+        assert [result["type"] for result in both.json()["results"]] == ["urn:fieldmark:busy"] * 2
 
-    async def main():
-        async with anyio.create_task_group() as group:
-            group.start_soon(Client().run, slots, task)
-            assert await run_sync(task.started.wait, TIMEOUT)
-            group.start_soon(wait_for_error)
-            await anyio.wait_all_tasks_blocked()
-            task.end.set()
-
-    anyio.run(main)
-    assert raised == [True]
+    run_with_app(model, test, BusyDecoder())
 
 
 def test_slots_are_released_after_errors():

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from birds import drawn, photo
+from birds import api, drawn, photo
 from birds.classifier import Classifier, ModelError
 from birds.http import routes
 from export import exporter, model_file
@@ -35,6 +35,7 @@ from fieldmark.recipe import Recipe
 from fieldmark.run import Run
 from tests import networks  # noqa: F401
 from tests.conftest import ARCH, FACTS, ROOT, SIZE, create_network
+from tests.decoders import InlineDecoder
 
 
 def test_the_graph_computes_what_the_network_does(network, graph):
@@ -224,6 +225,7 @@ def test_the_gate_finds_a_photo_that_only_the_function_refuses(network, run_gate
 
     monkeypatch.setattr(photo, "prepare_photo", refuse)
     monkeypatch.setattr(photo, "prepare", prepare)
+    monkeypatch.setattr(api, "shared_decoder", lambda *_: InlineDecoder())
     table = pd.DataFrame({"path": ["one"], "label": None, "split": "valid"})
     with pytest.raises(GateError, match="damaged-photo"):
         run_gate(network, {"one": b"odd"}, table)
@@ -338,6 +340,7 @@ def test_a_rebuild_notices_that_photos_are_prepared_differently(copy, run, monke
     recorded = Classifier(run / "birds.onnx").card["preparation"]["sha256"]
     top_left = lambda width, height: (0, 0, min(width, height))  # noqa: E731
     monkeypatch.setattr(photo, "centre_square", top_left)
+    monkeypatch.setattr(api, "shared_decoder", lambda *_: InlineDecoder())
     with pytest.raises(RunError, match="preparation has changed"):
         rebuild_model(copy)
     rebuild_model(copy, new_preparation=True)

@@ -2,17 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .. import process
 from . import problems
 
 RETRY_AFTER = 1  # seconds
+RELEASE_AFTER = 8 * 2**20  # bytes of photos, after which freed memory is returned to the system
+RELEASE_DELAY = 0.5  # seconds, until the last photo is freed
 
 
 class LoadShedder:
@@ -39,7 +43,7 @@ class LoadShedder:
 
 
 class Slots:
-    """Slots for `max_in_flight` photos, of which `workers` are processed and the others queue.
+    """Slots for `max_in_flight` photos, of which `workers` threads compute some; the others queue.
 
     A photo takes a slot once its bytes have arrived, so slow senders hold none; a request with
     several photos holds one at a time. Short bursts queue. Sustained overload is rejected, since
@@ -48,9 +52,9 @@ class Slots:
 
     def __init__(self, workers: int, max_in_flight: int):
         self.workers, self.max_in_flight = workers, max_in_flight
-        self.in_flight = self.refused = 0
+        self.in_flight = self.refused = self.bytes_since_release = 0
         self.last_rejection = -RETRY_AFTER
-        self.executor = ThreadPoolExecutor(workers, "photo")
+        self.executor = ThreadPoolExecutor(workers, "model")
 
     def is_contended(self) -> bool:
         """Return whether more than one photo is in flight."""
@@ -68,32 +72,37 @@ class Slots:
             raise problems.busy(RETRY_AFTER)
 
     @contextmanager
-    def acquire(self) -> Iterator[None]:
-        """Hold a slot during the block, or raise a Problem at once."""
+    def acquire(self, size: int = 0) -> Iterator[None]:
+        """Hold a slot for photos of `size` bytes during the block, or raise a Problem at once."""
         self.check_free()
         self.in_flight += 1
+        self.bytes_since_release += size
         try:
             yield
         finally:
             self.in_flight -= 1
+            if not self.in_flight and self.bytes_since_release > RELEASE_AFTER:
+                self.bytes_since_release = 0
+                loop, release = asyncio.get_running_loop(), process.release_freed_memory
+                loop.call_later(RELEASE_DELAY, self.executor.submit, release)
 
-    async def run(self, request: Request, task: Callable[..., dict], *arguments) -> dict:
-        """Run a task in a worker thread; raise ClientDisconnect if its client leaves the queue.
+    async def run(self, task: Callable[..., dict], *arguments) -> dict:
+        """Run a task in one of the threads that compute."""
+        return await asyncio.wrap_future(self.executor.submit(task, *arguments))
 
-        A worker takes the next task from the executor's queue, without a turn of the event loop, so
-        that no CPU idles.
-        """
-        job = self.executor.submit(task, *arguments)
-        finished = asyncio.wrap_future(job)
-        if self.in_flight > self.workers:
-            disconnected = asyncio.ensure_future(wait_for_disconnect(request))
-            try:
-                await asyncio.wait({finished, disconnected}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                disconnected.cancel()
-            if not finished.done() and job.cancel():  # a task that has started is finished
-                raise ClientDisconnect
-        return await finished
+
+async def run_while_connected(request: Request, work: Coroutine[Any, Any, dict]) -> dict:
+    """Return the result of `work`; cancel it and raise ClientDisconnect if the client leaves."""
+    task = asyncio.ensure_future(work)
+    disconnected = asyncio.ensure_future(wait_for_disconnect(request))
+    try:
+        await asyncio.wait({task, disconnected}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()
+        disconnected.cancel()
 
 
 async def wait_for_disconnect(request: Request) -> None:

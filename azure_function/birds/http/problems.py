@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from .. import photo
+from ..decode_worker import DecoderBusy
 from ..json_log import JsonMessage, format_traceback
 
 logger = logging.getLogger("fieldmark")
@@ -18,6 +19,8 @@ PHOTO_PROBLEMS = {
     photo.NotAPhoto: (415, "not-a-photo"),
     photo.DamagedPhoto: (422, "damaged-photo"),
     photo.PhotoTooLarge: (413, "photo-too-large"),
+    photo.PhotoNeedsMemory: (413, "photo-too-large"),
+    photo.PhotoTooSlow: (422, "photo-too-slow"),
 }
 
 
@@ -118,6 +121,8 @@ def find_problem(error: Exception) -> Problem:
     """Return the problem for an error; an unexpected one gets status 500 without its text."""
     if isinstance(error, Problem):
         return error
+    if isinstance(error, DecoderBusy):
+        return busy(1)
     if isinstance(error, photo.PhotoError):
         return Problem(*PHOTO_PROBLEMS[type(error)], str(error))
     if isinstance(error, RequestValidationError):

@@ -1,5 +1,6 @@
 """The routes of the API: parse the request, call the classifier, encode the response."""
 
+import asyncio
 import hmac
 import time
 from typing import Annotated
@@ -7,18 +8,21 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyHeader
+from starlette.datastructures import State
 from starlette.requests import ClientDisconnect
 
 from .. import process
 from ..classifier import Classifier
+from ..decode_worker import DecoderBusy
 from ..photo import PhotoError
 from ..prediction import classify_photo
 from . import problems, schema
 from .body_buffer import Body
-from .load_shedding import RETRY_AFTER
+from .load_shedding import RETRY_AFTER, run_while_connected
 from .request_body import open_body, read_photos
 from .request_log import add_photo, milliseconds_since
 
+PATIENCE = 0.5  # seconds that a large photo waits for the worker for large ones
 PARAMETERS = ("top", "heatmap")
 AZURE_PARAMETERS = ("code", "clientId")  # a key and its name, which Azure has checked already
 KEY = APIKeyHeader(name="x-functions-key", description="If one is set.", auto_error=False)
@@ -77,17 +81,16 @@ async def classify(
     photos, is_form = await read_photos(request, body)
     facts["milliseconds"] = {"read": milliseconds_since(started)}
     results, failure = [], None
-    with slots.acquire():
+    with slots.acquire(sum(map(len, photos))):
         for data in photos:
             if results and await request.is_disconnected():
                 raise ClientDisconnect
             queued = time.perf_counter()
             try:
-                result = await slots.run(
-                    request, classify_photo, classifier, data, top, heatmap, slots.is_contended
-                )
+                work = classify_bytes(request.app.state, data, top, heatmap)
+                result = await run_while_connected(request, work)
                 kind, stages = result["answer"]["kind"], result["milliseconds"]
-            except PhotoError as error:
+            except (PhotoError, DecoderBusy) as error:
                 failure = problems.find_problem(error)
                 result, kind, stages = problems.problem_document(failure), failure.kind, {}
             add_photo(facts, kind, stages, milliseconds_since(queued))
@@ -97,6 +100,18 @@ async def classify(
     if failure:
         raise failure
     return JSONResponse(results[0])
+
+
+async def classify_bytes(state: State, data: bytes, top: int, heatmap: bool) -> dict:
+    """Decode a photo in a worker process and classify it in a thread; raises PhotoError.
+
+    Cancelling it ends the decoding at once.
+    """
+    future = state.classifier.prepare_in_worker(state.decoder, data, PATIENCE)
+    decoded = await asyncio.wrap_future(future)
+    return await state.slots.run(
+        classify_photo, state.classifier, decoded, top, heatmap, state.slots.is_contended
+    )
 
 
 @routes.get("/model", responses=schema.problem_responses(500, 503))

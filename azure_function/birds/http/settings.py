@@ -8,13 +8,16 @@ from typing import NamedTuple
 
 from pydantic import AnyHttpUrl, TypeAdapter
 
+from ..decoder import plan_memory
 from ..errors import UserError
-from ..process import cpu_count
+from ..process import cpu_count, memory_limit
 
 PAGE_FOLDER = Path(__file__).parents[1] / "page"  # written by `make page`
 MAX_KEY = 1024  # characters; servers and proxies limit a header to a few thousand
 KEY = re.compile(r"[!-~]+")  # what every client can send in a header, unchanged
 HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]+\]")
+DECODERS, LARGE_MEMORY = plan_memory(memory_limit(), cpu_count())
+WORKERS = min(DECODERS, cpu_count())
 
 
 class SettingsError(UserError):
@@ -25,17 +28,20 @@ class Settings(NamedTuple):
     """The owner's choices for a function.
 
     `key`: what callers send, empty for no key. `origins`: other sites whose pages may call the
-    function, like https://birds.example, or *. `workers`: photos processed at a time, by one thread
+    function, like https://birds.example, or *. `workers`: photos computed at a time, by one thread
     each. `max_in_flight`: those and the photos that queue. `log`: one line for each request.
-    `page`: serve the page at /, which sends no key.
+    `page`: serve the page at /, which sends no key. `decoders`: processes that decode photos.
+    `large_memory`: bytes that another process may use for large ones.
     """
 
     key: str = ""
     origins: tuple[str, ...] = ()
-    workers: int = cpu_count()
-    max_in_flight: int = 2 * cpu_count()
+    workers: int = WORKERS
+    max_in_flight: int = 2 * WORKERS
     log: bool = True
     page: bool = False
+    decoders: int = DECODERS
+    large_memory: int = LARGE_MEMORY
 
 
 def load_settings(

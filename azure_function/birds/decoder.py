@@ -1,0 +1,177 @@
+"""Decode photos in worker processes that are limited in memory, CPU time and wall time."""
+
+import math
+import os
+import pickle
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from typing import Any, NamedTuple
+
+from pebble import ProcessExpired
+
+from . import photo, process
+from .decode_worker import Output, run_task
+from .shared_memory import Block, NotShared
+from .worker_pool import WorkerPool
+
+MEMORY = 112 * 2**20  # bytes of a worker: enough for a HEIC or PNG of 12 megapixels
+LARGE_MEMORY = 352 * 2**20  # of the worker for large photos: a HEIC of 48 megapixels
+START_SECONDS = 60.0  # until a process has started, on a busy machine
+FUNCTION_MEMORY = 300 * 2**20  # of everything else: model, server, processes at rest
+ATTEMPTS = 2  # of a task whose pool breaks, because idle processes were killed from outside
+CPU_SIGNAL = getattr(signal, "SIGPROF", 0)  # ends a process that has used its CPU time
+
+
+class Decoded(NamedTuple):
+    """What a function returned in a worker, and the seconds that it took there."""
+
+    value: Any
+    seconds: float
+
+
+class Limits(NamedTuple):
+    """What one photo may cost: seconds of CPU time and wall time, and bytes if it is large.
+
+    The wall time is longer, since on a busy machine an honest photo waits for a CPU.
+    """
+
+    cpu: float = 1.9
+    wall: float = 3.0
+    memory: int = LARGE_MEMORY
+
+
+DEFAULT_LIMITS = Limits()
+JOB_LIMITS = Limits(wall=60.0)  # a job on many photos waits rather than refuse one
+
+
+class Decoder:
+    """Runs functions on the bytes of photos in worker processes; threads may share it.
+
+    `workers` processes decode at the same time. One more decodes photos that need more memory than
+    MEMORY. A process that exceeds a limit or crashes is replaced, and the others go on.
+    """
+
+    def __init__(self, workers: int, limits: Limits = DEFAULT_LIMITS):
+        self.small, self.large = WorkerPool(workers, MEMORY), WorkerPool(1, limits.memory)
+        self.limits = limits
+        self.shares_memory = hasattr(os, "memfd_create")
+
+    def start(self) -> None:
+        """Start the processes, so that the first photo does not wait for them."""
+        for pool in (self.small, self.large):
+            pool.schedule(START_SECONDS, os.getpid)
+
+    def submit(
+        self, function: Callable, data: bytes, *arguments: Any, patience: float = math.inf
+    ) -> "Future[Decoded]":
+        """Run `function(data, *arguments)`, which a worker imports by its name.
+
+        The Future raises PhotoError for a photo beyond a limit, whatever the function raises, and
+        DecoderBusy if the worker for large photos is not free within `patience` seconds. Its
+        `cancel` ends the work at once.
+        """
+        return Task(self, data, (function, *arguments), patience).future
+
+    def close(self) -> None:
+        """Kill the processes."""
+        self.small.close()
+        self.large.close()
+
+
+@cache
+def shared_decoder(workers: int, limits: Limits = DEFAULT_LIMITS) -> Decoder:
+    """Return the decoder with these options that all of this process shares."""
+    return Decoder(workers, limits)
+
+
+def job_decoder() -> Decoder:
+    """Return the shared decoder for jobs on many photos: a process for each CPU."""
+    return shared_decoder(process.cpu_count(), JOB_LIMITS)
+
+
+def plan_memory(memory: float, cpus: int) -> tuple[int, int]:
+    """Return how many workers a function with so many bytes and CPUs may have, and LARGE_MEMORY.
+
+    One worker more than CPUs, so that a slow photo leaves every CPU a worker. With less than 900 MB
+    there are fewer, or the largest photos are refused.
+    """
+    room = memory - FUNCTION_MEMORY
+    large_memory = int(min(LARGE_MEMORY, max(MEMORY, room - MEMORY)))
+    workers = min(cpus + 1, (room - large_memory) // MEMORY)
+    return int(max(1, workers)), large_memory
+
+
+class Task:
+    """The run of a function on one photo; `future` gets its result."""
+
+    def __init__(self, decoder: Decoder, data: bytes, call: tuple, patience: float):
+        self.decoder, self.data, self.call, self.patience = decoder, data, call, patience
+        self.future: Future[Decoded] = Future()
+        self.block = Block.create(data) if decoder.shares_memory else None
+        self.attempts, self.seconds = 1, 0.0
+        self.run(decoder.small)
+        self.future.add_done_callback(self.release)
+
+    def run(self, pool: WorkerPool, start_before: float = math.inf) -> None:
+        """Run the function in a process of a pool, within what is left of the limits."""
+        self.pool, data, limits = pool, self.block or self.data, self.decoder.limits
+        options = data, max(0.1, limits.cpu - self.seconds), start_before
+        wall = max(0.1, limits.wall - self.seconds)
+        self.running = pool.schedule(wall, run_task, *options, *self.call)
+        self.running.add_done_callback(self.finish)
+
+    def finish(self, running: Future) -> None:
+        """Pass the outcome to the future, or run the function again where that may help."""
+        if self.future.done():
+            return
+        try:
+            result = self.receive(running)
+            if result:
+                self.future.set_result(result)
+        except InvalidStateError:  # it was cancelled in the meantime
+            return
+        except BaseException as error:  # what a callback raises, nobody else sees
+            if not self.future.done():
+                self.future.set_exception(error)
+
+    def receive(self, running: Future) -> Decoded | None:
+        """Return the result of a run; None if the function runs again."""
+        try:
+            output: Output = running.result()
+        except TimeoutError as error:
+            raise photo.PhotoTooSlow(photo.TOO_SLOW) from error
+        except ProcessExpired as error:
+            if error.exitcode == -CPU_SIGNAL:
+                raise photo.PhotoTooSlow(photo.TOO_SLOW) from error
+            raise photo.DamagedPhoto(photo.DAMAGED) from error
+        except (NotShared, BrokenProcessPool) as error:
+            self.attempts += 1
+            if self.attempts > ATTEMPTS:
+                raise
+            if isinstance(error, NotShared):
+                self.close_block()
+                self.decoder.shares_memory = False
+            return self.run(self.pool)
+        self.seconds += output.seconds
+        if output.pickled is not None:
+            buffers = self.block.read(output.sizes) if self.block else ()
+            value = pickle.loads(output.pickled, buffers=buffers)  # noqa: S301  # of our own process
+            return Decoded(value, self.seconds)
+        if self.pool is self.decoder.large:
+            raise photo.PhotoNeedsMemory(photo.NEEDS_MEMORY)
+        return self.run(self.decoder.large, time.monotonic() + self.patience)
+
+    def release(self, _: Future) -> None:
+        """End the work if it still goes on, and free the shared memory."""
+        self.running.cancel()
+        self.close_block()
+
+    def close_block(self) -> None:
+        """Free the shared memory."""
+        if self.block:
+            self.block.close()
+            self.block = None

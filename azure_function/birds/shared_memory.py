@@ -1,0 +1,67 @@
+"""Shared memory without a name, for the bytes of a photo and the arrays made of it."""
+
+import os
+from collections.abc import Iterable
+from itertools import count
+from typing import NamedTuple
+
+numbers = count()
+
+
+class NotShared(Exception):
+    """Another process cannot open a block: this system does not let it."""
+
+
+class Block(NamedTuple):
+    """Memory that the process `pid` has open as `fd`, with `size` bytes at first; `name` is unique.
+
+    Only on Linux. Python's named shared memory is in /dev/shm, which containers limit to 64 MB.
+    """
+
+    pid: int
+    fd: int
+    name: str
+    size: int
+
+    @classmethod
+    def create(cls, data: bytes) -> "Block":
+        """Create a block with a copy of some bytes."""
+        name = f"fieldmark-{next(numbers)}-"
+        block = cls(os.getpid(), os.memfd_create(name), name, len(data))
+        write(block.fd, (data,))
+        return block
+
+    def open(self) -> int:
+        """Open the block in another process; return its file descriptor there.
+
+        Raises NotShared, also if the block was closed and another file has its number.
+        """
+        try:
+            fd = os.open(f"/proc/{self.pid}/fd/{self.fd}", os.O_RDWR)
+        except OSError as error:
+            raise NotShared from error
+        if self.name not in os.readlink(f"/proc/self/fd/{fd}"):
+            os.close(fd)
+            raise NotShared
+        return fd
+
+    def read(self, sizes: Iterable[int]) -> list[bytearray]:
+        """Return what the block contains: pieces of these sizes, one after the other."""
+        pieces, offset = [bytearray(size) for size in sizes], 0
+        for piece in pieces:
+            offset += os.preadv(self.fd, [piece], offset)
+        return pieces
+
+    def close(self) -> None:
+        """Close the block where it was created; the memory is freed when nobody has it open."""
+        os.close(self.fd)
+
+
+def write(fd: int, pieces: Iterable) -> None:
+    """Write bytes-like pieces one after the other, from the start."""
+    offset = 0
+    for piece in pieces:
+        view, done = memoryview(piece), 0
+        while done < len(view):
+            done += os.pwrite(fd, view[done:], offset + done)
+        offset += done

@@ -1,0 +1,116 @@
+"""Measure what hostile and large photos cost the function, one at a time and four at once.
+
+    python -m benchmarks.hostile [--at-once 4] [--save]
+
+Memory is the proportional set size of the function and its processes (Linux), sampled while a photo
+is decoded, and again two seconds after it. A normal photo is sent again and again beside it.
+"""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import psutil
+import requests
+import typer
+
+from benchmarks.hostile_photos import HONEST, HOSTILE
+from benchmarks.results import Save, report
+from benchmarks.serve import draw_photos, run_server, wait_for_result
+
+SETTLED = 2  # seconds after a photo
+TIMEOUT = 60  # seconds
+COLUMNS = ["photo", "MB", "status", "seconds", "MB of memory at peak", "at rest after"]
+COLUMNS += ["slowest normal photo beside it, seconds"]
+
+
+class Watcher:
+    """Samples the memory of a process tree and sends normal photos until the block ends."""
+
+    def __init__(self, url: str, process: psutil.Process, normal: bytes):
+        self.url, self.process, self.normal = url, process, normal
+        self.peak, self.slowest, self.ended = 0.0, 0.0, threading.Event()
+
+    def __enter__(self) -> "Watcher":
+        """Start to watch."""
+        self.threads = [threading.Thread(target=each) for each in (self.sample, self.send)]
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Stop."""
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+
+    def sample(self) -> None:
+        """Keep the highest memory."""
+        while not self.ended.is_set():
+            self.peak = max(self.peak, memory(self.process))
+            time.sleep(0.01)
+
+    def send(self) -> None:
+        """Keep the slowest normal photo; one that is refused counts as never."""
+        with requests.Session() as session:
+            while not self.ended.is_set():
+                started = time.perf_counter()
+                response = session.post(self.url, self.normal, timeout=TIMEOUT)
+                seconds = time.perf_counter() - started if response.ok else float("inf")
+                self.slowest = max(self.slowest, seconds)
+
+
+def memory(process: psutil.Process) -> float:
+    """Return the proportional set size of a process and its children, in MB."""
+    total = 0
+    for each in (process, *process.children(recursive=True)):
+        try:
+            total += each.memory_full_info().pss
+        except psutil.Error:  # it has ended
+            continue
+    return total / 1e6
+
+
+def post(url: str, data: bytes) -> tuple[int, float]:
+    """Send a photo; return its status and the seconds."""
+    started = time.perf_counter()
+    status = requests.post(url, data, timeout=TIMEOUT).status_code
+    return status, time.perf_counter() - started
+
+
+def main(
+    at_once: Annotated[int, typer.Option(help="How many of each are sent at once.")] = 1,
+    only: Annotated[str, typer.Option(help="Part of the names to measure.")] = "",
+    save: Save = False,
+) -> None:
+    """Print a row for each photo."""
+    normal, rows = draw_photos()["small"], []
+    photos: dict = {"nothing else": lambda: normal} | HOSTILE | HONEST
+    with TemporaryDirectory() as folder, run_server("this function") as (url, process):
+        files = {}
+        for name, make in photos.items():
+            if only in name:
+                files[name] = Path(folder) / str(len(files))
+                files[name].write_bytes(make())
+        wait_for_result(url, (normal, "image/jpeg"), process)
+        time.sleep(SETTLED)
+        rows.append(["at rest, before", *[""] * 4, f"{memory(process):.0f}", ""])
+        for name, file in files.items():
+            data = file.read_bytes()
+            with Watcher(url, process, normal) as watcher, ThreadPoolExecutor(at_once) as senders:
+                answers = list(senders.map(post, [url] * at_once, [data] * at_once))
+            time.sleep(SETTLED)
+            statuses = ", ".join(str(status) for status in sorted({s for s, _ in answers}))
+            seconds = f"{max(seconds for _, seconds in answers):.2f}"
+            cells = [name, f"{len(data) / 1e6:.2f}", statuses, seconds, f"{watcher.peak:.0f}"]
+            rows.append([*cells, f"{memory(process):.0f}", f"{watcher.slowest:.2f}"])
+            typer.echo(" | ".join(rows[-1]), err=True)
+    command = f"python -m benchmarks.hostile --at-once {at_once}"
+    report(f"hostile-{at_once}", command, COLUMNS, rows, save)
+
+
+if __name__ == "__main__":
+    typer.run(main)

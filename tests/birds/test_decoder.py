@@ -1,0 +1,131 @@
+"""Worker processes that are limited, replaced, and do not disturb each other."""
+
+import os
+import signal
+import sys
+from concurrent.futures import CancelledError
+
+import numpy as np
+import psutil
+import pytest
+
+from birds import drawn, photo
+from birds.decode_worker import DecoderBusy
+from birds.decoder import LARGE_MEMORY, MEMORY, Decoder, Limits, plan_memory
+from tests.birds import costly
+from tests.birds.photos import PNG, encode_heic
+from tests.browser import wait_until
+
+TIMEOUT = 60
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space")
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    """Return a decoder with two processes and little time."""
+    decoder = Decoder(2, Limits(cpu=0.5, wall=1.5))
+    decoder.start()
+    yield decoder
+    decoder.close()
+
+
+def run(decoder, function, *arguments, data=b"photo", **options):
+    return decoder.submit(function, data, *arguments, **options).result(TIMEOUT).value
+
+
+@pytest.mark.parametrize("shares_memory", [True, False])
+def test_a_worker_returns_what_the_function_returns_here(decoder, monkeypatch, shares_memory):
+    monkeypatch.setattr(decoder, "shares_memory", shares_memory and decoder.shares_memory)
+    for data in (*drawn.awkward_photos().values(), encode_heic(drawn.draw_bird("Green_Inkling"))):
+        prepared = run(decoder, photo.prepare_photo, 64, data=data)
+        expected = photo.prepare_photo(data, 64)
+        assert np.array_equal(prepared.pixels, expected.pixels)
+        assert prepared[1:] == expected[1:]
+    with pytest.raises(photo.NotAPhoto):
+        run(decoder, photo.prepare_photo, 64, data=b"Dear bird,")
+
+
+def test_an_image_of_2000_pixels_a_side_comes_back(decoder):
+    size, pixels = run(decoder, costly.measure, 2000, data=b"\x07" * 100_000)
+    assert (size, pixels.shape, pixels.min(), pixels.max()) == (100_000, (2000, 2000, 3), 7, 7)
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        (costly.compute, photo.PhotoTooSlow),
+        (costly.wait, photo.PhotoTooSlow),
+        (costly.crash, photo.DamagedPhoto),
+        (costly.fail, RuntimeError),
+    ],
+)
+def test_a_worker_that_ends_or_fails_is_replaced_and_the_others_go_on(decoder, function, error):
+    bad = decoder.submit(function, b"photo")
+    before = run(decoder, photo.prepare_photo, 64, data=PNG)
+    with pytest.raises(error):
+        bad.result(TIMEOUT)
+    for _ in range(4):
+        assert np.array_equal(run(decoder, photo.prepare_photo, 64, data=PNG).pixels, before.pixels)
+
+
+@linux
+def test_a_photo_that_needs_memory_gets_the_large_worker_and_no_more(decoder):
+    assert run(decoder, costly.allocate, MEMORY // 2) == MEMORY // 2
+    assert run(decoder, costly.allocate, 2 * MEMORY) == 2 * MEMORY
+    with pytest.raises(photo.PhotoNeedsMemory):
+        run(decoder, costly.allocate, LARGE_MEMORY + 2**20)
+
+
+@linux
+def test_a_photo_that_waits_too_long_for_the_large_worker_is_told_to_come_again(decoder):
+    first = decoder.large.schedule(TIMEOUT, costly.allocate, b"", 300 * 2**20)
+    waiting = [decoder.submit(costly.allocate, b"", 2 * MEMORY, patience=-1) for _ in range(2)]
+    for future in waiting:
+        with pytest.raises(DecoderBusy):
+            future.result(TIMEOUT)
+    first.result(TIMEOUT)
+
+
+def test_cancelling_ends_the_work_and_frees_the_worker(decoder, tmp_path):
+    futures = [decoder.submit(costly.wait, b"", tmp_path / str(number)) for number in range(2)]
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+    for future in futures:
+        assert future.cancel()
+    with pytest.raises(CancelledError):
+        futures[0].result(TIMEOUT)
+    assert run(decoder, costly.measure, 1)[0] == 5
+
+
+def test_after_all_processes_were_killed_the_next_photo_is_decoded(decoder):
+    workers = {run(decoder, costly.describe)[0] for _ in range(10)}
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    assert run(decoder, photo.prepare_photo, 64, data=PNG).width == 64
+
+
+def test_a_worker_imports_neither_the_main_module_nor_the_model(decoder):
+    pid, main = run(decoder, costly.describe)
+    assert main != sys.modules["__main__"].__file__
+    maps = {mapping.path for mapping in psutil.Process(pid).memory_maps()}
+    assert not any("onnxruntime" in path or "torch" in path for path in maps)
+
+
+def test_a_decoder_that_is_closed_leaves_no_process_and_no_open_file():
+    process = psutil.Process()
+    open_files = process.num_fds()
+    decoder = Decoder(1)
+    pid, _ = run(decoder, costly.describe)
+    for _ in range(20):
+        run(decoder, costly.measure, 10)
+    decoder.close()
+    assert not psutil.pid_exists(pid)
+    assert process.num_fds() <= open_files + 2  # of Python's server of processes
+
+
+def test_the_plan_follows_cpus_and_memory():
+    assert plan_memory(float("inf"), 2) == (3, LARGE_MEMORY)
+    assert plan_memory(2048 * 2**20, 1) == (2, LARGE_MEMORY)
+    assert plan_memory(16 * 2**30, 64)[0] == 65
+    assert plan_memory(1024 * 2**20, 8)[0] < 9
+    workers, large_memory = plan_memory(512 * 2**20, 2)
+    assert (workers, MEMORY <= large_memory < LARGE_MEMORY) == (1, True)
