@@ -1,6 +1,6 @@
 # The function as a container: the same app, not as root, and it writes no file.
 #   docker build -t fieldmark .
-#   docker run --read-only --cap-drop ALL -p 7071:7071 -e FIELDMARK_FUNCTION_KEY=... fieldmark
+#   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 7071:7071 -e FIELDMARK_FUNCTION_KEY=... fieldmark
 FROM python:3.11-slim@sha256:9534e5a8e315485d4061ed659af0fd78a284c015f9b73661b41d6bab25604534 AS page
 COPY app app
 RUN python app/bundle.py page

@@ -102,6 +102,18 @@ def test_every_file_of_a_run_is_explained():
         assert f"`{file.name}`" in text
 
 
+def test_the_security_policy_names_modules_and_settings_that_exist():
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    files = re.findall(r"`([\w./-]+\.(?:py|js|ya?ml|txt))`|`(Dockerfile)`", text)
+    names = {name for pair in files for name in pair if name}
+    places = (ROOT, ROOT / "azure_function")
+    assert [name for name in names if not any((p / name).is_file() for p in places)] == []
+    assert len(names) > 10
+    assert set(re.findall(r"FIELDMARK_[A-Z_]+", text)) <= set(
+        re.findall(r"FIELDMARK_[A-Z_]+", README)
+    )
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_link_to_a_file_leads_somewhere(name):
     path = ROOT / name
