@@ -1,5 +1,6 @@
 """Create the FastAPI app that serves a model file; `app` is configured by the environment."""
 
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -32,6 +33,7 @@ DEFAULTS = Settings()
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Configure logging again, after the server has; at the end stop the decoder."""
     configure_logging()
+    gc.freeze()  # what was imported stays, so later collections are short
     yield
     app.state.decoder.close()  # starts again with the next photo
 

@@ -7,6 +7,7 @@ import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 
+from birds import process
 from birds.api import create_app
 from birds.http import body_buffer
 from birds.http.body_buffer import OVERHEAD, BodyBuffer
@@ -130,6 +131,22 @@ def test_many_small_bodies_are_limited_too():
         assert results(senders) == [None] * 10 + [503] * 2
 
     run(test, 10 * (OVERHEAD + 1))
+
+
+def test_memory_is_returned_to_the_system_after_many_bodies(monkeypatch):
+    released = []
+    monkeypatch.setattr(body_buffer, "IDLE", 0)
+    monkeypatch.setattr(body_buffer, "MANY", SIZE)
+    monkeypatch.setattr(process, "release_freed_memory", lambda: released.append(True))
+
+    async def test(start):
+        for size, expected in ((1, []), (SIZE, [True])):
+            sender = await start()
+            await sender.send(size, more=False)
+            await anyio.sleep(0.01)
+            assert released == expected
+
+    run(test)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Ordinary clients beside hundreds of connections that stall."""
 
+import time
+
 import psutil
 import pytest
 
@@ -17,6 +19,8 @@ def test_connections_that_stall_deny_nobody(tmp_path, share, figures):
     with run_function(tmp_path / "log") as server:
         process = psutil.Process(server.process.pid)
         found = measure(f"{server.url}/api/classify", process, data, seconds, connections)
+        time.sleep(5 * share)
+        found["MB after"] = process.memory_full_info().pss / 1e6
     figures["stalled connections"] = found
     assert "Traceback" not in server.log.read_text()
     assert set(found["alone"]["statuses"]) == set(found["beside"]["statuses"]) == {200}
@@ -27,4 +31,5 @@ def test_connections_that_stall_deny_nobody(tmp_path, share, figures):
     if share == 1:
         assert ends["bodies"]["408"] > 0
         assert set(ends["headers"]) == {"408"}
+        assert found["MB after"] < 1.1 * found["alone"]["MB"], found
         assert found["beside"]["p99"] < 3 * found["alone"]["p99"], found

@@ -1,12 +1,14 @@
 """Limit the memory of all request bodies; slow ones give way to those that arrive quickly."""
 
+import asyncio
+import gc
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import anyio
 
-from .. import photo
+from .. import photo, process
 from . import problems
 from .load_shedding import RETRY_AFTER
 
@@ -16,6 +18,8 @@ TIMEOUT = 60  # seconds for a whole body: 20 MiB at 3 Mbit/s
 MIN_RATE = 4096  # bytes a second
 GRACE = 10  # seconds that a body may fall behind this rate
 BLOCK = 2**16  # bytes; the time since the start of the latest block is the present speed
+MANY = 2**24  # bytes at once, after which freed memory is returned to the system ...
+IDLE = 1  # ... once there has been no body for so many seconds
 PRIORITY = 4  # an unfinished body gives way to one that is so many times as fast
 
 
@@ -63,6 +67,7 @@ class Body:
         count += 0 if self.held else OVERHEAD
         self.buffer.make_room(count, self.speed(anyio.current_time()))
         self.buffer.used += count
+        self.buffer.peak = max(self.buffer.peak, self.buffer.used)
         self.held += count
 
 
@@ -75,7 +80,7 @@ class BodyBuffer:
     """
 
     def __init__(self, capacity: int = CAPACITY):
-        self.capacity, self.used = capacity, 0
+        self.capacity, self.used, self.peak = capacity, 0, 0
         self.bodies: set[Body] = set()
 
     @contextmanager
@@ -93,6 +98,18 @@ class BodyBuffer:
         self.bodies.discard(body)
         self.used -= body.held
         body.held = 0
+        if not self.used and self.peak > MANY:
+            self.peak = 0
+            asyncio.get_running_loop().call_later(IDLE, self.release_memory)
+
+    def release_memory(self) -> None:
+        """Return the memory of many bodies to the system; glibc would keep it for reuse.
+
+        The tracebacks of errors hold photos in reference cycles, so those are collected first.
+        """
+        if not self.used:
+            gc.collect()
+            process.release_freed_memory()
 
     def find_slow(self, count: int, speed: float) -> list[Body] | None:
         """Return the bodies to end for `count` bytes of one with this speed; None if too few are.
