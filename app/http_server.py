@@ -19,8 +19,8 @@ LIMITS = {
     "max_buffer_size": MAX_FRAME + 2**17,
 }
 SOCKET_OPTIONS = [  # bytes in the operating system's buffers, which grow to megabytes otherwise
-    (socket.SOL_SOCKET, socket.SO_SNDBUF, 2**18),
-    (socket.SOL_SOCKET, socket.SO_RCVBUF, 2**18),
+    (socket.SOL_SOCKET, socket.SO_SNDBUF, 2**17),
+    (socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17),
 ]
 if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
     SOCKET_OPTIONS.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * SEND_TIMEOUT))
