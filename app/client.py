@@ -17,7 +17,7 @@ class FunctionError(Exception):
     """The function gave no usable response; the message is a sentence for the visitor."""
 
 
-def classify(photo: bytes, top: int = 5) -> dict:
+def classify(photo: bytes | bytearray, top: int = 5) -> dict:
     """Return the function's response for one photo, with `top` predictions and a heat map.
 
     Raises `FunctionError`.

@@ -1,6 +1,7 @@
 """Serve the page with Voila to a bounded number of visitors, without Voila's other routes."""
 
 import logging
+import os
 import sys
 from http import HTTPStatus
 from typing import cast
@@ -101,6 +102,7 @@ def check_route(route: tuple) -> tuple | None:
 def main() -> None:
     """Serve the page until the process is terminated; a wrong setting is logged."""
     configure_logging()
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "1000000")  # kernels return a photo's memory
     try:
         PageServer.launch_instance()
     except SettingError as error:

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 BINARY_PROTOCOL = "v1.kernel.websocket.jupyter.org"  # what browsers use; other clients send JSON
 WIDGET_CONTROL = "jupyter.widget.control"  # the only comm a page opens: it requests all widgets
 MAX_PHOTO = 20 * 2**20  # bytes, the function's limit
-MAX_FIELDS = 2**14  # bytes of a message without its photo
-MAX_FRAME = MAX_PHOTO + MAX_FIELDS
+MAX_PART = 2**20  # bytes of a photo in one message, as widget.js sends them
+MAX_FIELDS = 2**14  # bytes of a message without its part of a photo
+MAX_FRAME = MAX_PART + MAX_FIELDS
+MAX_NUMBER = 2**31 - 1  # of a request
 IDENTIFIER = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 
 
@@ -26,7 +28,7 @@ class TooLarge(Rejected):
 
 
 class Message(NamedTuple):
-    """A message for the kernel, and the photo that belongs to it."""
+    """A message for the kernel, and the part of a photo that belongs to it."""
 
     fields: dict[str, Any]
     buffers: list
@@ -48,7 +50,7 @@ def read_message(frame: str | bytes, *, binary: bool) -> Message:
         if channel != "shell":
             raise Rejected("another channel")
         if bool(buffers) != is_photo(message_type, content):
-            raise Rejected("a photo without a request, or a request without a photo")
+            raise Rejected("a part without a request, or a request without a part")
         new_header = {
             "msg_id": check_identifier(header["msg_id"]),
             "msg_type": message_type,
@@ -71,16 +73,16 @@ def read_message(frame: str | bytes, *, binary: bool) -> Message:
 
 
 def split_binary(frame: str | bytes) -> tuple[str, dict, dict, list[memoryview]]:
-    """Return channel, header, content and photo of a frame in the binary protocol.
+    """Return channel, header, content and part of a photo of a frame in the binary protocol.
 
     It begins with the number of offsets and the offsets, 8 bytes each: of the channel, the header,
-    the parent header, the metadata, the content, the photo if there is one, and the end.
+    the parent header, the metadata, the content, the part if there is one, and the end.
     """
     if not isinstance(frame, bytes):
         raise Rejected("text in the binary protocol")
     (count,) = struct.unpack_from("<Q", frame)
     if not 6 <= count <= 7:
-        raise Rejected("more than one photo")
+        raise Rejected("more than one part of a photo")
     offsets = struct.unpack_from(f"<{count}Q", frame, 8)
     if sorted(offsets) != list(offsets) or offsets[-1] > len(frame):
         raise Rejected("offsets beyond the frame")
@@ -104,10 +106,17 @@ def split_json(frame: str | bytes) -> tuple[str, dict, dict, list[memoryview]]:
     return fields["channel"], fields["header"], fields["content"], []
 
 
-def check_size(fields: int, photo: int = 0) -> None:
-    """Raise `TooLarge` if a message's fields or its photo have too many bytes."""
-    if fields > MAX_FIELDS or photo > MAX_PHOTO:
-        raise TooLarge(f"{fields} bytes and a photo of {photo} bytes")
+def check_size(fields: int, part: int = 0) -> None:
+    """Raise `TooLarge` if a message's fields or its part of a photo have too many bytes."""
+    if fields > MAX_FIELDS or part > MAX_PART:
+        raise TooLarge(f"{fields} bytes and {part} of a photo")
+
+
+def check_count(value: Any, limit: int) -> int:
+    """Return a whole number from 0 to `limit`; raise `Rejected` for any other value."""
+    if type(value) is not int or not 0 <= value <= limit:
+        raise Rejected("not a number that a page sends")
+    return value
 
 
 def check_identifier(value: Any) -> str:
@@ -118,9 +127,9 @@ def check_identifier(value: Any) -> str:
 
 
 def is_photo(message_type: str, content: dict) -> bool:
-    """Tell whether a message asks for the classification of a photo."""
+    """Tell whether a message has a part of a photo."""
     match content:
-        case {"data": {"method": "custom", "content": {"request": "classify"}}}:
+        case {"data": {"method": "custom", "content": {"request": "classify" | "part"}}}:
             return message_type == "comm_msg"
     return False
 
@@ -151,10 +160,13 @@ def write_data(data: dict) -> dict:
     match data:
         case {"method": "request_states" | "request_state" as method}:
             return {"method": method}
-        case {
-            "method": "custom",
-            "content": {"request": "classify" | "model" as name, "id": int(id)},
-        }:
-            if 0 <= id < 2**31 and id is not True and id is not False:
-                return {"method": "custom", "content": {"request": name, "id": id}}
+        case {"method": "custom", "content": {"request": "model", "id": number}}:
+            request = {"request": "model", "id": check_count(number, MAX_NUMBER)}
+            return {"method": "custom", "content": request}
+        case {"method": "custom", "content": {"request": "classify" | "part" as name} as request}:
+            numbers = {
+                "id": check_count(request["id"], MAX_NUMBER),
+                "offset": check_count(request["offset"], MAX_PHOTO),
+            }
+            return {"method": "custom", "content": {"request": name, **numbers}}
     raise Rejected("another kind of data")

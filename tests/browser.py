@@ -119,7 +119,8 @@ class Visit:
     def __init__(self, browser, url: str, ready: str = ".picker:not(.camera)", **context):
         self.page = browser.new_context(**context).new_page()
         self.page.set_default_timeout(TIMEOUT * 1000)
-        self.requested, self.received, self.errors, self.console = [], [], [], []
+        self.requested, self.received, self.sent = [], [], []
+        self.errors, self.console = [], []
         self.page.on("request", lambda request: self.requested.append(request.url))
         self.page.on("response", self._record_response)
         self.page.on("websocket", self._record_frames)
@@ -143,6 +144,7 @@ class Visit:
 
     def _record_frames(self, websocket):
         websocket.on("framereceived", lambda frame: self.received.append(frame))
+        websocket.on("framesent", lambda frame: self.sent.append(frame))
 
     def everything_received(self) -> bytes:
         """Return the bodies and websocket frames that the browser received."""

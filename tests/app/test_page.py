@@ -254,6 +254,16 @@ def mean_difference(first: Image.Image, second: Image.Image) -> float:
     return float(np.abs(small[0] - small[1]).mean())
 
 
+def test_a_photo_that_the_browser_cannot_decode_is_sent_whole_in_parts(visit, page_url, function):
+    visitor, photo = visit(page_url), np.random.default_rng(0).bytes(3 * 2**20)
+    visitor.pick("phone.heic", photo, "")
+    visitor.wait_for_result()
+    assert function.photos == [photo]
+    frames = [frame for frame in visitor.sent if isinstance(frame, bytes)]
+    assert max(map(len, frames)) < 2**20 + 2**14
+    assert not visitor.errors
+
+
 @pytest.mark.parametrize("event", ["drop", "paste"])
 def test_a_photo_can_be_dropped_and_pasted(visit, page_url, function, event):
     visitor = visit(page_url)

@@ -12,7 +12,7 @@ import pytest
 import requests
 import websocket
 
-from app.websocket_filter import BINARY_PROTOCOL, MAX_PHOTO, WIDGET_CONTROL
+from app.websocket_filter import BINARY_PROTOCOL, MAX_PART, WIDGET_CONTROL
 from tests.app.kernel_messages import binary_message
 from tests.browser import run_page, wait_until
 from tests.fake_function import run_fake_function
@@ -25,7 +25,8 @@ SMALL_BUFFER = (socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 OPEN = binary_message("comm_open", {"comm_id": "c", "target_name": WIDGET_CONTROL})
 STATES = binary_message("comm_msg", {"comm_id": "c", "data": {"method": "request_states"}})
 LONG_ID = {"method": "custom", "content": {"request": "model", "id": "x" * 2 * 10**6}}
-PHOTO = {"method": "custom", "content": {"request": "classify", "id": 1}}
+PART = {"method": "custom", "content": {"request": "part", "id": 1, "offset": 0}}
+PHOTO = {"method": "custom", "content": {"request": "classify", "id": 1, "offset": 0}}
 
 
 def request(widget: str, data: dict, **options) -> bytes:
@@ -100,7 +101,9 @@ def test_memory_stays_bounded_when_all_visitors_send_and_do_not_read(page, share
     kinds = {
         "states of the widgets": lambda widget: STATES,
         "identifiers of 2 MB": lambda widget: request(widget, LONG_ID),
-        "photos of 20 MiB": lambda widget: request(widget, PHOTO, photo=bytes(MAX_PHOTO)),
+        "messages of 20 MiB": lambda widget: request(widget, PHOTO, photo=bytes(20 * 2**20)),
+        "photos of 1 MiB": lambda widget: request(widget, PHOTO, photo=bytes(MAX_PART)),
+        "photos without an end": lambda widget: request(widget, PART, photo=bytes(MAX_PART)),
     }
     for kind, frame_for in kinds.items():
         end = time.monotonic() + max(2, SECONDS * share)

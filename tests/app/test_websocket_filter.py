@@ -6,7 +6,7 @@ import pytest
 
 from app.websocket_filter import (
     MAX_FIELDS,
-    MAX_PHOTO,
+    MAX_PART,
     WIDGET_CONTROL,
     Rejected,
     TooLarge,
@@ -29,8 +29,8 @@ def json_message(message_type, content, channel: str | None = "shell") -> str:
     return json.dumps(message(message_type, content) | {"channel": channel})
 
 
-def request(name: str = "classify", number=1) -> dict:
-    content = {"request": name, "id": number}
+def request(name: str = "classify", number=1, **more) -> dict:
+    content = {"request": name, "id": number} | ({} if name == "model" else {"offset": 0}) | more
     return {"comm_id": "c", "data": {"method": "custom", "content": content}}
 
 
@@ -53,13 +53,17 @@ def test_a_message_of_the_page_is_written_anew_without_anything_else(message_typ
 
 
 def test_a_photo_is_passed_with_its_request_and_nothing_else_is():
-    written = read_message(binary_message("comm_msg", request(), photo=b"photo"), binary=True)
-    assert written.fields["content"] == request()
-    assert [bytes(part) for part in written.buffers] == [b"photo"]
+    for name in ("classify", "part"):
+        frame = binary_message("comm_msg", request(name, more="x"), photo=b"photo")
+        written = read_message(frame, binary=True)
+        assert written.fields["content"] == request(name)
+        assert [bytes(part) for part in written.buffers] == [b"photo"]
     for wrong in (
         binary_message("comm_msg", request()),
         binary_message("comm_msg", request("model"), photo=b"photo"),
         binary_message("comm_msg", STATES, photo=b"photo"),
+        binary_message("comm_msg", request(offset=-1), photo=b"photo"),
+        binary_message("comm_msg", request(offset=2**40), photo=b"photo"),
         json_message("comm_msg", request()),
     ):
         with pytest.raises(Rejected):
@@ -118,11 +122,11 @@ def test_each_field_and_the_photo_have_a_largest_size():
         json.dumps(header | {"channel": "shell"}),
         binary_message("comm_msg", request() | {"more": long}, photo=b"photo"),
         binary_message("kernel_info_request", {}, metadata={"more": long}),
-        binary_message("comm_msg", request(), photo=bytes(MAX_PHOTO + 1)),
+        binary_message("comm_msg", request(), photo=bytes(MAX_PART + 1)),
         bytes(MAX_FIELDS + 1),
     ]
     for frame in frames:
         with pytest.raises(TooLarge):
             read_message(frame, binary=frame is not frames[-1] and isinstance(frame, bytes))
-    largest = binary_message("comm_msg", request(), photo=bytes(MAX_PHOTO))
-    assert len(read_message(largest, binary=True).buffers[0]) == MAX_PHOTO
+    largest = binary_message("comm_msg", request(), photo=bytes(MAX_PART))
+    assert len(read_message(largest, binary=True).buffers[0]) == MAX_PART

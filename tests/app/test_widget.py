@@ -33,11 +33,35 @@ def test_each_request_gets_its_own_response(widget):
     ]
 
 
-def test_an_unexpected_error_gets_a_response_too(widget):
+def test_an_unexpected_error_gets_a_response_too(widget, monkeypatch):
     page_widget, sent, client = widget
-    page_widget.handle_message(None, {"id": 3, "request": "classify"}, [])  # without a photo
+    monkeypatch.setattr(client, "classify", lambda photo: 1 / 0)
+    page_widget.handle_message(None, {"id": 3, "request": "classify"}, [b"photo"])
     wait_until(lambda: sent)
     assert sent == [{"id": 3, "error": client.MESSAGES["unreadable"]}]
+
+
+def test_a_photo_in_parts_is_put_together(widget):
+    page_widget, sent, _ = widget
+    for name, offset, part in (("part", 0, b"one"), ("part", 3, b"two"), ("classify", 6, b"!")):
+        request = {"id": 4, "request": name, "offset": offset}
+        page_widget.handle_message(None, request, [memoryview(part)])
+    wait_until(lambda: sent)
+    assert sent == [{"id": 4, "result": {"photo": b"onetwo!"}}]
+    assert not page_widget.arriving
+
+
+def test_photos_that_are_never_completed_make_room_for_others(widget):
+    page_widget, sent, _ = widget
+    for number in range(99):
+        request = {"id": number, "request": "part", "offset": 0}
+        page_widget.handle_message(None, request, [bytes(2**22)])
+        assert sum(map(len, page_widget.arriving.values())) <= 24 * 2**20
+    page_widget.handle_message(None, {"id": 200, "request": "classify"}, [bytes(20 * 2**20)])
+    page_widget.handle_message(None, {"id": 0, "request": "classify", "offset": 2**22}, [b"end"])
+    wait_until(lambda: len(sent) == 2)
+    results = {response["id"]: "result" in response for response in sent}
+    assert results == {200: True, 0: False}
 
 
 @pytest.mark.parametrize("number", ["x" * 2**21, None, True, -1, 2.0, 2**31, ["x"]])
