@@ -1,6 +1,8 @@
 """Names of the files in a run's folder, and what they hold."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -98,7 +100,8 @@ class RunFolder:
     @cached_property
     def recipe(self) -> dict:
         """The parameters of the run."""
-        return yaml.safe_load(self.recipe_file.read_text(encoding="utf-8"))
+        with damage_reported(self.recipe_file):
+            return yaml.safe_load(self.recipe_file.read_text(encoding="utf-8"))
 
     @cached_property
     def split(self) -> pd.DataFrame:
@@ -113,17 +116,20 @@ class RunFolder:
     @cached_property
     def history(self) -> pd.DataFrame:
         """A row per epoch: phase, epoch, losses, metrics, seconds; empty if there is none."""
-        return pd.read_csv(self.history_file) if self.history_file.is_file() else pd.DataFrame()
+        with damage_reported(self.history_file):
+            return pd.read_csv(self.history_file) if self.history_file.is_file() else pd.DataFrame()
 
     @cached_property
     def metrics(self) -> dict:
         """The metrics on `calibration`, each with its interval; empty if there are none."""
-        return read_json(self.metrics_file)
+        with damage_reported(self.metrics_file):
+            return read_json(self.metrics_file)
 
     @cached_property
     def environment(self) -> dict:
         """Machine, packages and commit of the training; empty if they were not recorded."""
-        return read_json(self.environment_file)
+        with damage_reported(self.environment_file):
+            return read_json(self.environment_file)
 
     @cached_property
     def num_parameters(self) -> int:
@@ -153,5 +159,20 @@ def read_weights_card(file: Path) -> dict | None:
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    """Read a CSV table of photos as text; an empty cell or "NA" is no missing value."""
-    return pd.read_csv(file, dtype=str, keep_default_na=False)
+    """Read a CSV table of photos as text; an empty cell or "NA" is no missing value.
+
+    Raises RunError if the file is damaged.
+    """
+    with damage_reported(file):
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
+@contextmanager
+def damage_reported(file: Path) -> Iterator[None]:
+    """Raise RunError, which names the file, where its content cannot be parsed."""
+    try:
+        yield
+    except (ValueError, yaml.YAMLError) as error:
+        raise RunError(
+            f"{file} is damaged ({error}). Copy it from a backup, or train again."
+        ) from error

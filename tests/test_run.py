@@ -180,3 +180,12 @@ def test_a_folder_without_weights_of_a_run_has_no_card(tmp_path, content):
         (tmp_path / "birds.safetensors").write_bytes(content)
     with pytest.raises(RunError, match=r"birds\.safetensors"):
         _ = Run(tmp_path).card
+
+
+@pytest.mark.parametrize("name", ["recipe", "split", "predictions", "history", "metrics"])
+def test_a_damaged_file_of_a_run_is_named(tmp_path, name):
+    run = Run(tmp_path)
+    file = getattr(run, f"{name}_file")
+    file.write_bytes(b'{"a": \xff\n"b\n, ]')
+    with pytest.raises(RunError, match=rf"{file.name} is damaged"):
+        getattr(run, name)

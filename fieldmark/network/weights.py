@@ -3,7 +3,9 @@
 import hashlib
 import os
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import pandas as pd
 import timm
@@ -16,18 +18,20 @@ from huggingface_hub import (
     try_to_load_from_cache,
 )
 from huggingface_hub.errors import EntryNotFoundError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from fieldmark.errors import NetworkError, WeightsError
 from fieldmark.files import sha256_file
-from fieldmark.run_folder import RunFolder, read_weights_card
+from fieldmark.run_folder import RunFolder, read_table, read_weights_card
 
 if TYPE_CHECKING:
     from fieldmark.network.network import Network
 
 VARIABLE = "FIELDMARK_WEIGHTS"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # as timm names them
+SHA256_LENGTH = 64
 HUB_TIMEOUT = 5  # seconds for the hub to say that it has a file
 BACKBONE, HEAD = "0.model.", "1."  # prefixes of the tensors in a run's weights
 RUN_FACTS = ("name", "version", "weights", "teacher")  # of the card of a run that was the start
@@ -56,10 +60,20 @@ def find_weights_file(weights: str, variable: str = VARIABLE) -> Path | None:
 def fetch_weights(arch: str, weights: str, variable: str = VARIABLE) -> None:
     """Download the `pretrained` weights of a timm network, unless they are on this machine.
 
-    Raises WeightsError, within seconds if the network is down, unless the weights are there.
+    Those in the hub's cache are downloaded again if they are damaged. Raises WeightsError, within
+    seconds if the network is down, unless the weights are there.
     """
-    if find_weights_file(weights, variable) or weights == "random" or cached_weights(arch):
+    if file := find_weights_file(weights, variable):
+        check_header(file)
+    if file or weights == "random":
         return
+    if cached := cached_weights(arch):
+        blob = cached.resolve()  # the hub names files by their SHA-256
+        if len(blob.name) != SHA256_LENGTH or sha256_file(blob) == blob.name:
+            return
+        print(f"{cached} is damaged and is downloaded again.")
+        blob.unlink()
+        cached.unlink(missing_ok=True)
     config = timm.get_pretrained_cfg(arch)
     remedy = f"set `weights` or {variable} to a file that holds them, or to `random`"
     if config is None or not config.has_weights:
@@ -83,6 +97,17 @@ def fetch_weights(arch: str, weights: str, variable: str = VARIABLE) -> None:
         f"The pretrained weights of {arch} cannot be downloaded from {address}: "
         f"{str(error).rstrip('.')}. Connect to the internet once, or {remedy}."
     ) from error
+
+
+def check_header(file: Path) -> None:
+    """Raise WeightsError if a safetensors file is truncated or none."""
+    if file.suffix != ".safetensors":
+        return
+    try:
+        with safe_open(file, "np"):
+            pass
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(f"{file} is damaged ({error}). Copy or download it again.") from error
 
 
 def cached_weights(arch: str) -> Path | None:
@@ -124,11 +149,15 @@ def load_pretrained(
             f"The pretrained weights of {arch} cannot be downloaded. Connect to the internet once, "
             f"or set {variable} to a file that holds them, or to `random`."
         ) from error
+    except (SafetensorError, UnpicklingError, EOFError, BadZipFile) as error:
+        raise WeightsError(f"{file} is damaged ({error}). Copy or download it again.") from error
     except RuntimeError as error:  # torch's message lists every tensor
         if not file:
             raise
         classes = f" with {num_classes} classes" if num_classes else ""
-        raise WeightsError(f"{file} does not hold weights of {arch}{classes}.") from error
+        raise WeightsError(
+            f"{file} does not hold weights of {arch}{classes}, or is damaged."
+        ) from error
     except TypeError as error:
         if not options:
             raise
@@ -209,7 +238,7 @@ def previous_splits(file: Path | None) -> pd.Series | None:
             f"{split} is missing: it lists the photos that {file} was trained on. Copy it there "
             "from the run."
         )
-    return pd.read_csv(split, dtype=str, index_col="path")["split"]
+    return read_table(split).set_index("path")["split"]
 
 
 def check_previous_splits(previous: pd.Series | None, photos: pd.DataFrame) -> None:

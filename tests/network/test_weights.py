@@ -8,6 +8,7 @@ import torch
 
 from fieldmark.data.splits import split_photos
 from fieldmark.errors import WeightsError
+from fieldmark.files import sha256_file
 from fieldmark.network import weights as weights_module
 from fieldmark.network.network import Network
 from fieldmark.network.weights import (
@@ -153,6 +154,39 @@ def test_weights_in_the_cache_of_the_hub_need_no_network(monkeypatch, weights):
     loaded, expected = (create_network(start).model for start in ("pretrained", weights))
     expected = expected[0].state_dict()
     assert all(torch.equal(expected[name], t) for name, t in loaded[0].state_dict().items())
+
+
+def test_damaged_weights_in_the_cache_of_the_hub_are_downloaded_again(
+    monkeypatch, weights, tmp_path, capsys
+):
+    blob = tmp_path / sha256_file(weights)
+    blob.write_bytes(weights.read_bytes()[:-1] + b"?")
+    file = tmp_path / "model.safetensors"
+    file.symlink_to(blob)
+
+    def download(repository, name):
+        blob.write_bytes(weights.read_bytes())
+        file.symlink_to(blob)
+
+    monkeypatch.setattr(weights_module, "try_to_load_from_cache", lambda *_: str(file))
+    monkeypatch.setattr(weights_module, "get_hf_file_metadata", lambda *_, **__: None)
+    monkeypatch.setattr(weights_module, "hf_hub_download", download)
+    fetch_weights(ARCH, "pretrained")
+    assert capsys.readouterr().out == f"{file} is damaged and is downloaded again.\n"
+    assert file.read_bytes() == weights.read_bytes()
+    fetch_weights(ARCH, "pretrained")
+    assert capsys.readouterr().out == ""
+
+
+def test_truncated_weights_are_refused(weights, tmp_path):
+    for name, load in (
+        ("a.safetensors", lambda file: fetch_weights(ARCH, str(file))),
+        ("a.safetensors", create_network),
+        ("a.pth", create_network),
+    ):
+        (tmp_path / name).write_bytes(weights.read_bytes()[:5000])
+        with pytest.raises(WeightsError, match=rf"{name} .*is damaged"):
+            load(tmp_path / name)
 
 
 def test_a_network_without_pretrained_weights_is_reported():
