@@ -8,6 +8,7 @@ is decoded, and again two seconds after it. A normal photo is sent again and aga
 
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,6 +82,28 @@ def post(url: str, data: bytes) -> tuple[int, float]:
     return status, time.perf_counter() - started
 
 
+def measure(
+    url: str, process: psutil.Process, photos: Mapping[str, Path], normal: bytes, at_once: int
+) -> Iterator[dict]:
+    """Send each photo `at_once` times at the same time; yield what it costs, in COLUMNS."""
+    for name, file in photos.items():
+        data = file.read_bytes()
+        with Watcher(url, process, normal) as watcher, ThreadPoolExecutor(at_once) as senders:
+            answers = list(senders.map(post, [url] * at_once, [data] * at_once))
+        time.sleep(SETTLED)
+        statuses, seconds = zip(*answers, strict=True)
+        values = len(data) / 1e6, sorted(set(statuses)), max(seconds), watcher.peak
+        yield dict(zip(COLUMNS, (name, *values, memory(process), watcher.slowest), strict=True))
+
+
+def write_photos(folder: Path, photos: Mapping[str, Callable[[], bytes]]) -> dict[str, Path]:
+    """Write photos into a folder, so that this process does not hold them; return their files."""
+    files = {name: folder / str(number) for number, name in enumerate(photos)}
+    for name, file in files.items():
+        file.write_bytes(photos[name]())
+    return files
+
+
 def main(
     at_once: Annotated[int, typer.Option(help="How many of each are sent at once.")] = 1,
     only: Annotated[str, typer.Option(help="Part of the names to measure.")] = "",
@@ -88,28 +111,20 @@ def main(
 ) -> None:
     """Print a row for each photo."""
     normal, rows = draw_photos()["small"], []
-    photos: dict = {"nothing else": lambda: normal} | HOSTILE | HONEST
+    photos = {"a normal photo": lambda: normal} | HOSTILE | HONEST
+    chosen = {name: make for name, make in photos.items() if only in name}
     with TemporaryDirectory() as folder, run_server("this function") as (url, process):
-        files = {}
-        for name, make in photos.items():
-            if only in name:
-                files[name] = Path(folder) / str(len(files))
-                files[name].write_bytes(make())
+        files = write_photos(Path(folder), chosen)
         wait_for_result(url, (normal, "image/jpeg"), process)
         time.sleep(SETTLED)
         rows.append(["at rest, before", *[""] * 4, f"{memory(process):.0f}", ""])
-        for name, file in files.items():
-            data = file.read_bytes()
-            with Watcher(url, process, normal) as watcher, ThreadPoolExecutor(at_once) as senders:
-                answers = list(senders.map(post, [url] * at_once, [data] * at_once))
-            time.sleep(SETTLED)
-            statuses = ", ".join(str(status) for status in sorted({s for s, _ in answers}))
-            seconds = f"{max(seconds for _, seconds in answers):.2f}"
-            cells = [name, f"{len(data) / 1e6:.2f}", statuses, seconds, f"{watcher.peak:.0f}"]
-            rows.append([*cells, f"{memory(process):.0f}", f"{watcher.slowest:.2f}"])
+        for figures in measure(url, process, files, normal, at_once):
+            name, size, statuses, seconds, peak, rest, slowest = figures.values()
+            cells = [name, f"{size:.2f}", ", ".join(map(str, statuses)), f"{seconds:.2f}"]
+            rows.append([*cells, f"{peak:.0f}", f"{rest:.0f}", f"{slowest:.2f}"])
             typer.echo(" | ".join(rows[-1]), err=True)
-    command = f"python -m benchmarks.hostile --at-once {at_once}"
-    report(f"hostile-{at_once}", command, COLUMNS, rows, save)
+    name = "hostile" if at_once == 1 else "hostile-at-once"
+    report(name, f"python -m benchmarks.hostile --at-once {at_once}", COLUMNS, rows, save)
 
 
 if __name__ == "__main__":

@@ -44,9 +44,9 @@ def split_jpeg(data: bytes, side: int) -> tuple[bytes, bytes]:
     return data[:at], data[at:]
 
 
-def empty_scans(scale: float = 1, count: int = 1000) -> bytes:
-    """Return a baseline JPEG of 50 megapixels with `count` scans that contain nothing."""
-    head, _ = split_jpeg(drawn.encode_photo(BIRD), int(7071 * scale))
+def empty_scans(side: int = 7071, count: int = 1000) -> bytes:
+    """Return a baseline JPEG with `count` scans that contain nothing."""
+    head, _ = split_jpeg(drawn.encode_photo(BIRD), side)
     scans = [bytes((0xFF, 0xDA, 0, 8, 1, n, 0x11 * (n > 1), 0, 63, 0)) for n in (1, 2, 3)]
     return head + b"".join(scans[number % 3] for number in range(count)) + b"\xff\xd9"
 
@@ -121,10 +121,12 @@ def large_png(scale: float = 1) -> bytes:
     return drawn.encode_photo(pixels // 16 * 16, "PNG", compress_level=1)
 
 
-HOSTILE: dict[str, Callable[[float], bytes]] = {
+HOSTILE: dict[str, Callable[..., bytes]] = {
     "34-byte WebP, lossless, 7000 x 7000": lossless_webp,
-    "baseline JPEG, 1,000 empty scans": empty_scans,
-    "baseline JPEG, 2,000,000 empty scans": lambda scale=1: empty_scans(1, int(2_000_000 * scale)),
+    "baseline JPEG, 1,000 empty scans": lambda scale=1: empty_scans(int(7071 * scale)),
+    "baseline JPEG, 2,000,000 empty scans": lambda scale=1: empty_scans(
+        2000, int(2_000_000 * scale)
+    ),
     "progressive JPEG, 50 megapixels, 60 scans": progressive_scans,
     "JPEG, 20 MiB of 0xFF": pad_jpeg(b"\xff"),
     "JPEG, 20 MiB of empty comments": pad_jpeg(b"\xff\xfe\x00\x02"),
@@ -135,7 +137,7 @@ HOSTILE: dict[str, Callable[[float], bytes]] = {
     "HEIC of noise": noise_heic,
     "PNG, 50 megapixels": large_png,
 }
-HONEST: dict[str, Callable[[], bytes]] = {
+HONEST: dict[str, Callable[..., bytes]] = {
     "JPEG, 50 megapixels": lambda: drawn.encode_photo(noisy_bird(8160, 6120), quality=80),
     "HEIC, 48 megapixels": lambda: encode_heic(noisy_bird(8064, 6048), 50),
     "PNG, 24 megapixels": lambda: drawn.encode_photo(noisy_bird(6000, 4000, 1) // 2 * 2, "PNG"),

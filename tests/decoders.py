@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from birds.decoder import Decoded
+from birds.workers.decoder import Decoded
 
 TIMEOUT = 30
 

@@ -12,6 +12,7 @@ from birds.classifier import Classifier
 from birds.http import body_buffer, request_body
 from birds.http.schema import BLUE_JAY
 from birds.server import connection
+from birds.workers import decoder
 from commands import main
 from fieldmark.run import Run
 from tests.conftest import ROOT
@@ -150,6 +151,10 @@ def test_every_problem_and_limit_is_documented():
     assert f"or the headers over {connection.HEAD_TIMEOUT}" in API
     assert f"headers exceed {connection.MAX_HEAD // 2**10} KiB" in API
     assert all(name in API.upper() for name in (*photo.FORMATS, "HEIC"))
+    limits = decoder.DEFAULT_LIMITS
+    assert f"{limits.cpu:g} seconds of CPU time, {limits.wall:g} seconds in all" in API
+    assert f"{decoder.MEMORY // 2**20} MiB of" in API
+    assert f"with {limits.memory // 2**20} MiB" in API
 
 
 def test_the_limits_of_a_connection_are_documented():

@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from .classifier import Classifier
-from .decoder import Decoder, Limits, shared_decoder
 from .http import pages, routes
 from .http.body_buffer import BodyBuffer
 from .http.load_shedding import LoadShedder, Slots
@@ -24,6 +23,7 @@ from .http.security_headers import SecurityHeadersMiddleware
 from .http.settings import Settings, SettingsError, load_settings
 from .json_log import JsonMessage, configure_logging
 from .model_file import ModelError
+from .workers.decoder import Decoder, Limits, shared_decoder
 
 SHIPPED_MODEL = Path(__file__).parents[1] / "model" / "birds.onnx"
 DEFAULTS = Settings()

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from . import photo
 from .classifier import Classifier
-from .decoder import Decoder, job_decoder
 from .errors import UserError
 from .photo import PhotoError
 from .prediction import classify_photo
 from .process import cpu_count
+from .workers.decoder import Decoder, job_decoder
 
 COLUMNS = (  # of a row that are plain values, in the order of a table
     *("path", "kind", "label", "common_name", "scientific_name", "probability"),

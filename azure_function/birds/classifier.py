@@ -9,8 +9,8 @@ import numpy as np
 import onnxruntime
 
 from . import drawn, model_file, photo, process
-from .decoder import Decoded, Decoder
 from .model_file import ModelError
+from .workers.decoder import Decoded, Decoder
 
 OUTPUTS = tuple(model_file.OUTPUTS)
 TOLERANCE = 1e-3  # largest difference from the outputs that a card records

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from .classifier import Classifier
 from .decision import decide_answer
-from .decoder import Decoded
+from .workers.decoder import Decoded
 
 
 def classify_photo(

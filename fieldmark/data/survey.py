@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from birds import photo
-from birds.decoder import job_decoder
+from birds.workers.decoder import job_decoder
 from fieldmark.data.parallel import map_threads
 from fieldmark.data.thumbnail import make_thumbnail
 

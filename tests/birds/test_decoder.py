@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from birds import drawn, photo
-from birds.decode_worker import DecoderBusy
-from birds.decoder import LARGE_MEMORY, MEMORY, Decoder, Limits, plan_memory
+from birds.workers.decoder import LARGE_MEMORY, MEMORY, Decoder, Limits, plan_memory
+from birds.workers.task import DecoderBusy
 from tests.birds import costly
 from tests.birds.photos import PNG, encode_heic
 from tests.browser import wait_until

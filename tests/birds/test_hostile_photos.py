@@ -1,10 +1,15 @@
 """A corpus of awkward and hostile photos, and the response to each of them."""
 
+import signal
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.hostile_photos import HOSTILE
 from birds import drawn, photo
+from birds.workers.decoder import DEFAULT_LIMITS, Decoder, Limits
 from tests.birds import photos
 from tests.birds.photos import KINDS, encode_heic, encode_png
 
@@ -80,6 +85,43 @@ def test_an_awkward_photo_is_classified(client, name):
     body = response.json()
     assert len(body["predictions"]) == 5
     assert size in (None, (body["photo"]["width"], body["photo"]["height"]))
+
+
+BOMBS = {  # to the share of their full size that a test sends, and the limit that ends them
+    "34-byte WebP, lossless, 7000 x 7000": (1, photo.PhotoNeedsMemory),
+    "baseline JPEG, 1,000 empty scans": (1, photo.DamagedPhoto),
+    "baseline JPEG, 2,000,000 empty scans": (0.1, photo.PhotoTooSlow),
+    "progressive JPEG, 50 megapixels, 60 scans": (0.4, photo.PhotoTooSlow),
+    "JPEG, 20 MiB of 0xFF": (0.3, photo.PhotoTooSlow),
+    "JPEG, 20 MiB of empty comments": (0.3, photo.PhotoTooSlow),
+    "PNG, 1.7 million empty chunks": (0.3, photo.PhotoTooSlow),
+    "PNG, 1.7 million empty IDAT": (0.3, photo.PhotoTooSlow),
+    "PNG, 20 MiB of tEXt": (0.3, photo.PhotoTooSlow),
+    "GIF, 20 MiB of comments": (0.3, photo.PhotoTooSlow),
+    "HEIC of noise": (0.4, photo.PhotoTooSlow),
+    "PNG, 50 megapixels": (0.5, photo.PhotoTooSlow),
+}
+
+
+@pytest.fixture(scope="module")
+def strict_decoder():
+    """Return a decoder with a twentieth of the CPU time that a photo may take."""
+    decoder = Decoder(2, Limits(cpu=DEFAULT_LIMITS.cpu / 20, wall=60))
+    yield decoder
+    decoder.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space")
+def test_each_bomb_is_ended_by_its_limit_and_a_normal_photo_beside_it_is_decoded(strict_decoder):
+    assert BOMBS.keys() == HOSTILE.keys()
+    for name, (scale, limit) in BOMBS.items():
+        bomb = strict_decoder.submit(photo.prepare_photo, HOSTILE[name](scale), 64)
+        normal = strict_decoder.submit(photo.prepare_photo, JPEG, 64)
+        assert normal.result().value.width == 90
+        error = bomb.exception()
+        assert type(error) is limit, (name, error)
+        if limit is photo.PhotoTooSlow:
+            assert error.__cause__.exitcode == -signal.SIGPROF, name
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -9,11 +9,11 @@ import pytest
 
 from birds.api import create_app
 from birds.classifier import Classifier
-from birds.decode_worker import DecoderBusy
 from birds.http import load_shedding
 from birds.http.load_shedding import Slots
 from birds.http.problems import Problem
 from birds.http.settings import Settings
+from birds.workers.task import DecoderBusy
 from tests.birds.photos import PNG
 from tests.birds.problems import check_problem
 from tests.decoders import TIMEOUT, HeldDecoder, InlineDecoder

@@ -10,8 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from .. import photo
-from ..decode_worker import DecoderBusy
 from ..json_log import JsonMessage, format_traceback
+from ..workers.task import DecoderBusy
 
 logger = logging.getLogger("fieldmark")
 PHOTO_PROBLEMS = {

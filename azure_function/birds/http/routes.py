@@ -13,9 +13,9 @@ from starlette.requests import ClientDisconnect
 
 from .. import process
 from ..classifier import Classifier
-from ..decode_worker import DecoderBusy
 from ..photo import PhotoError
 from ..prediction import classify_photo
+from ..workers.task import DecoderBusy
 from . import problems, schema
 from .body_buffer import Body
 from .load_shedding import RETRY_AFTER, run_while_connected

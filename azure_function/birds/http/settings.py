@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from pydantic import AnyHttpUrl, TypeAdapter
 
-from ..decoder import plan_memory
 from ..errors import UserError
 from ..process import cpu_count, memory_limit
+from ..workers.decoder import plan_memory
 
 PAGE_FOLDER = Path(__file__).parents[1] / "page"  # written by `make page`
 MAX_KEY = 1024  # characters; servers and proxies limit a header to a few thousand

@@ -7,6 +7,7 @@ import multiprocessing.context
 import os
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import Any
 
 from pebble import ProcessPool
 
-from .process import address_space
+from ..process import address_space
 
 if sys.platform != "win32":
     import resource
@@ -41,6 +42,7 @@ class WorkerPool:
 
     def create_pool(self) -> ProcessPool:
         """Return a pool, whose processes start with its first task."""
+        find_temporary_folder()
         options = {"initializer": limit_process, "initargs": (self.memory,)}
         return ProcessPool(self.count, context=WorkerContext(), **options)
 
@@ -56,6 +58,17 @@ class WorkerPool:
     def close(self) -> None:
         """Kill the processes."""
         stop_pool(self.pool)
+
+
+def find_temporary_folder() -> None:
+    """Use shared memory where no other folder can be written, as in a read-only container.
+
+    Python's server of processes has a socket there.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        tempfile.tempdir = "/dev/shm"  # noqa: S108  # the system's own, which semaphores need too
 
 
 def stop_pool(pool: ProcessPool) -> None:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from pebble import ProcessExpired
 
-from . import photo, process
-from .decode_worker import Output, run_task
+from .. import photo, process
+from .pool import WorkerPool
 from .shared_memory import Block, NotShared
-from .worker_pool import WorkerPool
+from .task import Output, run_task
 
 MEMORY = 112 * 2**20  # bytes of a worker: enough for a HEIC or PNG of 12 megapixels
 LARGE_MEMORY = 352 * 2**20  # of the worker for large photos: a HEIC of 48 megapixels

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .photo import PhotoError, PhotoNeedsMemory
-from .process import release_freed_memory
+from ..photo import PhotoError, PhotoNeedsMemory
+from ..process import release_freed_memory
 from .shared_memory import Block, write
 
 LONG = 0.1  # seconds of a task that may leave freed memory behind

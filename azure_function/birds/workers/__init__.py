@@ -1,0 +1,1 @@
+"""Worker processes that decode photos, limited in memory and time."""
