@@ -33,7 +33,7 @@ class App:
         self.ends.append(message.get("type"))
         if scope["path"] == "/wait":
             await self.go_on.wait()
-        body = bytes(2**22 if scope["path"] == "/large" else 2)
+        body = bytes(2**25 if scope["path"] == "/large" else 2)
         headers = [(b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -226,13 +226,17 @@ def test_the_app_learns_at_once_that_a_client_left():
     run(test)
 
 
-def test_too_many_connections_end_those_without_a_request(monkeypatch):
+POST = b"POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n"
+
+
+@pytest.mark.parametrize("part", [b"", GET[:-2], POST], ids=["nothing", "half a head", "no body"])
+def test_too_many_connections_end_those_without_a_request(monkeypatch, part):
     monkeypatch.setattr(connection, "MAX_CONNECTIONS", 10)
 
     async def test(server):
         working, _ = await server.open(GET.replace(b"/ ", b"/wait "))
         await wait_for(lambda: server.app.paths)
-        half = [await server.open(GET[:-2]) for _ in range(30)]
+        half = [await server.open(part) for _ in range(30)]
         for _ in range(10):
             assert await get(server) == 200
         assert len(server.connections) <= 10

@@ -33,20 +33,32 @@ class Connection(HttpToolsProtocol):
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept a connection; over MAX_CONNECTIONS, end the one closest to its deadline."""
+        """Accept a connection, and end another one if there are more than MAX_CONNECTIONS."""
         super().connection_made(transport)
         self.received = self.received_body = 0  # bytes of the current request
         self.in_head, self.is_chunked, self.ended = True, False, False
         self.deadline, self.timer = math.inf, None
+        self.latest_arrival = self.loop.time()
         self.set_deadline(HEAD_TIMEOUT)
         if len(self.connections) > MAX_CONNECTIONS:
-            others = [each for each in self.connections if isinstance(each, Connection)]
-            others.remove(self)
-            first = min(others, key=lambda other: other.deadline)
-            if first.deadline < math.inf:
-                first.transport.abort()
-            else:  # the app works for all of them
-                self.end(problems.busy(1))
+            self.make_room()
+
+    def make_room(self) -> None:
+        """End a connection without a complete request, or this one if all have a complete one.
+
+        The first is the one closest to its deadline, then the one whose body stalled longest.
+        """
+        others = [each for each in self.connections if isinstance(each, Connection)]
+        incomplete = [each for each in others if each is not self and not each.has_request()]
+        if incomplete:
+            first = min(incomplete, key=lambda each: (each.deadline, each.latest_arrival))
+            first.transport.abort()
+        else:
+            self.end(problems.busy(1))
+
+    def has_request(self) -> bool:
+        """Return whether there is a complete request without a response."""
+        return self.deadline == math.inf and self.cycle is not None and not self.cycle.more_body
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer."""
@@ -87,6 +99,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, up to the limits."""
+        self.latest_arrival = self.loop.time()
         while data and not (self.ended or self.transport.is_closing()):
             size = PIECE if self.in_head or self.is_chunked else len(data)
             piece, data = data[:size], data[size:]
