@@ -176,7 +176,7 @@ def run_notebook(recipe: "Recipe", folder: Path) -> None:
         ) from error
     except KeyboardInterrupt as error:
         raise InterruptedTrainingError(
-            f"Training was interrupted. Start the same command again to continue it. {RESUMES}"
+            f"Training was interrupted. Start the same command again. {RESUMES}"
         ) from error
     except OSError as error:
         if explanation := explain(error):
