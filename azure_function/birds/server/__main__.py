@@ -6,22 +6,26 @@ import contextlib
 import uvicorn
 
 from ..json_log import configure_logging, log_uncaught_errors
-from .connection import MAX_CONNECTIONS, Connection
+from . import connection
 
 STOP_TIMEOUT = 5  # seconds for requests in progress
 
 
 def allow_open_files() -> None:
-    """Raise the limit on open files where it is lower than the connections need."""
-    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
+    """Raise the limit on open files to two for each connection, or accept fewer connections."""
+    try:
         import resource
-
-        needed = 2 * MAX_CONNECTIONS
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if hard != resource.RLIM_INFINITY:
-            needed = min(needed, hard)
-        if soft != resource.RLIM_INFINITY and soft < needed:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    except ImportError:  # Windows has no such limit
+        return
+    needed = 2 * connection.MAX_CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    with contextlib.suppress(ValueError, OSError):  # macOS has another limit below this one
+        most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    connection.MAX_CONNECTIONS = min(connection.MAX_CONNECTIONS, soft // 2)
 
 
 def main() -> None:
@@ -37,7 +41,7 @@ def main() -> None:
         "birds.api:app",
         host=arguments.host,
         port=arguments.port,
-        http=Connection,
+        http=connection.Connection,
         ws="none",
         access_log=False,  # the app logs each request
         log_config=None,

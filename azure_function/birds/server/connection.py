@@ -1,7 +1,9 @@
 """Limit what a client may send besides bodies, how long it may take, and how many connect."""
 
 import asyncio
+import heapq
 import math
+from operator import attrgetter
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -44,16 +46,19 @@ class Connection(HttpToolsProtocol):
             self.make_room()
 
     def make_room(self) -> None:
-        """End a connection without a complete request, or this one if all have a complete one.
+        """End connections without a complete request, or this one if all have a complete one.
 
-        The first is the one closest to its deadline, then the one whose body stalled longest.
+        The first are those closest to their deadlines, then those whose bodies stalled longest.
+        Several at once, since the search takes long for each of many new connections.
         """
         others = [each for each in self.connections if isinstance(each, Connection)]
         incomplete = [each for each in others if each is not self and not each.has_request()]
-        if incomplete:
-            first = min(incomplete, key=lambda each: (each.deadline, each.latest_arrival))
-            first.transport.abort()
-        else:
+        count = math.ceil(MAX_CONNECTIONS / 50)
+        order = attrgetter("deadline", "latest_arrival")
+        for each in heapq.nsmallest(count, incomplete, key=order):
+            self.connections.discard(each)  # before it is closed
+            each.transport.abort()
+        if not incomplete:
             self.end(problems.busy(1))
 
     def has_request(self) -> bool:
