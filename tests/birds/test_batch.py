@@ -1,7 +1,10 @@
 """Many photo files in one call: rows in order, errors as rows, bounded memory."""
 
+import sys
+
 import pytest
 
+from benchmarks.hostile_photos import lossless_webp
 from birds import drawn
 from birds.batch import COLUMNS, classify_files, find_photos
 from birds.classifier import Classifier
@@ -19,23 +22,24 @@ def classifier(run):
 def test_a_broken_photo_is_a_row_with_its_error_and_the_others_are_classified(classifier, tmp_path):
     (tmp_path / "bird.jpg").write_bytes(BIRD)
     (tmp_path / "letter.jpg").write_bytes(b"Dear bird,")
+    (tmp_path / "bomb.webp").write_bytes(lossless_webp())
     with (tmp_path / "large.jpg").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    names = ["bird.jpg", "letter.jpg", "missing.jpg", "large.jpg", "bird.jpg"]
+    names = ["bird.jpg", "letter.jpg", "missing.jpg", "large.jpg", "bomb.webp", "bird.jpg"]
     rows = list(classify_files(classifier, [tmp_path / name for name in names], top=3))
     assert [row["path"] for row in rows] == [str(tmp_path / name) for name in names]
     assert all(set(row) == {*COLUMNS, "predictions"} for row in rows)
-    first, letter, missing, large, last = rows
+    first, *bad, last = rows
     assert first == last
     assert first["error"] is None
     assert len(first["predictions"]) == 3
     assert first["label"] == first["predictions"][0]["label"]
     assert first["probability"] == first["predictions"][0]["probability"]
     assert first["label"] in first["shortlist"].split("; ")
-    for row in (letter, missing, large):
+    for row in bad[: 4 if sys.platform == "linux" else 3]:  # elsewhere the bomb is decoded
         assert row["error"]
         assert row["label"] is row["predictions"] is None
-    assert "MiB" in large["error"]
+    assert "MiB" in bad[2]["error"]
 
 
 def test_photos_are_read_as_rows_are_taken(classifier, tmp_path):

@@ -3,11 +3,14 @@
 import asyncio
 import random
 
+import psutil
 import pytest
 import requests
 from PIL import Image
 
 from benchmarks import client
+from benchmarks.hostile import measure, write_photos
+from benchmarks.hostile_photos import HONEST, HOSTILE
 from birds import drawn
 from birds.process import cpu_count
 from tests.birds.photos import encode_heic
@@ -76,6 +79,28 @@ def test_memory_does_not_grow_over_ten_thousand_requests(function, share, figure
                 resident.append(health(function)["resident_bytes"])
     figures["resident bytes after each tenth of the requests"] = resident
     assert resident[-1] < (1.05 if share == 1 else 1.5) * resident[0], resident
+
+
+def test_hostile_photos_stay_within_their_limits_and_large_ones_are_classified(
+    tmp_path, share, figures
+):
+    """A hundredth of it is one bomb; the others are brought to their limits elsewhere."""
+    hostile, honest = (HOSTILE, HONEST) if share == 1 else (dict(list(HOSTILE.items())[:1]), {})
+    normal = drawn.encode_photo(drawn.draw_bird("Green_Inkling", 0, 240, 240))
+    files = write_photos(tmp_path, {"normal": lambda: normal} | hostile | honest)
+    with run_function(tmp_path / "log") as server:
+        process = psutil.Process(server.process.pid)
+        rows = list(measure(f"{server.url}/api/classify", process, files, normal, 1))
+    figures["hostile photos"] = rows
+    for row in rows:
+        expected = [[413], [422], [200]] if row["photo"] in hostile else [[200]]
+        assert row["status"] in expected, row
+        assert row["slowest normal photo beside it, seconds"] < float("inf"), row
+        if share == 1:
+            assert row["seconds"] < 2.5, row
+            assert row["slowest normal photo beside it, seconds"] < 1, row
+            assert row["MB of memory at peak"] < 700, row
+            assert row["at rest after"] < 1.1 * rows[0]["at rest after"], row
 
 
 SIZES = [(240, 240), (400, 300), (300, 400), (1600, 1200), (1200, 1600)]

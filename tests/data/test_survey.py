@@ -1,6 +1,7 @@
 """The survey finds unreadable photos, and copies of the same photo."""
 
 import io
+import sys
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageEnhance
 
+from benchmarks.hostile_photos import lossless_webp
 from birds import drawn, photo
 from fieldmark.data.cache import build_cache
 from fieldmark.data.datasets import list_photos
@@ -51,6 +53,13 @@ def test_photos_that_the_function_cannot_read_have_its_message_as_their_problem(
         with pytest.raises(photo.PhotoError) as error:
             photo.prepare(files[name], 64)
         assert survey.loc[name, "problem"] == str(error.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space")
+def test_a_photo_that_costs_too_much_is_a_problem_and_the_survey_goes_on(tmp_path):
+    files = {"bomb.webp": lossless_webp(), "bird.jpg": trees.draw_photo("Night_Inkling", 1)}
+    problems = survey_files(tmp_path, files)["problem"]
+    assert (problems["bomb.webp"], problems.isna()["bird.jpg"]) == (photo.NEEDS_MEMORY, True)
 
 
 def test_a_missing_file_is_a_problem(tmp_path):
