@@ -1,7 +1,7 @@
 """Serve the page with Voila to a bounded number of visitors, without Voila's other routes."""
 
+import gc
 import logging
-import os
 import sys
 from http import HTTPStatus
 from typing import cast
@@ -10,6 +10,7 @@ from http_server import BoundedServer
 from json_log import configure_logging
 from kernel_pool import KernelPool, NoCapacity
 from kernel_socket import KernelSocketHandler
+from memory import TRIM_INTERVAL, limit_kernels_memory, trim_memory
 from request_checks import FILE_PATH, CheckedHandler, NotFoundHandler, log_request
 from request_origin import client_network
 from response_headers import page_policy
@@ -83,6 +84,8 @@ class PageServer(Voila):
         pool, proxies = cast(KernelPool, self.kernel_manager), read_proxies()
         IOLoop.current().add_callback(pool.check_kernels)
         PeriodicCallback(pool.check_kernels, 1000 * pool.check_interval).start()
+        gc.freeze()
+        PeriodicCallback(trim_memory, 1000 * TRIM_INTERVAL).start()
         server = BoundedServer(self.app, proxies=proxies)
         self.app.listen = server.listen  # which Voila calls
         super().listen()
@@ -102,7 +105,7 @@ def check_route(route: tuple) -> tuple | None:
 def main() -> None:
     """Serve the page until the process is terminated; a wrong setting is logged."""
     configure_logging()
-    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "1000000")  # kernels return a photo's memory
+    limit_kernels_memory()
     try:
         PageServer.launch_instance()
     except SettingError as error:
