@@ -11,12 +11,9 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .. import process
 from . import problems
 
 RETRY_AFTER = 1  # seconds
-RELEASE_AFTER = 8 * 2**20  # bytes of photos, after which freed memory is returned to the system
-RELEASE_DELAY = 0.5  # seconds, until the last photo is freed
 
 
 class LoadShedder:
@@ -52,7 +49,7 @@ class Slots:
 
     def __init__(self, workers: int, max_in_flight: int):
         self.workers, self.max_in_flight = workers, max_in_flight
-        self.in_flight = self.refused = self.bytes_since_release = 0
+        self.in_flight = self.refused = 0
         self.last_rejection = -RETRY_AFTER
         self.executor = ThreadPoolExecutor(workers, "model")
 
@@ -72,19 +69,14 @@ class Slots:
             raise problems.busy(RETRY_AFTER)
 
     @contextmanager
-    def acquire(self, size: int = 0) -> Iterator[None]:
-        """Hold a slot for photos of `size` bytes during the block, or raise a Problem at once."""
+    def acquire(self) -> Iterator[None]:
+        """Hold a slot during the block, or raise a Problem at once."""
         self.check_free()
         self.in_flight += 1
-        self.bytes_since_release += size
         try:
             yield
         finally:
             self.in_flight -= 1
-            if not self.in_flight and self.bytes_since_release > RELEASE_AFTER:
-                self.bytes_since_release = 0
-                loop, release = asyncio.get_running_loop(), process.release_freed_memory
-                loop.call_later(RELEASE_DELAY, self.executor.submit, release)
 
     async def run(self, task: Callable[..., dict], *arguments) -> dict:
         """Run a task in one of the threads that compute."""

@@ -81,7 +81,7 @@ async def classify(
     photos, is_form = await read_photos(request, body)
     facts["milliseconds"] = {"read": milliseconds_since(started)}
     results, failure = [], None
-    with slots.acquire(sum(map(len, photos))):
+    with slots.acquire():
         for data in photos:
             if results and await request.is_disconnected():
                 raise ClientDisconnect
