@@ -19,10 +19,13 @@ import requests
 import typer
 
 from benchmarks.hostile_photos import HONEST, HOSTILE
+from benchmarks.memory import measure_tree
 from benchmarks.results import Save, report
 from benchmarks.serve import draw_photos, run_server, wait_for_result
 
 SETTLED = 2  # seconds after a photo
+SAMPLING = 0.03  # seconds between two readings of the memory, which take CPU time
+PAUSE = 0.1  # seconds between two normal photos
 TIMEOUT = 60  # seconds
 COLUMNS = ["photo", "MB", "status", "seconds", "MB of memory at peak", "at rest after"]
 COLUMNS += ["slowest normal photo beside it, seconds"]
@@ -51,8 +54,8 @@ class Watcher:
     def sample(self) -> None:
         """Keep the highest memory."""
         while not self.ended.is_set():
-            self.peak = max(self.peak, memory(self.process))
-            time.sleep(0.01)
+            self.peak = max(self.peak, measure_tree(self.process))
+            time.sleep(SAMPLING)
 
     def send(self) -> None:
         """Keep the slowest normal photo; one that is refused counts as never."""
@@ -62,17 +65,7 @@ class Watcher:
                 response = session.post(self.url, self.normal, timeout=TIMEOUT)
                 seconds = time.perf_counter() - started if response.ok else float("inf")
                 self.slowest = max(self.slowest, seconds)
-
-
-def memory(process: psutil.Process) -> float:
-    """Return the proportional set size of a process and its children, in MB."""
-    total = 0
-    for each in (process, *process.children(recursive=True)):
-        try:
-            total += each.memory_full_info().pss
-        except psutil.Error:  # it has ended
-            continue
-    return total / 1e6
+                time.sleep(PAUSE)
 
 
 def post(url: str, data: bytes) -> tuple[int, float]:
@@ -93,7 +86,9 @@ def measure(
         time.sleep(SETTLED)
         statuses, seconds = zip(*answers, strict=True)
         values = len(data) / 1e6, sorted(set(statuses)), max(seconds), watcher.peak
-        yield dict(zip(COLUMNS, (name, *values, memory(process), watcher.slowest), strict=True))
+        yield dict(
+            zip(COLUMNS, (name, *values, measure_tree(process), watcher.slowest), strict=True)
+        )
 
 
 def write_photos(folder: Path, photos: Mapping[str, Callable[[], bytes]]) -> dict[str, Path]:
@@ -117,7 +112,7 @@ def main(
         files = write_photos(Path(folder), chosen)
         wait_for_result(url, (normal, "image/jpeg"), process)
         time.sleep(SETTLED)
-        rows.append(["at rest, before", *[""] * 4, f"{memory(process):.0f}", ""])
+        rows.append(["at rest, before", *[""] * 4, f"{measure_tree(process):.0f}", ""])
         for figures in measure(url, process, files, normal, at_once):
             name, size, statuses, seconds, peak, rest, slowest = figures.values()
             cells = [name, f"{size:.2f}", ", ".join(map(str, statuses)), f"{seconds:.2f}"]

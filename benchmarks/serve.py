@@ -29,6 +29,7 @@ import requests
 import typer
 
 from benchmarks import client
+from benchmarks.memory import measure_tree
 from benchmarks.results import MODEL, Save, report
 from birds import drawn
 from birds.classifier import Classifier
@@ -131,8 +132,7 @@ def measure_server(
                 figures[f"{kind}, client CPUs of {count}"] = load.client_cpu / load.duration
             throughputs = [figures[f"{kind}, per second of {count}"] for count in clients]
             figures[f"{kind}, per second"] = max(throughputs)
-            family = [process, *process.children(recursive=True)]
-            figures[f"{kind}, resident MB"] = sum(p.memory_info().rss for p in family) / 1e6
+            figures[f"{kind}, MB"] = measure_tree(process)
         return figures
 
 
@@ -181,7 +181,7 @@ def describe(name: str, figures: dict, kind: str, clients: list[int]) -> list[st
         times = [figures.get(f"{kind}, p{q} of {count}") for q in (50, 99)]
         cells.append(" / ".join(f"{1000 * t:.1f}" for t in times if t is not None))
     cells.append(f"{figures[f'{kind}, per second']:.1f}")
-    for key, digits in ((f"{kind}, resident MB", 0), ("cold start", 2)):
+    for key, digits in ((f"{kind}, MB", 0), ("cold start", 2)):
         cells.append(f"{figures[key]:,.{digits}f}" if key in figures else "")
     return cells
 

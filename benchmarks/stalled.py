@@ -18,6 +18,7 @@ import requests
 import typer
 
 from benchmarks import client
+from benchmarks.memory import measure_tree
 from benchmarks.results import Save, report
 from benchmarks.serve import draw_photos, run_server, wait_for_result
 from benchmarks.stalling import stalled_connections
@@ -30,15 +31,14 @@ class Watch:
 
     def __init__(self, url: str, process: psutil.Process):
         self.url, self.process = url, process
-        self.statuses, self.bytes = Counter(), 0
+        self.statuses, self.megabytes = Counter(), 0.0
         self.ended, self.thread = threading.Event(), threading.Thread(target=self.run)
 
     def run(self) -> None:
         """Look four times a second."""
         while not self.ended.wait(0.25):
             self.statuses[requests.get(self.url, timeout=60).status_code] += 1
-            family = [self.process, *self.process.children(recursive=True)]
-            self.bytes = max(self.bytes, sum(p.memory_full_info().pss for p in family))
+            self.megabytes = max(self.megabytes, measure_tree(self.process))
 
     def __enter__(self) -> "Watch":
         self.thread.start()
@@ -61,7 +61,7 @@ def measure_load(url: str, process: psutil.Process, data: bytes, seconds: float)
         "slowest": load.quantile(1),
         "statuses": load.status_counts(),
         "health": dict(watch.statuses),
-        "MB": watch.bytes / 1e6,
+        "MB": watch.megabytes,
     }
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import typer
 
+from benchmarks.memory import measure_memory
 from benchmarks.results import Save, report
 from benchmarks.serve import draw_photos
 from tests.browser import Visit, run_browser, run_function, run_page, wait_until
@@ -51,16 +52,16 @@ def measure(visitors: int, photo: bytes) -> dict[str, float]:
     """Visit the page with several browsers and return megabytes by what takes them."""
     with run_servers(FIELDMARK_VISITORS=str(visitors)) as (voila, url, browser):
         wait_until(lambda: len(kernels(voila)) == 1 and is_idle(voila))
-        megabytes = {"Voila at the start": memory([voila])}
-        megabytes["a spare kernel"] = memory(kernels(voila))
+        megabytes = {"Voila at the start": measure_memory([voila])}
+        megabytes["a spare kernel"] = measure_memory(kernels(voila))
         visits = [Visit(browser, url) for _ in range(visitors)]
         wait_until(lambda: len(kernels(voila)) == visitors and is_idle(voila))
-        megabytes["a visitor before a photo"] = memory(kernels(voila)) / visitors
+        megabytes["a visitor before a photo"] = measure_memory(kernels(voila)) / visitors
         peaks = [pick_and_measure_peak(visit, photo, voila) for visit in visits]
         wait_until(lambda: is_idle(voila))
-        megabytes["a visitor after the photo"] = memory(kernels(voila)) / visitors
-        megabytes["Voila at the end"] = memory([voila])
-        megabytes[f"Voila and {visitors} visitors"] = memory([voila, *kernels(voila)])
+        megabytes["a visitor after the photo"] = measure_memory(kernels(voila)) / visitors
+        megabytes["Voila at the end"] = measure_memory([voila])
+        megabytes[f"Voila and {visitors} visitors"] = measure_memory([voila, *kernels(voila)])
         megabytes["peak while a photo is classified"] = max(peaks)
         for visit in visits:
             visit.leave()
@@ -77,18 +78,13 @@ def is_idle(voila: psutil.Process) -> bool:
     return all(process.cpu_percent(0.5) < 5 for process in [voila, *kernels(voila)])
 
 
-def memory(processes: list[psutil.Process]) -> float:
-    """Return the megabytes that processes take together."""
-    return sum(process.memory_full_info().pss for process in processes) / 1e6
-
-
 def pick_and_measure_peak(visit: Visit, photo: bytes, voila: psutil.Process) -> float:
     """Pick a photo; return the megabytes by which the page's memory rose at most."""
-    start, samples, finished = memory([voila, *kernels(voila)]), [0.0], threading.Event()
+    start, samples, finished = measure_memory([voila, *kernels(voila)]), [0.0], threading.Event()
 
     def sample():
         while not finished.is_set():
-            samples.append(memory([voila, *kernels(voila)]))
+            samples.append(measure_memory([voila, *kernels(voila)]))
             time.sleep(0.02)
 
     sampler = threading.Thread(target=sample)

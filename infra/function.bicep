@@ -8,7 +8,7 @@ param location string
 param pythonVersion string = '3.11'
 
 @allowed([2048, 4096])
-@description('Two photos of 50 megapixels at a time need 1.1 GB.')
+@description('The function and its processes stay below 700 MB with any photo; see docs/deploy.md.')
 param instanceMemory int = 2048
 
 @minValue(1)

@@ -5,6 +5,7 @@ import time
 import psutil
 import pytest
 
+from benchmarks.memory import measure_tree
 from benchmarks.stalled import measure
 from birds import drawn
 from tests.browser import run_function
@@ -20,7 +21,7 @@ def test_connections_that_stall_deny_nobody(tmp_path, share, figures):
         process = psutil.Process(server.process.pid)
         found = measure(f"{server.url}/api/classify", process, data, seconds, connections)
         time.sleep(5 * share)
-        found["MB after"] = process.memory_full_info().pss / 1e6
+        found["MB after"] = measure_tree(process)
     figures["stalled connections"] = found
     assert "Traceback" not in server.log.read_text()
     assert set(found["alone"]["statuses"]) == set(found["beside"]["statuses"]) == {200}

@@ -36,11 +36,11 @@ class Decoded(NamedTuple):
 class Limits(NamedTuple):
     """What one photo may cost: seconds of CPU time and wall time, and bytes if it is large.
 
-    The wall time is longer, since on a busy machine an honest photo waits for a CPU.
+    The wall time is what a caller waits at most; the CPU time ends most photos that cost too much.
     """
 
-    cpu: float = 1.9
-    wall: float = 3.0
+    cpu: float = 2.0
+    wall: float = 2.2
     memory: int = LARGE_MEMORY
 
 
