@@ -23,6 +23,8 @@ LARGE_MEMORY = 352 * 2**20  # of the worker for large photos: a HEIC of 48 megap
 START_SECONDS = 60.0  # until a process has started, on a busy machine
 FUNCTION_MEMORY = 300 * 2**20  # of everything else: model, server, processes at rest
 ATTEMPTS = 2  # of a task whose pool breaks, because idle processes were killed from outside
+ENDED: Future = Future()
+ENDED.cancel()
 CPU_SIGNAL = getattr(signal, "SIGPROF", 0)  # ends a process that has used its CPU time
 
 
@@ -74,7 +76,9 @@ class Decoder:
         DecoderBusy if the worker for large photos is not free within `patience` seconds. Its
         `cancel` ends the work at once.
         """
-        return Task(self, data, (function, *arguments), patience).future
+        future: Future[Decoded] = Future()
+        Task(self, future, data, (function, *arguments), patience)
+        return future
 
     def close(self) -> None:
         """Kill the processes."""
@@ -108,13 +112,15 @@ def plan_memory(memory: float, cpus: int) -> tuple[int, int]:
 class Task:
     """The run of a function on one photo; `future` gets its result."""
 
-    def __init__(self, decoder: Decoder, data: bytes, call: tuple, patience: float):
-        self.decoder, self.data, self.call, self.patience = decoder, data, call, patience
-        self.future: Future[Decoded] = Future()
+    def __init__(
+        self, decoder: Decoder, future: Future[Decoded], data: bytes, call: tuple, patience: float
+    ):
+        self.decoder, self.call, self.patience = decoder, call, patience
+        self.future, self.data = future, data
         self.block = Block.create(data) if decoder.shares_memory else None
         self.attempts, self.seconds = 1, 0.0
         self.run(decoder.small)
-        self.future.add_done_callback(self.release)
+        future.add_done_callback(self.release)
 
     def run(self, pool: WorkerPool, start_before: float = math.inf) -> None:
         """Run the function in a process of a pool, within what is left of the limits."""
@@ -166,9 +172,13 @@ class Task:
         return self.run(self.decoder.large, time.monotonic() + self.patience)
 
     def release(self, _: Future) -> None:
-        """End the work if it still goes on, and free the shared memory."""
+        """End the work if it still goes on, and free the memory.
+
+        The pool keeps its last task, and an error keeps what its traceback leads to.
+        """
         self.running.cancel()
         self.close_block()
+        self.data, self.future = b"", ENDED
 
     def close_block(self) -> None:
         """Free the shared memory."""
