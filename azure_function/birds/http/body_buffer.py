@@ -18,7 +18,7 @@ TIMEOUT = 60  # seconds for a whole body: 20 MiB at 3 Mbit/s
 MIN_RATE = 4096  # bytes a second
 GRACE = 10  # seconds that a body may fall behind this rate
 BLOCK = 2**16  # bytes; the time since the start of the latest block is the present speed
-MANY = 2**22  # bytes at once, after which freed memory is returned to the system ...
+MANY = 2**21  # bytes at once, after which freed memory is returned to the system ...
 IDLE = 1  # ... once there has been no body for so many seconds
 PRIORITY = 4  # an unfinished body gives way to one that is so many times as fast
 
