@@ -25,7 +25,7 @@ class KernelSocketHandler(CheckedHandler, VoilaKernelWebsocketHandler):
     _connected = _closed = False
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Reject requests that are no websocket, before the kernel is asked."""
+        """Reject requests that are no websocket, before they reach the kernel."""
         await super().prepare()
         headers = self.request.headers
         connection = [token.strip() for token in headers.get("Connection", "").lower().split(",")]

@@ -33,7 +33,7 @@ RETRY_SECONDS = 10  # after which a page without capacity reloads
 
 
 class PageHandler(CheckedHandler, TornadoVoilaHandler):
-    """Send the page of a kernel that is ready, or a page that asks the visitor to wait."""
+    """Send the page of a kernel that is ready, or the page for a visitor without a place."""
 
     async def get(self, path: str = "") -> None:
         """Send a page with a kernel of its own, whatever the query; 503 without capacity."""

@@ -40,7 +40,7 @@ def parse_network(text: str) -> str | None:
 
 
 def is_known_host(host: str, names: Iterable[str], proxies: int) -> bool:
-    """Tell whether a page may be opened under `host`, the value of a Host header.
+    """Return whether a page may be opened under `host`, the value of a Host header.
 
     Another site's name can be made to resolve to this computer (DNS rebinding), an address cannot.
     Without `names` a proxy is trusted to pass on requests for its own names only.
@@ -59,7 +59,7 @@ def is_known_host(host: str, names: Iterable[str], proxies: int) -> bool:
 
 
 def is_address(name: str) -> bool:
-    """Tell whether the name in a Host header is an IP address."""
+    """Return whether the name in a Host header is an IP address."""
     try:
         ip_address(name.strip("[]"))
     except ValueError:
@@ -68,7 +68,7 @@ def is_address(name: str) -> bool:
 
 
 def is_same_origin(request: HTTPServerRequest) -> bool:
-    """Tell whether the browser says that this server's own page sent the request.
+    """Return whether the browser says that this server's own page sent the request.
 
     Browsers name the origin of every websocket, and of every request but GET and HEAD.
     """

@@ -45,7 +45,6 @@ class _InlineParts(HTMLParser):
         self._open = None
 
 
-@lru_cache(maxsize=16)
 def page_policy(page: str) -> str:
     """Return the policy of Voila's page: its inline scripts, and files of this server.
 

@@ -127,7 +127,7 @@ def check_identifier(value: Any) -> str:
 
 
 def is_photo(message_type: str, content: dict) -> bool:
-    """Tell whether a message has a part of a photo."""
+    """Return whether a message has a part of a photo."""
     match content:
         case {"data": {"method": "custom", "content": {"request": "classify" | "part"}}}:
             return message_type == "comm_msg"

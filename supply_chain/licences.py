@@ -49,7 +49,7 @@ def licence_of(distribution: metadata.Distribution) -> str:
     if expression := fields.get("license_expression"):
         return expression
     classifiers = [name for name in fields.get("classifier", []) if "License ::" in name]
-    first_line = fields.get("license", "UNKNOWN").splitlines()[0]
+    first_line = (fields.get("license") or "UNKNOWN").splitlines()[0]
     names = [first_line, *(name.split(" :: ")[-1] for name in classifiers)]
     stated = [str(name) for name in names if not name.startswith("Copyright")]
     found = {SPDX.get(name, name) for name in stated}

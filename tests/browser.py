@@ -65,7 +65,7 @@ def wait_until(condition):
 
 
 def responds(url: str) -> bool:
-    """Tell whether `url` responds with success."""
+    """Return whether `url` responds with success."""
     try:
         return requests.get(url, timeout=TIMEOUT).ok
     except requests.ConnectionError:
@@ -189,7 +189,7 @@ class Visit:
         )
 
     def scrolls_sideways(self) -> bool:
-        """Tell whether the page is wider than the window."""
+        """Return whether the page is wider than the window."""
         root = "document.scrollingElement"
         return self.page.evaluate(f"{root}.scrollWidth > {root}.clientWidth")
 

@@ -59,7 +59,7 @@ def page(server):
 
 
 def has_capacity(server: Server) -> bool:
-    """Tell whether the pool has removed the kernels whose processes ended."""
+    """Return whether the pool has removed the kernels whose processes ended."""
     ended = set(re.findall(r"Kernel started: ([\w-]{36})", server.log.read_text()))
     ended -= set(kernels(server))
     return all(kernel_status(server, kernel) == 404 for kernel in ended)
@@ -83,7 +83,7 @@ def kernels(server: Server) -> dict[str, int]:
 
 
 def is_idle(server: Server) -> bool:
-    """Tell whether no kernel computes: all have run the notebook."""
+    """Return whether no kernel computes: all have run the notebook."""
     try:
         pids = kernels(server).values()
         return all(psutil.Process(pid).cpu_percent(0.3) < 5 for pid in pids)

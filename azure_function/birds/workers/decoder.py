@@ -20,11 +20,12 @@ from .task import Output, run_task
 
 MEMORY = 112 * 2**20  # bytes of a worker: enough for a HEIC or PNG of 12 megapixels
 LARGE_MEMORY = 352 * 2**20  # of the worker for large photos: a HEIC of 48 megapixels
-START_SECONDS = 60.0  # until a process has started, on a busy machine
+START_SECONDS = 60.0  # of the first task, which does nothing
 FUNCTION_MEMORY = 300 * 2**20  # of everything else: model, server, processes at rest
 ATTEMPTS = 2  # of a task whose pool breaks, because idle processes were killed from outside
 ENDED: Future = Future()
 ENDED.cancel()
+OUT_OF_MEMORY_SIGNAL = getattr(signal, "SIGKILL", 0)
 CPU_SIGNAL = getattr(signal, "SIGPROF", 0)  # ends a process that has used its CPU time
 
 
@@ -38,7 +39,7 @@ class Decoded(NamedTuple):
 class Limits(NamedTuple):
     """What one photo may cost: seconds of CPU time and wall time, and bytes if it is large.
 
-    The wall time is what a caller waits at most; the CPU time ends most photos that cost too much.
+    The wall time begins when a process takes the photo; time in the queue is not counted.
     """
 
     cpu: float = 2.0
@@ -119,7 +120,11 @@ class Task:
         self.future, self.data = future, data
         self.block = Block.create(data) if decoder.shares_memory else None
         self.attempts, self.seconds = 1, 0.0
-        self.run(decoder.small)
+        try:
+            self.run(decoder.small)
+        except BaseException:
+            self.close_block()
+            raise
         future.add_done_callback(self.release)
 
     def run(self, pool: WorkerPool, start_before: float = math.inf) -> None:
@@ -128,6 +133,8 @@ class Task:
         options = data, max(0.1, limits.cpu - self.seconds), start_before
         wall = max(0.1, limits.wall - self.seconds)
         self.running = pool.schedule(wall, run_task, *options, *self.call)
+        if self.future.done():  # cancelled in the meantime
+            self.running.cancel()
         self.running.add_done_callback(self.finish)
 
     def finish(self, running: Future) -> None:
@@ -153,6 +160,8 @@ class Task:
         except ProcessExpired as error:
             if error.exitcode == -CPU_SIGNAL:
                 raise photo.PhotoTooSlow(photo.TOO_SLOW) from error
+            if error.exitcode == -OUT_OF_MEMORY_SIGNAL:  # from the system, which has none left
+                raise photo.PhotoNeedsMemory(photo.NEEDS_MEMORY) from error
             raise photo.DamagedPhoto(photo.DAMAGED) from error
         except (NotShared, BrokenProcessPool) as error:
             self.attempts += 1

@@ -130,7 +130,9 @@ def limit_process(memory: int) -> None:
             os.dup2(silence.fileno(), stream)
     if sys.platform == "linux":
         return_freed_memory()
-        limit = address_space() + memory
+        limit, allowed = address_space() + memory, resource.getrlimit(resource.RLIMIT_AS)[1]
+        if allowed != resource.RLIM_INFINITY:
+            limit = min(limit, allowed)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -28,7 +28,11 @@ class Block(NamedTuple):
         """Create a block with a copy of some bytes."""
         name = f"fieldmark-{next(numbers)}-"
         block = cls(os.getpid(), os.memfd_create(name), name, len(data))
-        write(block.fd, (data,))
+        try:
+            write(block.fd, (data,))
+        except BaseException:
+            block.close()
+            raise
         return block
 
     def open(self) -> int:

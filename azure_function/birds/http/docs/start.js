@@ -4,6 +4,6 @@ window.ui = SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
-  validatorUrl: null, // asks no other host
+  validatorUrl: null, // calls no other host
   presets: [SwaggerUIBundle.presets.apis],
 });
