@@ -119,6 +119,7 @@ class Task:
         self.decoder, self.call, self.patience = decoder, call, patience
         self.future, self.data = future, data
         self.block = Block.create(data) if decoder.shares_memory else None
+        self.owned = [self.block] if self.block else []
         self.attempts, self.seconds = 1, 0.0
         try:
             self.run(decoder.small)
@@ -169,11 +170,16 @@ class Task:
                 raise
             if isinstance(error, NotShared):
                 self.close_block()
-                self.decoder.shares_memory = False
+                self.block, self.decoder.shares_memory = None, False
             return self.run(self.pool)
         self.seconds += output.seconds
         if output.pickled is not None:
-            buffers = self.block.read(output.sizes) if self.block else ()
+            buffers: list[bytearray] = []
+            for block in self.take_block():
+                buffers = block.read(output.sizes)
+                block.recycle()  # its process has finished with it
+            if len(buffers) < len(output.sizes):
+                return None  # it was cancelled in the meantime
             value = pickle.loads(output.pickled, buffers=buffers)  # noqa: S301  # of our own process
             return Decoded(value, self.seconds)
         if self.pool is self.decoder.large:
@@ -189,8 +195,14 @@ class Task:
         self.close_block()
         self.data, self.future = b"", ENDED
 
+    def take_block(self) -> list[Block]:
+        """Return the block to the first caller, of several threads; nothing to the others."""
+        try:
+            return [self.owned.pop()]
+        except IndexError:
+            return []
+
     def close_block(self) -> None:
         """Free the shared memory."""
-        if self.block:
-            self.block.close()
-            self.block = None
+        for block in self.take_block():
+            block.close()

@@ -1,11 +1,15 @@
 """Shared memory without a name, for the bytes of a photo and the arrays made of it."""
 
 import os
+from collections import deque
 from collections.abc import Iterable
 from itertools import count
 from typing import NamedTuple
 
+SPARE_BLOCKS = 4
+SPARE_SIZE = 4 * 2**20  # bytes; new memory costs more time than to write into it
 numbers = count()
+spare: "deque[Block]" = deque()
 
 
 class NotShared(Exception):
@@ -25,9 +29,12 @@ class Block(NamedTuple):
 
     @classmethod
     def create(cls, data: bytes) -> "Block":
-        """Create a block with a copy of some bytes."""
-        name = f"fieldmark-{next(numbers)}-"
-        block = cls(os.getpid(), os.memfd_create(name), name, len(data))
+        """Create a block with a copy of some bytes, or take a spare one."""
+        try:
+            block = spare.pop()._replace(size=len(data))
+        except IndexError:
+            name = f"fieldmark-{next(numbers)}-"
+            block = cls(os.getpid(), os.memfd_create(name), name, len(data))
         try:
             write(block.fd, (data,))
         except BaseException:
@@ -55,6 +62,13 @@ class Block(NamedTuple):
         for piece in pieces:
             offset += os.preadv(self.fd, [piece], offset)
         return pieces
+
+    def recycle(self) -> None:
+        """Keep the block for another photo, unless it is large: no other process may use it now."""
+        if len(spare) < SPARE_BLOCKS and os.fstat(self.fd).st_size <= SPARE_SIZE:
+            spare.append(self)
+        else:
+            self.close()
 
     def close(self) -> None:
         """Close the block where it was created; the memory is freed when nobody has it open."""
