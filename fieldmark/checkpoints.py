@@ -2,12 +2,16 @@
 
 import re
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from fieldmark.disk import explained
+from fieldmark.errors import RunError
 from fieldmark.files import PARTIAL, sha256_file
 
-NAME = re.compile(r"(?P<phase>.+)-(?P<epoch>\d{4,})-(?P<digest>[0-9a-f]{16})\.pt")
+DIGITS = 16  # of the SHA-256 in a name
+NAME = re.compile(rf"(?P<phase>.+)-(?P<epoch>\d{{4,}})-[0-9a-f]{{{DIGITS}}}\.pt")
+DAMAGED = ".damaged"  # is added to the name of a file whose checksum is wrong
 
 
 def save_checkpoint(folder: Path, phase: str, epoch: int, state: dict[str, Any]) -> Path:
@@ -26,7 +30,7 @@ def save_checkpoint(folder: Path, phase: str, epoch: int, state: dict[str, Any])
         try:
             with scratch.open("wb") as file:  # given a path, torch hides why it could not write
                 torch.save(state, file)
-            target = folder / f"{phase}-{epoch:04}-{sha256_file(scratch)[:16]}.pt"
+            target = folder / f"{phase}-{epoch:04}-{sha256_file(scratch)[:DIGITS]}.pt"
             return scratch.replace(target)
         finally:
             scratch.unlink(missing_ok=True)
@@ -51,9 +55,13 @@ def epoch_of(file: Path) -> int:
 
 
 def load_checkpoints(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the latest undamaged checkpoint of each phase; say which files are damaged."""
+    """Return the latest undamaged checkpoint of each phase; say which files are damaged.
+
+    Files with other names are ignored. Raises DiskError and RunError for files that are not
+    damaged, but cannot be read.
+    """
     states = {}
-    for phase in sorted({phase_of(file) for file in folder.glob("*.pt")}):
+    for phase in sorted({phase_of(file) for file in folder.glob("*.pt")} - {""}):
         loaded = map(load_checkpoint, list_checkpoints(folder, phase))
         if state := next(filter(None, loaded), None):
             states[phase] = state
@@ -64,17 +72,26 @@ def load_checkpoint(file: Path) -> dict[str, Any] | None:
     """Return the content of a checkpoint; None if it is damaged, which is reported."""
     import torch
 
-    match = NAME.fullmatch(file.name)
-    try:
-        if match and sha256_file(file).startswith(match["digest"]):
-            state = torch.load(file, map_location="cpu", weights_only=True)
-            if {"identity", "history"} <= state.keys():
-                return state
-    except Exception:  # noqa: S110  a damaged file raises anything
-        pass
-    print(f"{file} is damaged and is not used; training continues from an earlier epoch.")
-    file.unlink(missing_ok=True)
-    return None
+    digest = file.stem[-DIGITS:]
+    with explained(file):
+        if not sha256_file(file).startswith(digest):
+            kept = file.replace(file.with_name(file.name + DAMAGED))
+            print(f"{file} is damaged and is not used. It is now {kept.name}.")
+            return None
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            raise RunError(
+                f"{file} is not damaged, but this version of torch cannot read it. Resume with the "
+                "version that wrote it, or move the file away."
+            ) from error
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of all phases, but not those that are set aside as damaged."""
+    for file in folder.glob("*.pt"):
+        if phase_of(file):
+            file.unlink()
 
 
 def tensor_bytes(value: Any) -> int:

@@ -5,7 +5,7 @@ import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fieldmark.errors import DiskError, UserError
@@ -126,7 +126,11 @@ def nearest_folder(path: Path) -> Path:
 
 def folder_size(folder: Path) -> int:
     """Return the bytes that the files below a folder take on the disk; they may be sparse."""
-    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+    blocks = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # another process has just renamed it
+            blocks += file.stat().st_blocks if file.is_file() else 0
+    return blocks * 512
 
 
 def format_size(size: float) -> str:

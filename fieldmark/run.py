@@ -10,7 +10,7 @@ from typing import Self
 import pandas as pd
 from filelock import FileLock
 
-from fieldmark.checkpoints import load_checkpoints, save_checkpoint
+from fieldmark.checkpoints import load_checkpoints, remove_checkpoints, save_checkpoint
 from fieldmark.disk import check_writable
 from fieldmark.environment import describe_environment
 from fieldmark.errors import RunError
@@ -41,8 +41,10 @@ class Run(RunFolder):
     def create(cls, folder: Path | str) -> Self:
         """Return a Run that trains in the folder `unfinished` of a run's folder, and lock that.
 
-        The files of a finished run in `folder` stay until `finish` replaces them. Raises
-        LockedError if another process trains there, and DiskError if it cannot be written to.
+        The files of a finished run in `folder` stay until `finish` replaces them. Of what an
+        interrupted run left in `unfinished`, which may be of another recipe, only that stays with
+        which it resumes. Raises LockedError if another process trains there, and DiskError if it
+        cannot be written to.
         """
         folder = Path(folder)
         lock = lock_run(folder)
@@ -50,6 +52,15 @@ class Run(RunFolder):
         check_writable(finished.unfinished)
         run = cls(finished.unfinished, finished.name)
         run.destination, run._lock = folder, lock
+        resumed = {
+            run.checkpoints,
+            run.snapshots,
+            run.history_file,
+            run.tensorboard,
+            run.clearml_file,
+        }
+        for entry in set(run.folder.iterdir()) - resumed:
+            remove_entry(entry)
         for file in run.folder.rglob(f"*{PARTIAL}"):  # of a killed process
             file.unlink(missing_ok=True)
         return run
@@ -79,7 +90,8 @@ class Run(RunFolder):
         epochs = [epoch for recorded in self._recorded.values() for epoch in recorded]
         self.earlier_seconds = sum(epoch["seconds"] for epoch in epochs)
         if not self.resumes:
-            for entry in (self.checkpoints, self.snapshots, self.history_file):
+            remove_checkpoints(self.checkpoints)
+            for entry in (self.snapshots, self.history_file):
                 remove_entry(entry)
         return self
 

@@ -1,18 +1,20 @@
 """A run keeps its files, resumes after an interruption, and names nobody's machine."""
 
+import errno
 import getpass
 import json
 import platform
 import random
 from importlib.metadata import version
 from pathlib import Path
+from pickle import UnpicklingError
 
 import pandas as pd
 import pytest
 import torch
 
 from fieldmark import environment
-from fieldmark.errors import RunError
+from fieldmark.errors import DiskError, RunError
 from fieldmark.run import Run
 
 SPLIT = pd.DataFrame({"path": ["a.jpg", "b.jpg"], "label": ["jay", "crow"], "split": "train"})
@@ -93,6 +95,49 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_is_used(tmp_path
     if not intact:
         assert not begin(tmp_path, seed=1).resumes
         assert "is damaged" in capsys.readouterr().out
+        assert before.with_name(f"{before.name}.damaged").is_file()  # nothing is deleted
+
+
+def fail(error):
+    def load(*_, **__):
+        raise error
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (MemoryError(), MemoryError),
+        (OSError(errno.EMFILE, "Too many open files"), OSError),
+        (OSError(errno.EIO, "Input/output error"), DiskError),
+        (UnpicklingError("Unsupported class"), RunError),
+    ],
+)
+def test_a_checkpoint_that_is_not_damaged_stays(tmp_path, monkeypatch, raised, expected):
+    run = begin(tmp_path, seed=1)
+    write_checkpoint(run)
+    (run.checkpoints / "frozen.pt").touch()  # of an earlier version
+    files = set(run.checkpoints.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", fail(raised))
+        with pytest.raises(expected):
+            begin(tmp_path, seed=1)
+    assert set(run.checkpoints.iterdir()) == files
+    assert begin(tmp_path, seed=1).resumes
+
+
+def test_a_new_run_publishes_nothing_that_another_recipe_left(tmp_path):
+    abandoned = Run.create(tmp_path).begin({"seed": 1}, SPLIT)
+    write_checkpoint(abandoned)
+    abandoned.figures.mkdir()
+    for file in (abandoned.competition_file, abandoned.figures / "a.png", abandoned.notebook_file):
+        file.write_text("old")
+    abandoned.release()
+    run = Run.create(tmp_path)
+    assert [path for path in run.products if path.exists()] == []
+    assert run.begin({"seed": 1}, SPLIT).resumes
+    run.release()
 
 
 def test_a_phase_that_is_fitted_again_forgets_its_later_epochs(tmp_path):

@@ -17,11 +17,13 @@ from huggingface_hub import (
     hf_hub_url,
     try_to_load_from_cache,
 )
+from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import EntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
+from fieldmark.disk import explain
 from fieldmark.errors import NetworkError, WeightsError
 from fieldmark.files import sha256_file
 from fieldmark.run_folder import RunFolder, read_table, read_weights_card
@@ -61,7 +63,8 @@ def fetch_weights(arch: str, weights: str, variable: str = VARIABLE) -> None:
     """Download the `pretrained` weights of a timm network, unless they are on this machine.
 
     Those in the hub's cache are downloaded again if they are damaged. Raises WeightsError, within
-    seconds if the network is down, unless the weights are there.
+    seconds if the network is down, unless the weights are there, and DiskError if the cache cannot
+    be written to.
     """
     if file := find_weights_file(weights, variable):
         check_header(file)
@@ -89,6 +92,8 @@ def fetch_weights(arch: str, weights: str, variable: str = VARIABLE) -> None:
         except EntryNotFoundError as missing:
             error = missing
         except (OSError, HTTPError) as failure:
+            if explanation := explain(failure, Path(HF_HUB_CACHE)):
+                raise explanation from failure
             error = failure
             break
         else:
@@ -145,6 +150,8 @@ def load_pretrained(
     try:
         return timm.create_model(arch, **keywords, **options)
     except OSError as error:
+        if explanation := explain(error, file or Path(HF_HUB_CACHE)):
+            raise explanation from error
         raise WeightsError(
             f"The pretrained weights of {arch} cannot be downloaded. Connect to the internet once, "
             f"or set {variable} to a file that holds them, or to `random`."

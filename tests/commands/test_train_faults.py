@@ -110,10 +110,11 @@ def test_the_executed_notebook_moves_with_the_finished_run(folder, monkeypatch):
     monkeypatch.setattr(Run, "check_complete", lambda _: None)
 
     def execute(_, output, **options):
+        run = Run.create(folder)
         for content, finishes in (("half", False), ("all but the end", True), ("all", False)):
             papermill.iorw.papermill_io.write(content, output)
             if finishes:
-                Run.create(folder).finish()
+                run.finish()
                 lock_run(folder)  # `finish` ended the lock of this process
                 assert (folder / "train.ipynb").read_text() == content
 

@@ -1,5 +1,6 @@
 """A run can start from the weights of another."""
 
+import errno
 import socket
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from fieldmark.data.splits import split_photos
-from fieldmark.errors import WeightsError
+from fieldmark.errors import DiskError, WeightsError
 from fieldmark.files import sha256_file
 from fieldmark.network import weights as weights_module
 from fieldmark.network.network import Network
@@ -145,6 +146,16 @@ def test_weights_that_cannot_be_fetched_are_reported_without_retries(monkeypatch
         with pytest.raises(WeightsError, match=expected):
             fetch_weights("resnet18", "pretrained")
     assert len(addresses) == 1
+
+
+def test_a_full_disk_is_not_reported_as_a_missing_network(monkeypatch):
+    def download(repository, name):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(weights_module, "get_hf_file_metadata", lambda *_, **__: None)
+    monkeypatch.setattr(weights_module, "hf_hub_download", download)
+    with pytest.raises(DiskError, match=r"cannot be written: the disk is full"):
+        fetch_weights("resnet18", "pretrained")
 
 
 def test_weights_in_the_cache_of_the_hub_need_no_network(monkeypatch, weights):

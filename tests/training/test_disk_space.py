@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from fieldmark.checkpoints import tensor_bytes
+from fieldmark.disk import folder_size
 from fieldmark.errors import DiskError
 from fieldmark.recipe import Recipe
 from fieldmark.run import Run
@@ -41,3 +42,11 @@ def test_a_run_that_does_not_fit_is_refused_with_what_it_needs(tmp_path, monkeyp
     (caches / "pixels.npy").write_bytes(bytes(2 * 10**7))
     usage = usage._replace(free=1_930_000_000)
     check_disk_space(run, recipe, 10_000, caches)
+
+
+def test_a_file_that_another_process_renames_has_no_size(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"?" * 4096)
+    size = folder_size(tmp_path)
+    (tmp_path / "b.partial").symlink_to(tmp_path / "gone")
+    monkeypatch.setattr(type(tmp_path), "is_file", lambda _: True)  # just before it was renamed
+    assert folder_size(tmp_path) == size > 0
