@@ -39,6 +39,7 @@ DEPLOYED = {  # files -> packages that their requirements.txt installs
             "pydantic",
             "pi_heif",
             "pebble",
+            "python_multipart",
         ),
     },
     "azure_function/birds/server/*.py": {"uvicorn"},  # and those above: not on Azure

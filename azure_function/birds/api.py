@@ -17,6 +17,7 @@ from .classifier import Classifier
 from .http import pages, routes
 from .http.body_buffer import BodyBuffer
 from .http.load_shedding import LoadShedder, Slots
+from .http.pieces import PiecesMiddleware
 from .http.problems import problem_response
 from .http.request_log import RequestLogMiddleware
 from .http.security_headers import SecurityHeadersMiddleware
@@ -90,7 +91,8 @@ def create_app(
         )
     version = classifier.version if classifier else None
     app.add_middleware(RequestLogMiddleware, version, settings.log)
-    app.add_middleware(SecurityHeadersMiddleware)  # the outermost
+    app.add_middleware(SecurityHeadersMiddleware)
+    app.add_middleware(PiecesMiddleware)  # the outermost
     for error in (HTTPException, RequestValidationError):  # FastAPI has handlers of its own
         app.add_exception_handler(error, problem_response)
     return app

@@ -1,6 +1,7 @@
 """The limits of a connection: heads, chunks, pipelines, time, readers and their number."""
 
 import asyncio
+import sys
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from birds.server import __main__ as server_main
 from birds.server import connection
 from birds.server.connection import Connection
 
@@ -265,3 +267,13 @@ def test_bytes_that_are_not_http_get_400():
         assert await status(reader) == 400
 
     run(test)
+
+
+def test_the_event_loop_is_the_same_where_uvloop_is_installed(monkeypatch):
+    options = {}
+    for name in ("configure_logging", "log_uncaught_errors", "allow_open_files"):
+        monkeypatch.setattr(server_main, name, lambda: None)
+    monkeypatch.setattr(uvicorn, "run", lambda app, **arguments: options.update(arguments))
+    monkeypatch.setattr(sys, "argv", ["server"])
+    server_main.main()
+    assert options["loop"] == "asyncio"

@@ -1,5 +1,6 @@
 """Request bodies: forms, limits counted while bytes arrive, nothing written to a disk."""
 
+import encodings
 import tempfile
 
 import anyio
@@ -37,6 +38,9 @@ def test_other_fields_of_a_form_are_ignored(client):
     assert len(response.json()["results"]) == 1
 
 
+DISPOSITION = b'content-disposition: form-data; name="photo"; filename="a.png"'
+FORM = b"--b\r\n%b\r\n\r\n%b\r\n--b--\r\n" % (DISPOSITION, PNG)
+TYPE = b"content-type: text/plain; charset=undefined"
 FORM_HEADER = {"content-type": "multipart/form-data"}
 
 
@@ -66,6 +70,34 @@ def test_a_form_that_cannot_be_parsed_is_refused_with_the_reason(client, request
     assert reason in check_problem(
         client.post("/api/classify", **request_arguments), 400, "bad-form"
     )
+
+
+CHARSETS = ("undefined", "idna", "punycode", "latin-1", '"no\\-such"', "''", "")
+
+
+@pytest.mark.parametrize("charset", CHARSETS)
+def test_a_form_is_in_utf_8_and_other_charsets_are_not_even_looked_up(client, charset):
+    known = set(encodings._cache)
+    headers = {"content-type": f"multipart/form-data; boundary=b; CharSet={charset}"}
+    response = client.post("/api/classify", content=FORM, headers=headers)
+    assert "charset" in check_problem(response, 400, "bad-form")
+    assert set(encodings._cache) == known
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF8", '"utf-8"'])
+def test_a_form_may_say_that_it_is_in_utf_8(client, charset):
+    headers = {"content-type": f"multipart/form-data; boundary=b; charset={charset}"}
+    response = client.post("/api/classify", content=FORM, headers=headers)
+    assert len(response.json()["results"]) == 1
+
+
+def test_bytes_that_are_no_utf_8_and_charsets_of_parts_are_harmless(client):
+    known = set(encodings._cache)
+    form = FORM.replace(b"a.png", b"\xff.png").replace(b"\r\n\r\n", b"\r\n%b\r\n\r\n" % TYPE, 1)
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    response = client.post("/api/classify", content=form, headers=headers)
+    assert len(response.json()["results"]) == 1
+    assert set(encodings._cache) == known
 
 
 def test_all_photos_of_a_form_share_the_limit_of_a_body(client):

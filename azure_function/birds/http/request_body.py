@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
@@ -65,7 +66,14 @@ async def limited_chunks(request: Request, body: Body) -> AsyncGenerator[bytes, 
 
 
 async def parse_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> list[bytes]:
-    """Return the bytes of the parts named `photo`, in order; raises Problem."""
+    """Return the bytes of the parts named `photo`, in order; raises Problem.
+
+    The only charset is UTF-8: Python's others include some that cannot decode, and Python keeps
+    each unknown name for ever.
+    """
+    _, options = parse_options_header(request.headers["content-type"])
+    if options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
+        raise problems.bad_form("Its charset is not UTF-8.")
     parser = MultiPartParser(
         request.headers, chunks, max_files=MAX_PHOTOS, max_fields=MAX_FIELDS, max_part_size=4096
     )
@@ -74,6 +82,8 @@ async def parse_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> l
         form = await parser.parse()
     except MultiPartException as error:
         raise problems.bad_form(error.message) from error
+    except UnicodeError as error:
+        raise problems.bad_form("Its text is not UTF-8.") from error
     try:
         files = form.getlist("photo")
         if not files:

@@ -41,6 +41,7 @@ def main() -> None:
         "birds.api:app",
         host=arguments.host,
         port=arguments.port,
+        loop="asyncio",  # not uvloop where it happens to be installed
         http=connection.Connection,
         ws="none",
         access_log=False,  # the app logs each request
