@@ -11,7 +11,7 @@ from fieldmark.evaluation.open_set import describe_open_set_run
 from fieldmark.evaluation.uncertainty import UncertaintyOptions
 from fieldmark.network.network import Network
 from fieldmark.recipe import Recipe
-from fieldmark.run import Run
+from fieldmark.run import Run, lock_run
 
 KEPT = (
     "name",
@@ -39,21 +39,26 @@ def rebuild_model(
 
     Another `recipe` than the run's own may change thresholds and scores; `weights_dtype` changes
     the number format of the file. Raises RunError where photos of the split are missing or, unless
-    `new_preparation`, are prepared differently than at training, and RecipeError for a recipe that
-    needs retraining.
+    `new_preparation`, are prepared differently than at training, RecipeError for a recipe that
+    needs retraining, and LockedError if another process trains or exports the run.
     """
-    run = Run(folder)
-    network = Network.load(run, check_preparation=not new_preparation)
-    facts = {key: run.card[key] for key in KEPT if key in run.card}
-    if recipe:
-        check_needs_no_training(facts["recipe"], recipe)
-        facts |= describe_recipe(recipe, run.split, run.name)
-        facts["open_set_run"] = describe_open_set_run(recipe.open_set_run)
-    if weights_dtype:
-        facts["recipe"] = facts["recipe"] | {"weights_dtype": weights_dtype}
-    options = UncertaintyOptions.from_recipe(facts["recipe"], facts.get("open_set_run"))
-    dtype = facts["recipe"].get("weights_dtype", DEFAULT)
-    return export_model(network, run.split, find_photos(run), facts, folder, options, dtype)
+    _ = Run(folder).card  # a folder that is no run is not locked
+    lock = lock_run(folder)
+    try:
+        run = Run(folder)
+        network = Network.load(run, check_preparation=not new_preparation)
+        facts = {key: run.card[key] for key in KEPT if key in run.card}
+        if recipe:
+            check_needs_no_training(facts["recipe"], recipe)
+            facts |= describe_recipe(recipe, run.split, run.name)
+            facts["open_set_run"] = describe_open_set_run(recipe.open_set_run)
+        if weights_dtype:
+            facts["recipe"] = facts["recipe"] | {"weights_dtype": weights_dtype}
+        options = UncertaintyOptions.from_recipe(facts["recipe"], facts.get("open_set_run"))
+        dtype = facts["recipe"].get("weights_dtype", DEFAULT)
+        return export_model(network, run.split, find_photos(run), facts, folder, options, dtype)
+    finally:
+        lock.release()
 
 
 def check_needs_no_training(old: dict, recipe: Recipe) -> None:

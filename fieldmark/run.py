@@ -235,9 +235,9 @@ class Run(RunFolder):
 
 
 def lock_run(folder: Path) -> FileLock:
-    """Lock the folder of a run to train in it; raises LockedError if another process does."""
+    """Lock a run, to train or export it; raises LockedError if another process does."""
     remedy = "Wait until it ends, or train under another `--name`."
-    return lock_folder(folder, "trained", remedy, timeout=1)
+    return lock_folder(folder, "trained or exported", remedy, timeout=1)
 
 
 def write_table(file: Path, table: pd.DataFrame) -> None:

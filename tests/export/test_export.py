@@ -25,7 +25,15 @@ from export.predictions import drawn_photos, predict_held_out, predict_with_feat
 from export.publish import publish
 from export.quantization import compute_outputs
 from export.rebuild import rebuild_model
-from fieldmark.errors import DatasetError, ExportError, GateError, RecipeError, RunError, UserError
+from fieldmark.errors import (
+    DatasetError,
+    ExportError,
+    GateError,
+    LockedError,
+    RecipeError,
+    RunError,
+    UserError,
+)
 from fieldmark.evaluation import ood
 from fieldmark.evaluation.open_set import describe_open_set_run
 from fieldmark.evaluation.predictions import predict
@@ -36,6 +44,7 @@ from fieldmark.run import Run
 from tests import networks  # noqa: F401
 from tests.conftest import ARCH, FACTS, ROOT, SIZE, create_network
 from tests.decoders import InlineDecoder
+from tests.test_locking import hold
 
 
 def test_the_graph_computes_what_the_network_does(network, graph):
@@ -352,6 +361,14 @@ def test_a_recipe_that_needs_retraining_is_refused(copy):
     same = Recipe.parse(FACTS["recipe"])
     with pytest.raises(RecipeError, match="`size`"):
         rebuild_model(copy, recipe=same.model_copy(update={"size": same.size + 32}))
+
+
+def test_a_run_that_another_process_trains_or_exports_is_not_rebuilt(copy):
+    with hold(copy) as first:
+        assert first.stdout.readline() == "locked\n"
+        with pytest.raises(LockedError, match=f"by process {first.pid}"):
+            rebuild_model(copy)
+        first.kill()
 
 
 def test_a_rebuild_without_its_photos_says_where_to_put_them(copy, monkeypatch, tmp_path):
