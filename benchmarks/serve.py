@@ -64,14 +64,14 @@ def main(
         measured[NO_HTTP].append(measure_without_http(photos, seconds))
         for name in server:
             measured[name].append(measure_server(name, photos, clients, seconds))
-    medians = {name: pd.DataFrame(rows).median().to_dict() for name, rows in measured.items()}
-    write_json(out, medians)
+    tables = {name: pd.DataFrame(rows) for name, rows in measured.items()}
+    write_json(out, {name: table.to_dict("list") for name, table in tables.items()})
     command = f"python -m benchmarks.serve --seconds {seconds:g} --rounds {rounds}"
     for kind, data in photos.items():
         columns = [f"{kind}, {len(data) / 1e6:.2f} MB; p50 / p99 in ms", *map(str, clients)]
         columns[1:2] = [f"{clients[0]} client{'s' if clients[0] > 1 else ''}"]
-        columns += ["photos per second", "MB of memory", "start in s"]
-        rows = [describe(name, figures, kind, clients) for name, figures in medians.items()]
+        columns += ["photos per second (spread)", "MB of memory", "start in s"]
+        rows = [describe(name, table, kind, clients) for name, table in tables.items()]
         report(RESULTS[kind], command, columns, rows, save)
 
 
@@ -174,13 +174,14 @@ def wait_for_result(url: str, body: tuple[bytes, str], process: psutil.Process) 
     raise RuntimeError(f"{url} does not respond")
 
 
-def describe(name: str, figures: dict, kind: str, clients: list[int]) -> list[str]:
-    """Return a server's row of a table."""
-    cells = [name]
+def describe(name: str, table: pd.DataFrame, kind: str, clients: list[int]) -> list[str]:
+    """Return a server's row of a table: medians of the rounds, and the spread of the throughput."""
+    cells, figures = [name], table.median().to_dict()
     for count in clients:
         times = [figures.get(f"{kind}, p{q} of {count}") for q in (50, 99)]
         cells.append(" / ".join(f"{1000 * t:.1f}" for t in times if t is not None))
-    cells.append(f"{figures[f'{kind}, per second']:.1f}")
+    rounds = table[f"{kind}, per second"]
+    cells.append(f"{rounds.median():.1f} ({rounds.min():.1f} to {rounds.max():.1f})")
     for key, digits in ((f"{kind}, MB", 0), ("cold start", 2)):
         cells.append(f"{figures[key]:,.{digits}f}" if key in figures else "")
     return cells

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from .classifier import Classifier
+from .errors import UserError
 from .http import pages, routes
 from .http.body_buffer import BodyBuffer
 from .http.load_shedding import LoadShedder, Slots
@@ -23,7 +24,6 @@ from .http.request_log import RequestLogMiddleware
 from .http.security_headers import SecurityHeadersMiddleware
 from .http.settings import Settings, SettingsError, load_settings
 from .json_log import JsonMessage, configure_logging
-from .model_file import ModelError
 from .workers.decoder import Decoder, Limits, shared_decoder
 
 SHIPPED_MODEL = Path(__file__).parents[1] / "model" / "birds.onnx"
@@ -57,7 +57,7 @@ def create_app(
         if not fault:
             decoder.start()  # while the model is loaded
             classifier = Classifier(model, settings.workers)
-    except ModelError as error:
+    except UserError as error:
         fault = str(error)
     if fault:
         message = f"Photos cannot be classified: {fault}"

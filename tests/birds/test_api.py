@@ -11,6 +11,8 @@ from birds import drawn, photo, process
 from birds.api import create_app
 from birds.http import schema
 from birds.http.settings import Settings
+from birds.workers.decoder import Decoder
+from birds.workers.pool import WorkerPool
 from tests.birds.photos import PNG
 from tests.birds.problems import check_problem
 from tests.decoders import InlineDecoder
@@ -104,6 +106,17 @@ def test_keys_are_compared_in_constant_time(model, monkeypatch):
 def test_a_file_name_that_is_no_utf_8_is_reported_too(tmp_path):
     client = TestClient(create_app(f"{tmp_path}/m\udcff.onnx"))
     assert r"m\udcff.onnx" in check_problem(client.get("/api/health"), 503, "model-not-loaded")
+
+
+def test_health_says_why_no_process_can_decode_photos(model, monkeypatch):
+    def fail(*_):
+        raise OSError("no semaphores")
+
+    monkeypatch.setattr(WorkerPool, "schedule", fail)
+    client = TestClient(create_app(model, decoder=Decoder(1)))
+    detail = check_problem(client.get("/api/health"), 503, "model-not-loaded")
+    assert "no semaphores" in detail
+    check_problem(client.post("/api/classify", content=PNG), 503, "model-not-loaded")
 
 
 def test_without_a_model_every_route_responds_and_only_health_says_why(tmp_path):

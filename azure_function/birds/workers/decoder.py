@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from pebble import ProcessExpired
 
 from .. import photo, process
+from ..errors import UserError
 from .pool import WorkerPool
 from .shared_memory import Block, NotShared
 from .task import Output, run_task
@@ -27,6 +28,10 @@ ENDED: Future = Future()
 ENDED.cancel()
 OUT_OF_MEMORY_SIGNAL = getattr(signal, "SIGKILL", 0)
 CPU_SIGNAL = getattr(signal, "SIGPROF", 0)  # ends a process that has used its CPU time
+
+
+class DecoderError(UserError):
+    """The processes cannot be started."""
 
 
 class Decoded(NamedTuple):
@@ -64,9 +69,18 @@ class Decoder:
         self.shares_memory = hasattr(os, "memfd_create")
 
     def start(self) -> None:
-        """Start the processes, so that the first photo does not wait for them."""
-        for pool in (self.small, self.large):
-            pool.schedule(START_SECONDS, os.getpid)
+        """Start the processes, so that the first photo does not wait for them.
+
+        Raises DecoderError where the system does not allow it.
+        """
+        try:
+            for pool in (self.small, self.large):
+                pool.schedule(START_SECONDS, os.getpid)
+        except (OSError, ImportError, RuntimeError) as error:  # of sockets, semaphores, processes
+            raise DecoderError(
+                f"The processes that decode photos cannot be started ({error}). They need a "
+                "writable /dev/shm, and room for a few processes."
+            ) from error
 
     def submit(
         self, function: Callable, data: bytes, *arguments: Any, patience: float = math.inf
