@@ -41,14 +41,15 @@ class UncertaintyOptions:
     def from_recipe(cls, recipe: Mapping, open_set_run: dict | None = None) -> Self:
         """Return the options of a recipe; an open-set run has chosen the score for `auto`.
 
-        Raises DatasetError if the recipe's `not_birds` has too few photos.
+        Photos of the recipe's `not_birds` that cannot be decoded are reported and left out. Raises
+        DatasetError if there are too few.
         """
         score = recipe.get("ood_score", AUTO)
         if score == AUTO and open_set_run:
             score = open_set_run["score"]
         keys = ("coverage", "known_rejection_rate")
         options = {key: recipe[key] for key in keys if key in recipe}
-        photos = list_ood_photos(recipe.get("not_birds", ""))
+        photos = list_ood_photos(recipe.get("not_birds", ""), readable=True)
         return cls(ood_score=score, ood_photos=photos, **options)
 
 

@@ -160,6 +160,8 @@ def test_photos_without_birds_are_listed_wherever_they_lie(tmp_path, monkeypatch
         (tmp_path / f"kind-{number}").mkdir()
         (tmp_path / f"kind-{number}" / "photo.heic").touch()
     assert len(list_ood_photos(str(tmp_path))["not_birds"]) == MIN_OOD_PHOTOS
+    with pytest.raises(DatasetError, match="There are 0 photos"):
+        list_ood_photos(str(tmp_path), readable=True)
     monkeypatch.setenv("FIELDMARK_NOT_BIRDS", str(tmp_path / "kind-0"))
     with pytest.raises(DatasetError, match="FIELDMARK_NOT_BIRDS"):
         list_ood_photos(str(tmp_path))

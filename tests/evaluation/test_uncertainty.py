@@ -230,13 +230,16 @@ def test_half_of_the_unfamiliar_photos_choose_and_the_others_measure(table, tmp_
     assert not fixed["chooses"].any()
 
 
-def test_a_recipe_gives_the_options_and_an_open_set_run_the_score(tmp_path):
+def test_a_recipe_gives_the_options_and_an_open_set_run_the_score(tmp_path, capsys):
     things = str(draw_objects(tmp_path, 20))
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes((tmp_path / "000.jpg").read_bytes()[:-200])
     recipe = {"coverage": 0.8, "known_rejection_rate": 0.1, "ood_score": "auto"}
     recipe["not_birds"] = things
     options = UncertaintyOptions.from_recipe(recipe, {"score": "energy"})
     assert (options.coverage, options.known_rejection_rate) == (0.8, 0.1)
     assert (options.ood_score, len(options.ood_photos["not_birds"])) == ("energy", 20)
+    assert f"{cut} is left out: " in capsys.readouterr().out
     fixed = UncertaintyOptions.from_recipe(recipe | {"ood_score": "msp"}, {"score": "energy"})
     assert fixed.ood_score == "msp"
     assert UncertaintyOptions.from_recipe({}) == UncertaintyOptions()
