@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from birds import process
 from birds.api import create_app
 from birds.http import body_buffer
-from birds.http.body_buffer import OVERHEAD, BodyBuffer
+from birds.http.body_buffer import BLOCK, OVERHEAD, BodyBuffer
 from birds.http.problems import Problem
 from birds.http.request_body import read_photos
 from tests.birds.problems import check_problem
@@ -115,6 +115,68 @@ def test_a_trickle_does_not_save_a_body_that_was_fast_at_first(clock):
     run(test, 4 * (SIZE + OVERHEAD + 1000))
 
 
+async def trickle(clock, senders, rate: int, seconds: int = 8):
+    """Let senders send `rate` bytes a second."""
+    for _ in range(4 * seconds):
+        clock[0] += 0.25
+        for sender in senders:
+            await sender.send(rate // 4)
+
+
+def test_a_trickle_of_whole_blocks_gives_way_to_a_fast_body(clock):
+    async def test(start):
+        attackers = [await start(SIZE) for _ in range(4)]
+        await trickle(clock, attackers, 20_000)
+        await start(SIZE // 2)
+        assert results(attackers).count(408) == 1
+
+    run(test, 4 * (SIZE + OVERHEAD + 160_000))
+
+
+def test_a_body_of_1_mb_a_second_has_priority_over_one_of_100_kb(clock):
+    async def test(start):
+        bodies = BodyBuffer()
+        with bodies.open() as fast, bodies.open() as slow:
+            for _ in range(40):
+                clock[0] += 0.25
+                fast.note(250_000, False)
+                slow.note(25_000, False)
+            now = anyio.current_time()
+            assert fast.speed(now) == pytest.approx(1e6, rel=0.3)
+            assert slow.speed(now) == pytest.approx(1e5, rel=0.5)
+
+    run(test)
+
+
+def test_dropped_bytes_do_not_count_as_speed(clock):
+    async def test(start):
+        with BodyBuffer().open() as body:
+            body.note(SIZE, False)
+            clock[0] += 4
+            body.note(SIZE, False, is_dropped=True)
+            assert body.speed(anyio.current_time()) < BLOCK / 3
+            assert body.due > anyio.current_time() + 9  # but it may arrive to its end
+
+    run(test)
+
+
+def test_health_asks_with_the_speed_of_a_new_body(clock):
+    capacity = 4 * (SIZE + OVERHEAD + 320_000)
+
+    async def test(start):
+        senders = [await start(SIZE) for _ in range(4)]
+        bodies = senders[0].bodies
+        await trickle(clock, senders, 40_000)
+        late = await start(1000)
+        assert (late.result, bodies.is_full()) == (503, True)
+        clock[0] += 1  # they stall
+        await start(1000)
+        assert results(senders).count(408) == 1
+        assert not bodies.is_full()
+
+    run(test, capacity)
+
+
 def test_bodies_of_similar_speed_do_not_displace_each_other():
     async def test(start):
         first = [await start(SIZE) for _ in range(4)]
@@ -145,6 +207,31 @@ def test_memory_is_returned_to_the_system_after_many_bodies(monkeypatch):
             await sender.send(size, more=False)
             await anyio.sleep(0.01)
             assert released == expected
+
+    run(test)
+
+
+def test_memory_is_returned_once_after_several_bodies_and_not_between_them(monkeypatch):
+    released = []
+    monkeypatch.setattr(process, "release_freed_memory", lambda: released.append(True))
+
+    async def test(start):
+        sender = await start()
+        bodies = sender.bodies
+        for _ in range(3):
+            sender = await start()
+            await sender.send(3 * SIZE, more=False)
+            assert bodies.used == 0
+        timer = bodies.timer
+        with bodies.open():
+            assert timer.cancelled()
+            assert bodies.timer is None
+        monkeypatch.setattr(body_buffer, "IDLE", 0)
+        for _ in range(2):
+            with bodies.open():
+                pass
+        await anyio.sleep(0.01)
+        assert released == [True]
 
     run(test)
 

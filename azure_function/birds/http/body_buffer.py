@@ -17,7 +17,7 @@ OVERHEAD = 2**17  # bytes that a body counts for besides its own: this limits th
 TIMEOUT = 60  # seconds for a whole body: 20 MiB at 3 Mbit/s
 MIN_RATE = 4096  # bytes a second
 GRACE = 10  # seconds that a body may fall behind this rate
-BLOCK = 2**16  # bytes; the time since the start of the latest block is the present speed
+BLOCK = 2**16  # bytes; the time of the latest complete block is the present speed
 MANY = 2**21  # bytes at once, after which freed memory is returned to the system ...
 IDLE = 1  # ... once there has been no body for so many seconds
 PRIORITY = 4  # an unfinished body gives way to one that is so many times as fast
@@ -29,17 +29,22 @@ class Body:
     def __init__(self, buffer: "BodyBuffer"):
         self.buffer, self.held = buffer, 0
         self.is_complete = self.gave_way = False
-        self.arrived, self.block = OVERHEAD, 0
+        self.arrived, self.block, self.block_seconds = OVERHEAD, 0, 0.0
         self.started = self.block_started = anyio.current_time()
         self.due = self.started + GRACE  # when it falls behind MIN_RATE
         self.scope = anyio.CancelScope(deadline=min(self.due, self.started + TIMEOUT))
 
     def speed(self, now: float) -> float:
-        """Return its bytes a second: on average or at present, whichever is lower."""
+        """Return its bytes a second: on average or at present, whichever is lower.
+
+        Before the first block is complete, only the average is known: OVERHEAD for a new body.
+        """
         if self.is_complete:
             return math.inf
-        age, block_age = (max(now - since, 1) for since in (self.started, self.block_started))
-        return min(self.arrived / age, BLOCK / block_age)
+        average = self.arrived / max(now - self.started, 1)
+        if self.arrived < OVERHEAD + BLOCK:
+            return average
+        return min(average, BLOCK / max(now - self.block_started, self.block_seconds, 1e-3))
 
     @contextmanager
     def receive(self) -> Iterator[None]:
@@ -49,15 +54,17 @@ class Body:
         if self.scope.cancelled_caught:
             raise problems.slow_body(TIMEOUT, MIN_RATE)
 
-    def note(self, count: int, is_complete: bool) -> None:
-        """Note the arrival of bytes, which postpones the deadline."""
+    def note(self, count: int, is_complete: bool, is_dropped: bool = False) -> None:
+        """Note the arrival of bytes, which postpones the deadline; dropped ones add no speed."""
         if self.gave_way:
             raise problems.slow_body(TIMEOUT, MIN_RATE)
         now = anyio.current_time()
-        self.arrived += count
-        self.block += count
-        if self.block >= BLOCK:
-            self.block, self.block_started = 0, now
+        if not is_dropped:
+            self.arrived += count
+            blocks, self.block = divmod(self.block + count, BLOCK)
+            if blocks:
+                self.block_seconds = (now - self.block_started) / blocks
+                self.block_started = now
         self.is_complete = is_complete
         self.due = min(now + GRACE, self.due + count / MIN_RATE)
         self.scope.deadline = min(self.due, self.started + TIMEOUT)
@@ -82,12 +89,14 @@ class BodyBuffer:
     def __init__(self, capacity: int = CAPACITY):
         self.capacity, self.used, self.peak = capacity, 0, 0
         self.bodies: set[Body] = set()
+        self.timer: asyncio.TimerHandle | None = None  # of release_memory
 
     @contextmanager
     def open(self) -> Iterator[Body]:
         """Yield a new body, which is counted until the end of the block."""
         body = Body(self)
         self.bodies.add(body)
+        self.stop_timer()
         try:
             yield body
         finally:
@@ -99,15 +108,23 @@ class BodyBuffer:
         self.used -= body.held
         body.held = 0
         if not self.used and self.peak > MANY:
-            self.peak = 0
-            asyncio.get_running_loop().call_later(IDLE, self.release_memory)
+            self.stop_timer()
+            self.timer = asyncio.get_running_loop().call_later(IDLE, self.release_memory)
+
+    def stop_timer(self) -> None:
+        """Keep freed memory for the next bodies."""
+        if self.timer:
+            self.timer.cancel()
+            self.timer = None
 
     def release_memory(self) -> None:
         """Return the memory of many bodies to the system; glibc would keep it for reuse.
 
         The tracebacks of errors hold photos in reference cycles, so those are collected first.
         """
+        self.timer = None
         if not self.used:
+            self.peak = 0
             gc.collect()
             process.release_freed_memory()
 
@@ -141,4 +158,4 @@ class BodyBuffer:
 
     def is_full(self) -> bool:
         """Return whether a new body would be refused."""
-        return self.find_slow(OVERHEAD + BLOCK, OVERHEAD + BLOCK) is None
+        return self.find_slow(OVERHEAD + BLOCK, Body(self).speed(anyio.current_time())) is None

@@ -24,6 +24,6 @@ class PiecesMiddleware:
             for start in starts:
                 piece = body[start : start + PIECE]
                 await send({"type": message["type"], "body": piece, "more_body": True})
-            await send(message | {"body": body[last:]} if starts else message)
+            await send({**message, "body": body[last:]} if starts else message)
 
         await self.app(scope, receive, send_pieces)

@@ -57,8 +57,9 @@ async def limited_chunks(request: Request, body: Body) -> AsyncGenerator[bytes, 
             raise ClientDisconnect
         chunk, is_complete = message.get("body", b""), not message.get("more_body", False)
         count += len(chunk)
-        body.note(len(chunk), is_complete)
-        if chunk and count <= photo.MAX_BYTES:
+        is_dropped = count > photo.MAX_BYTES
+        body.note(len(chunk), is_complete, is_dropped)
+        if chunk and not is_dropped:
             body.reserve(len(chunk))
             yield chunk
     request.scope["log"]["bytes"] = count
