@@ -13,6 +13,7 @@ from birds.http import load_shedding
 from birds.http.load_shedding import Slots
 from birds.http.problems import Problem
 from birds.http.settings import Settings
+from birds.photo import TOO_SLOW, PhotoTooSlow
 from birds.workers.task import DecoderBusy
 from tests.birds.photos import PNG
 from tests.birds.problems import check_problem
@@ -228,6 +229,30 @@ def test_a_photo_that_finds_no_worker_for_large_ones_may_come_again(model):
         assert [result["type"] for result in both.json()["results"]] == ["urn:fieldmark:busy"] * 2
 
     run_with_app(model, test, BusyDecoder())
+
+
+def test_after_two_photos_that_are_too_slow_the_rest_of_a_form_is_not_decoded(model):
+    decoded = []
+
+    class SlowDecoder(InlineDecoder):
+        def submit(self, function, data, *arguments, patience):
+            def fail(*_):
+                raise PhotoTooSlow(TOO_SLOW)
+
+            decoded.append(data)
+            return super().submit(fail if data == b"slow" else function, data, *arguments)
+
+    async def test(client, slots):
+        photos = [b"slow", PNG, b"slow", b"slow", PNG]
+        files = [("photo", ("a.png", data)) for data in photos]
+        response = await client.post("/api/classify", files=files)
+        slow = "urn:fieldmark:photo-too-slow"
+        kinds = [result.get("type") for result in response.json()["results"]]
+        assert kinds == [slow, None, slow, slow, slow]
+        assert decoded == photos[:3]
+        check_problem(await client.post("/api/classify", content=b"slow"), 422, "photo-too-slow")
+
+    run_with_app(model, test, SlowDecoder())
 
 
 def test_slots_are_released_after_errors():

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from .. import process
 from ..classifier import Classifier
-from ..photo import PhotoError
+from ..photo import TOO_SLOW, PhotoError, PhotoTooSlow
 from ..prediction import classify_photo
 from ..workers.task import DecoderBusy
 from . import problems, schema
@@ -23,6 +23,7 @@ from .request_body import open_body, read_photos
 from .request_log import add_photo, milliseconds_since
 
 PATIENCE = 0.5  # seconds that a large photo waits for the worker for large ones
+MAX_TOO_SLOW = 2  # photos of a form; those after them are not decoded
 PARAMETERS = ("top", "heatmap")
 AZURE_PARAMETERS = ("code", "clientId")  # a key and its name, which Azure has checked already
 KEY = APIKeyHeader(name="x-functions-key", description="If one is set.", auto_error=False)
@@ -80,19 +81,22 @@ async def classify(
     started = time.perf_counter()
     photos, is_form = await read_photos(request, body)
     facts["milliseconds"] = {"read": milliseconds_since(started)}
-    results, failure = [], None
+    results, failure, too_slow = [], None, 0
     with slots.acquire():
         for data in photos:
             if results and await request.is_disconnected():
                 raise ClientDisconnect
             queued = time.perf_counter()
             try:
+                if too_slow >= MAX_TOO_SLOW:
+                    raise PhotoTooSlow(TOO_SLOW)
                 work = classify_bytes(request.app.state, data, top, heatmap)
                 result = await run_while_connected(request, work)
                 kind, stages = result["answer"]["kind"], result["milliseconds"]
             except (PhotoError, DecoderBusy) as error:
                 failure = problems.find_problem(error)
                 result, kind, stages = problems.problem_document(failure), failure.kind, {}
+                too_slow += isinstance(error, PhotoTooSlow)
             add_photo(facts, kind, stages, milliseconds_since(queued))
             results.append(result)
     if is_form:
