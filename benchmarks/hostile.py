@@ -106,7 +106,7 @@ def main(
 ) -> None:
     """Print a row for each photo."""
     normal, rows = draw_photos()["small"], []
-    photos = {"a normal photo": lambda: normal} | HOSTILE | HONEST
+    photos = {"a normal photo": lambda: normal} | HONEST | HOSTILE
     chosen = {name: make for name, make in photos.items() if only in name}
     with TemporaryDirectory() as folder, run_server("this function") as (url, process):
         files = write_photos(Path(folder), chosen)

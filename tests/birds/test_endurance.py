@@ -87,7 +87,7 @@ def test_hostile_photos_stay_within_their_limits_and_large_ones_are_classified(
     """A hundredth of it is one bomb; the others are brought to their limits elsewhere."""
     hostile, honest = (HOSTILE, HONEST) if share == 1 else (dict(list(HOSTILE.items())[:1]), {})
     normal = drawn.encode_photo(drawn.draw_bird("Green_Inkling", 0, 240, 240))
-    files = write_photos(tmp_path, {"normal": lambda: normal} | hostile | honest)
+    files = write_photos(tmp_path, {"normal": lambda: normal} | honest | hostile)
     with run_function(tmp_path / "log") as server:
         process = psutil.Process(server.process.pid)
         rows = list(measure(f"{server.url}/api/classify", process, files, normal, 1))
@@ -100,7 +100,8 @@ def test_hostile_photos_stay_within_their_limits_and_large_ones_are_classified(
             assert row["seconds"] < 2.5, row
             assert row["slowest normal photo beside it, seconds"] < 1, row
             assert row["MB of memory at peak"] < 700, row
-            assert row["at rest after"] < 1.1 * rows[0]["at rest after"], row
+            # once each format was decoded
+            assert row["at rest after"] < 1.1 * rows[len(honest)]["at rest after"], row
 
 
 SIZES = [(240, 240), (400, 300), (300, 400), (1600, 1200), (1200, 1600)]

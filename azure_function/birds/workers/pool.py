@@ -24,9 +24,10 @@ if sys.platform != "win32":
     import resource
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # parameters of glibc's mallopt
-LARGE_BLOCK = 2**20  # bytes from which a freed allocation is returned to the system at once
-KEPT = 4 * 2**20  # bytes of small freed allocations that are not
-PRELOADED = ["PIL.Image", "PIL.JpegImagePlugin", "numpy", "pebble"]
+LARGE_BLOCK = 8 * 2**20  # bytes from which a freed allocation is returned to the system at once
+KEPT = 12 * 2**20  # bytes of small freed allocations that are not
+PRELOADED = ["numpy", "pebble", "pi_heif", "PIL.Image", "PIL.JpegImagePlugin", "PIL.PngImagePlugin"]
+PRELOADED += ["PIL.WebPImagePlugin", "PIL.GifImagePlugin", "PIL.BmpImagePlugin"]
 main_lock = threading.Lock()
 
 
