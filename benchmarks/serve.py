@@ -65,7 +65,7 @@ def main(
         for name in server:
             measured[name].append(measure_server(name, photos, clients, seconds))
     tables = {name: pd.DataFrame(rows) for name, rows in measured.items()}
-    write_json(out, {name: table.to_dict("list") for name, table in tables.items()})
+    write_json(out, {name: table.median().to_dict() for name, table in tables.items()})
     command = f"python -m benchmarks.serve --seconds {seconds:g} --rounds {rounds}"
     for kind, data in photos.items():
         columns = [f"{kind}, {len(data) / 1e6:.2f} MB; p50 / p99 in ms", *map(str, clients)]

@@ -18,6 +18,7 @@ from birds import drawn
 from birds.classifier import Classifier
 from birds.photo import prepare
 from birds.prediction import classify_photo
+from birds.workers.decoder import Decoded
 from fieldmark.network.preparation import Preparation
 from fieldmark.network.weights import weights_digest
 from fieldmark.recipe import Recipe
@@ -104,7 +105,8 @@ def test_it_names_the_photos_it_was_judged_by_as_often_as_its_card_says(classifi
 
 def answered(classifier, path):
     """Answer as the function does."""
-    return classify_photo(classifier, path.read_bytes(), 5, False, lambda: True)
+    decoded = Decoded(classifier.prepare_photo(path.read_bytes()), 0.0)
+    return classify_photo(classifier, decoded, 5, False, lambda: True)
 
 
 @pytest.mark.real_photos

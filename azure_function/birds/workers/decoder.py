@@ -1,6 +1,7 @@
 """Decode photos in worker processes that are limited in memory, CPU time and wall time."""
 
 import math
+import multiprocessing
 import os
 import pickle
 import signal
@@ -73,6 +74,8 @@ class Decoder:
 
         Raises DecoderError where the system does not allow it.
         """
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            return  # this process still imports its main module, and may not start others yet
         try:
             for pool in (self.small, self.large):
                 pool.schedule(START_SECONDS, os.getpid)

@@ -95,7 +95,8 @@ class WorkerProcess(BaseProcess):
     """A process that does not import the main module, such as the server's, again."""
 
     def start(self) -> None:
-        """Start the process."""
+        """Start the process; it ends with this one, which would wait for it otherwise."""
+        self.daemon = True
         with hidden_main():
             super().start()
 
