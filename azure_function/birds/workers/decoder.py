@@ -79,7 +79,9 @@ class Decoder:
         try:
             for pool in (self.small, self.large):
                 pool.schedule(START_SECONDS, os.getpid)
-        except (OSError, ImportError, RuntimeError) as error:  # of sockets, semaphores, processes
+        except RuntimeError:  # the pool broke, and is made again for the next photo
+            return
+        except (OSError, ImportError) as error:  # of sockets, semaphores, processes
             raise DecoderError(
                 f"The processes that decode photos cannot be started ({error}). They need a "
                 "writable /dev/shm, and room for a few processes."
