@@ -43,8 +43,8 @@ class BoundedServer(HTTPServer):
         """Serve a new connection, or close it if there are too many."""
         self._networks = {old: net for old, net in self._networks.items() if not old.closed()}
         network = parse_network(str(address[0])) or "unknown"
-        alike = list(self._networks.values()).count(network)
-        if len(self._networks) >= MAX_CONNECTIONS or alike >= self._per_address:
+        from_network = list(self._networks.values()).count(network)
+        if len(self._networks) >= MAX_CONNECTIONS or from_network >= self._per_address:
             stream.close()
             return
         self._networks[stream] = network

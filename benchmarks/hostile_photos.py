@@ -63,11 +63,11 @@ def progressive_scans(scale: float = 1, count: int = 60) -> bytes:
 def pad_jpeg(piece: bytes) -> Callable[[float], bytes]:
     """Return a function that makes a JPEG with a piece repeated after its start."""
 
-    def make(scale: float = 1) -> bytes:
+    def make_jpeg(scale: float = 1) -> bytes:
         data = drawn.encode_photo(BIRD)
         return data[:2] + piece * int(PADDING * scale / len(piece)) + data[2:]
 
-    return make
+    return make_jpeg
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
@@ -79,11 +79,11 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 def pad_png(kind: bytes, content: bytes = b"") -> Callable[[float], bytes]:
     """Return a function that makes a PNG with a chunk repeated before its pixels."""
 
-    def make(scale: float = 1) -> bytes:
+    def make_png(scale: float = 1) -> bytes:
         data, chunk = drawn.encode_photo(BIRD, "PNG"), png_chunk(kind, content)
         return data[:33] + chunk * int(PADDING * scale / len(chunk)) + data[33:]
 
-    return make
+    return make_png
 
 
 def pad_gif(scale: float = 1) -> bytes:

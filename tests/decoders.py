@@ -1,11 +1,17 @@
 """Decoders without processes: one that works at once, one that holds photos."""
 
+import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
 
 from birds.workers.decoder import Decoded
 
 TIMEOUT = 30
+linux_only = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux limits the address space"
+)
 
 
 class InlineDecoder:

@@ -39,7 +39,7 @@ class Sender:
         self.messages.put_nowait(message)
         await anyio.wait_all_tasks_blocked()
 
-    async def read(self):
+    async def receive_all(self):
         scope = {"type": "http", "method": "POST", "headers": [], "log": {}}
         try:
             with self.bodies.open() as body:
@@ -59,7 +59,7 @@ def run(test, capacity: int = 4 * (SIZE + OVERHEAD)):
 
                 async def start(*sizes):
                     sender = Sender(bodies)
-                    group.start_soon(sender.read)
+                    group.start_soon(sender.receive_all)
                     for size in sizes:
                         await sender.send(size)
                     return sender

@@ -15,9 +15,9 @@ from birds.workers.task import DecoderBusy
 from tests.birds import costly
 from tests.birds.photos import PNG, encode_heic
 from tests.browser import wait_until
+from tests.decoders import linux_only
 
 TIMEOUT = 60
-linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_a_worker_that_ends_or_fails_is_replaced_and_the_others_go_on(decoder, f
         assert np.array_equal(run(decoder, photo.prepare_photo, 64, data=PNG).pixels, before.pixels)
 
 
-@linux
+@linux_only
 def test_a_photo_that_needs_memory_gets_the_large_worker_and_no_more(decoder):
     assert run(decoder, costly.allocate, MEMORY // 2) == MEMORY // 2
     assert run(decoder, costly.allocate, 2 * MEMORY) == 2 * MEMORY
@@ -76,7 +76,7 @@ def test_a_photo_that_needs_memory_gets_the_large_worker_and_no_more(decoder):
         run(decoder, costly.allocate, LARGE_MEMORY + 2**20)
 
 
-@linux
+@linux_only
 def test_a_photo_that_waits_too_long_for_the_large_worker_is_told_to_come_again(decoder):
     first = decoder.large.schedule(TIMEOUT, costly.allocate, b"", 300 * 2**20)
     waiting = [decoder.submit(costly.allocate, b"", 2 * MEMORY, patience=-1) for _ in range(2)]

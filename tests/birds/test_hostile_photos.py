@@ -1,7 +1,6 @@
 """A corpus of awkward and hostile photos, and the response to each of them."""
 
 import signal
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from birds import drawn, photo
 from birds.workers.decoder import DEFAULT_LIMITS, Decoder, Limits
 from tests.birds import photos
 from tests.birds.photos import KINDS, encode_heic, encode_png
+from tests.decoders import linux_only
 
 PIXELS = drawn.draw_bird("Night_Inkling", 0, 90, 60)
 JPEG, PNG, HEIC = drawn.encode_photo(PIXELS), encode_png(PIXELS), encode_heic(PIXELS)
@@ -111,7 +111,7 @@ def strict_decoder():
     decoder.close()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space")
+@linux_only
 def test_each_bomb_is_ended_by_its_limit_and_a_normal_photo_beside_it_is_decoded(strict_decoder):
     assert BOMBS.keys() == HOSTILE.keys()
     for name, (scale, limit) in BOMBS.items():

@@ -126,7 +126,7 @@ def chunk(data: bytes, more: bool = False) -> dict:
     return {"type": "http.request", "body": data, "more_body": more}
 
 
-async def read(receive, bodies):
+async def read_body(receive, bodies):
     scope = {"type": "http", "method": "POST", "headers": [], "log": {}}
     with bodies.open() as body:
         return await read_photos(Request(scope, receive), body)
@@ -140,7 +140,7 @@ def test_bytes_over_the_limit_are_counted_and_dropped():
         return chunk(bytes(2**20), more=True)
 
     with pytest.raises(photo.PhotoTooLarge):
-        anyio.run(read, receive, bodies)
+        anyio.run(read_body, receive, bodies)
     assert max(buffered) == photo.MAX_BYTES + body_buffer.OVERHEAD
     assert len(buffered) == request_body.MAX_DRAINED // 2**20 + 1  # then the body is abandoned
     assert bodies.used == 0
@@ -150,4 +150,4 @@ def test_azure_sends_a_body_in_one_message():
     async def receive():
         return chunk(PNG)
 
-    assert anyio.run(read, receive, BodyBuffer()) == ([PNG], False)
+    assert anyio.run(read_body, receive, BodyBuffer()) == ([PNG], False)

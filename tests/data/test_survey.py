@@ -1,7 +1,6 @@
 """The survey finds unreadable photos, and copies of the same photo."""
 
 import io
-import sys
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from fieldmark.data.quality import remove_bad_photos
 from fieldmark.data.splits import split_photos
 from fieldmark.data.survey import survey_photos
 from tests import trees
+from tests.decoders import linux_only
 
 
 def survey_files(folder, files: dict) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def test_photos_that_the_function_cannot_read_have_its_message_as_their_problem(
         assert survey.loc[name, "problem"] == str(error.value)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space")
+@linux_only
 def test_a_photo_that_costs_too_much_is_a_problem_and_the_survey_goes_on(tmp_path):
     files = {"bomb.webp": lossless_webp(), "bird.jpg": trees.draw_photo("Night_Inkling", 1)}
     problems = survey_files(tmp_path, files)["problem"]

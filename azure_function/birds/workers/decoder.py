@@ -195,8 +195,11 @@ class Task:
         if output.pickled is not None:
             buffers: list[bytearray] = []
             for block in self.take_block():
-                buffers = block.read(output.sizes)
-                block.recycle()  # its process has finished with it
+                buffers = block.read_pieces(output.sizes)
+                if self.attempts == 1:
+                    block.recycle()
+                else:  # a process of a pool that broke may still write into it
+                    block.close()
             if len(buffers) < len(output.sizes):
                 return None  # it was cancelled in the meantime
             value = pickle.loads(output.pickled, buffers=buffers)  # noqa: S301  # of our own process

@@ -131,7 +131,7 @@ def limit_process(memory: int) -> None:
         for stream in (1, 2):
             os.dup2(silence.fileno(), stream)
     if sys.platform == "linux":
-        return_freed_memory()
+        limit_kept_memory()
         limit, allowed = address_space() + memory, resource.getrlimit(resource.RLIMIT_AS)[1]
         if allowed != resource.RLIM_INFINITY:
             limit = min(limit, allowed)
@@ -139,7 +139,7 @@ def limit_process(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def return_freed_memory() -> None:
+def limit_kept_memory() -> None:
     """Make glibc return large allocations to the system when they are freed."""
     try:
         libc = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Shared memory without a name, for the bytes of a photo and the arrays made of it."""
+"""Shared memory without a name, for the bytes of a photo and the arrays of its result."""
 
 import os
 from collections import deque
@@ -36,7 +36,7 @@ class Block(NamedTuple):
             name = f"fieldmark-{next(numbers)}-"
             block = cls(os.getpid(), os.memfd_create(name), name, len(data))
         try:
-            write(block.fd, (data,))
+            write_pieces(block.fd, (data,))
         except BaseException:
             block.close()
             raise
@@ -56,7 +56,7 @@ class Block(NamedTuple):
             raise NotShared
         return fd
 
-    def read(self, sizes: Iterable[int]) -> list[bytearray]:
+    def read_pieces(self, sizes: Iterable[int]) -> list[bytearray]:
         """Return what the block contains: pieces of these sizes, one after the other."""
         pieces, offset = [bytearray(size) for size in sizes], 0
         for piece in pieces:
@@ -75,7 +75,7 @@ class Block(NamedTuple):
         os.close(self.fd)
 
 
-def write(fd: int, pieces: Iterable) -> None:
+def write_pieces(fd: int, pieces: Iterable) -> None:
     """Write bytes-like pieces one after the other, from the start."""
     offset = 0
     for piece in pieces:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..photo import PhotoError, PhotoNeedsMemory
 from ..process import release_freed_memory
-from .shared_memory import Block, write
+from .shared_memory import Block, write_pieces
 
 LONG = 0.1  # seconds of a task that may leave freed memory behind
 
@@ -68,7 +68,7 @@ def run_in_block(
         result = call_limited(cpu_seconds, function, os.pread(fd, block.size, 0), *arguments)
         pickled = pickle.dumps(result, 5, buffer_callback=arrays.append)
         buffers = [array.raw() for array in arrays]
-        write(fd, buffers)
+        write_pieces(fd, buffers)
         return pickled, [buffer.nbytes for buffer in buffers]
     finally:
         os.close(fd)
