@@ -1,6 +1,7 @@
 """Serve the page and the function, and visit the page in headless Chromium."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -21,11 +22,24 @@ FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]  # nothing
 TIMEOUT = 90  # seconds; two busy cores start a kernel slowly
 
 
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = iter(random.sample(range(20_000 + 1_000 * WORKER, 21_000 + 1_000 * WORKER), 1_000))
+
+
 def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port on which nothing listens.
+
+    The system gives its own free ports to clients too, so that a client of a test beside this one
+    may hold such a port when the server wants it.
+    """
+    for port in PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise RuntimeError("no free port")
 
 
 class Server(NamedTuple):

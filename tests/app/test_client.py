@@ -1,5 +1,7 @@
 """The client of the function: its requests, its retries, and a sentence for each failure."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from app import client
@@ -80,7 +82,7 @@ def test_a_response_that_is_not_the_functions_gets_a_sentence(function, body, st
 
 def test_a_photo_is_sent_again_when_the_function_is_busy(function, monkeypatch):
     waits = []
-    monkeypatch.setattr(client.time, "sleep", waits.append)
+    monkeypatch.setattr(client, "time", SimpleNamespace(sleep=waits.append))
     busy = (response(BUSY, 503, retry_after=seconds) for seconds in (1, 60))
     function.first_responses = list(busy)
     assert client.classify(b"photo") == RESULT
@@ -89,7 +91,7 @@ def test_a_photo_is_sent_again_when_the_function_is_busy(function, monkeypatch):
 
 
 def test_a_function_that_stays_busy_is_reported_in_the_end(function, monkeypatch):
-    monkeypatch.setattr(client.time, "sleep", lambda _: None)
+    monkeypatch.setattr(client, "time", SimpleNamespace(sleep=lambda _: None))
     function.respond_with(BUSY, 503, retry_after=1)
     assert error_of() == BUSY["detail"]
     assert len(function.photos) == SETTINGS["busy_attempts"]

@@ -88,6 +88,7 @@ def test_the_container_serves_is_healthy_and_writes_no_file(image, tmp_path):
             assert requests.get(url, timeout=60).headers["content-type"].startswith("text/html")
         finally:
             server.terminate()
+            sys.stderr.write((tmp_path / "log").read_text())  # shown if the test fails
     log = (tmp_path / "log").read_text()
     assert '"kinds": ["not-a-photo"]' in log
     assert "secret" not in log

@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from types import SimpleNamespace
 
 import anyio
 import httpx
@@ -94,7 +95,7 @@ def test_a_rejected_body_is_not_read_and_logged_with_its_route(model, caplog):
 
 def test_bursts_queue_and_sustained_overload_is_rejected(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(load_shedding.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(load_shedding, "time", SimpleNamespace(monotonic=lambda: now[0]))
     slots = Slots(workers=1, max_in_flight=3)
     with slots.acquire():
         with slots.acquire(), slots.acquire(), pytest.raises(Problem):
