@@ -51,6 +51,7 @@ def predict_over_http(
         paths=list(photos),
         truth=expected.truth,
         splits=expected.splits,
+        subclass=expected.subclass,
         ood_score=ood_score,
     )
     return served, refusals

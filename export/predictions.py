@@ -76,7 +76,7 @@ def predict_with_features(
 
     embedding = np.concatenate(map_threads(embed, list(photos["path"])))
     weight, bias = (values.numpy() for values in fold_head(network.head))
-    described = describe_photos(photos, network.labels)
+    described = describe_photos(photos, network.labels) | {"label_index": network.label_index}
     return Predictions(logits=embedding @ weight.T + bias, embedding=embedding, **described)
 
 

@@ -2,7 +2,7 @@
 
 Columns: `path` (relative to the folder), `label`, `split` (`train` may be split further; other
 splits stay as the data set has them), `source`; some data sets add `box_x`, `box_y`, `box_width`,
-`box_height` (pixels of the file) or `class` (a competition's own name of the label).
+`box_height` (pixels of the file), `class` (a competition's own name of the label) or `subclass`.
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ from birds import photo
 from fieldmark.data.crops import crop_to_boxes
 from fieldmark.data.listings import list_annotated_photos, make_unique_labels
 from fieldmark.data.locations import find_photo_folder
+from fieldmark.data.subclasses import add_subclasses
 from fieldmark.errors import DatasetError
 
 TRAIN_FOLDERS = ("train", "valid", "val", "validation")
@@ -42,9 +43,9 @@ def list_photos(folder: Path, test_name: str = "test") -> pd.DataFrame:
     elif (folder / "names.txt").is_file() and (folder / "train").is_dir():
         photos = list_competition(folder)
     elif (folder / "train").is_dir():
-        photos = list_split_folders(folder, test_name)
+        photos = add_subclasses(list_split_folders(folder, test_name))
     else:
-        photos = list_class_folders(folder)
+        photos = add_subclasses(list_class_folders(folder))
     train_labels = set(photos["label"][photos["split"] == "train"])
     if len(train_labels) < 2:
         raise DatasetError(

@@ -84,7 +84,7 @@ class MeanLogits(OodScore):
 
     def __init__(self, train: Predictions):
         super().__init__()
-        means = class_means(train.logits, train.truth)
+        means = class_means(train.scaled_logits, train.truth)
         means = means - means.mean(1, keepdims=True)
         self.register_buffer("means", to_half(means.T / np.linalg.norm(means, axis=1)))
 
@@ -133,7 +133,7 @@ def fit_scores(train: Predictions, names: Iterable[str] = SCORES) -> dict[str, O
 
 def compute_score(score: OodScore, predictions: Predictions, temperature: float) -> np.ndarray:
     """Return the score of each photo, [n]."""
-    logits = to_float(predictions.logits / temperature)
+    logits = to_float(predictions.scaled(temperature).scaled_logits)
     with torch.no_grad():
         return score(to_float(predictions.embedding), logits).numpy()
 

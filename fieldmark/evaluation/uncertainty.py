@@ -95,10 +95,11 @@ def fit_uncertainty(
     are fitted to `train`. Raises ValueError for photos of other splits.
     """
     valid.require_split("valid", "Fitting the temperature")
-    temperature = fit_temperature(valid.logits, valid.truth)
+    temperature = fit_temperature(valid.logits, valid.truth, valid.label_index)
     calibrated = valid.scaled(temperature)
     compared, name = None, options.ood_score
-    scores = ood.fit_scores(train, ood.SCORES if name == AUTO else [name])
+    names = ood.SCORES if name == AUTO else [name]
+    scores = ood.fit_scores(train.scaled(temperature), names)
     if name == AUTO:
         compared = ood.compare_scores(scores, valid, unfamiliar, temperature)
         name = ood.choose_score(compared, len(valid.labels))
@@ -179,7 +180,8 @@ def describe_uncertainty(
         thresholds["unknown"] = {"score": fitted.score_name} | thresholds["unknown"]
     threshold = (thresholds["unknown"] or {}).get("threshold")
     figures, by_family = measure_uncertainty(calibration, thresholds, families)
-    return {
+    by_subclass = metrics.accuracy_by_subclass(calibration)
+    return ({"accuracy_by_subclass": by_subclass} if by_subclass else {}) | {
         "thresholds": thresholds,
         "metrics": figures | {"split": "calibration"},
         "coverage_by_family": by_family,
