@@ -26,6 +26,7 @@ from fieldmark.evaluation.uncertainty import UncertaintyOptions
 from fieldmark.network.network import Network
 from fieldmark.network.preparation import Preparation
 from fieldmark.training.learner import make_learner
+from tests.finders import write_finder
 
 ROOT = Path(__file__).parents[1]
 KEPT = ("FIELDMARK_CHROMIUM", "FIELDMARK_SHOTS")
@@ -158,6 +159,12 @@ def run(tmp_path_factory, table, folder, settings, weights):
 @pytest.fixture
 def model(run):
     return run / "birds.onnx"
+
+
+@pytest.fixture(scope="session")
+def finder_file(tmp_path_factory):
+    """Write a finder that needs no training; see tests/finders.py."""
+    return write_finder(tmp_path_factory.mktemp("finder") / "finder.onnx")
 
 
 @pytest.fixture(autouse=True, scope="session")

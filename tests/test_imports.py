@@ -56,7 +56,7 @@ DEPLOYED = {  # files -> packages that their requirements.txt installs
     },
 }
 LIGHT = {  # modules or packages -> what they must not load, directly or through others
-    ("birds.photo", "birds.classifier", "birds.describe"): {
+    ("birds.photo", "birds.classifier", "birds.identifier", "birds.describe"): {
         *("fastapi", "starlette", "azure", "torch", "fastai", "pandas"),
     },
     ("fieldmark.errors", "fieldmark.files", "fieldmark.recipe", "fieldmark.run"): {

@@ -82,19 +82,7 @@ def read_card(metadata: dict[str, str], size: int, name: str) -> dict:
     Raises ModelError for a card that is missing, unreadable, of another schema or incomplete, or
     that does not fit photos of `size` pixels.
     """
-    if "card" not in metadata:
-        raise ModelError(f"{name} is not a Fieldmark model: it has no card. {EXPORT_AGAIN}")
-    if len(metadata["card"]) > MAX_CARD:
-        raise ModelError(
-            f"The card of {name} is over {MAX_CARD // 2**20} MiB. Shorten its entries."
-        )
-    try:
-        # int refuses NaN and infinity, which Python parses and browsers do not
-        card = json.loads(metadata["card"], parse_constant=int)
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"The card of {name} is not JSON. {EXPORT_AGAIN}") from error
-    if not isinstance(card, dict):
-        raise ModelError(f"The card of {name} is not a JSON object. {EXPORT_AGAIN}")
+    card = parse_card(metadata, name)
     schema = card.get("schema", 1)
     if schema != SCHEMA:
         advice = "Run `fieldmark migrate RUN` on its run." if schema == 1 else "Update Fieldmark."
@@ -115,6 +103,24 @@ def read_card(metadata: dict[str, str], size: int, name: str) -> dict:
         )
     if str(preparation.get("filter")).upper() not in Image.Resampling.__members__:
         raise ModelError(f"The card of {name} has no valid resampling `filter`. {EXPORT_AGAIN}")
+    return card
+
+
+def parse_card(metadata: dict[str, str], name: str) -> dict:
+    """Return the card in a file's metadata; raise ModelError if it is missing or unreadable."""
+    if "card" not in metadata:
+        raise ModelError(f"{name} is not a Fieldmark model: it has no card. {EXPORT_AGAIN}")
+    if len(metadata["card"]) > MAX_CARD:
+        raise ModelError(
+            f"The card of {name} is over {MAX_CARD // 2**20} MiB. Shorten its entries."
+        )
+    try:
+        # int refuses NaN and infinity, which Python parses and browsers do not
+        card = json.loads(metadata["card"], parse_constant=int)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"The card of {name} is not JSON. {EXPORT_AGAIN}") from error
+    if not isinstance(card, dict):
+        raise ModelError(f"The card of {name} is not a JSON object. {EXPORT_AGAIN}")
     return card
 
 
