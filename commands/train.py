@@ -104,6 +104,7 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
 
 def check_inputs(recipe: "Recipe") -> None:
     """Raise UserError, which names the parameter, unless files and folders are in place."""
+    from fieldmark.data.grounds import find_grounds
     from fieldmark.data.locations import find_photo_folder
     from fieldmark.data.ood_photos import list_ood_photos
     from fieldmark.evaluation.open_set import describe_open_set_run
@@ -113,6 +114,7 @@ def check_inputs(recipe: "Recipe") -> None:
     checks = {
         "photos": lambda: find_photo_folder(recipe.photos),
         "not_birds": lambda: list_ood_photos(recipe.not_birds),
+        "grounds": lambda: find_grounds(recipe.grounds, recipe.not_birds),
         "open_set_run": lambda: describe_open_set_run(recipe.open_set_run),
         "weights": lambda: fetch_weights(recipe.arch, resolve_weights(recipe.weights)),
         "teacher": lambda: recipe.teacher and check_teacher(**recipe.teacher),

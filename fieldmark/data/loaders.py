@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -84,7 +85,7 @@ def make_dataloaders(
     min_crop_area: float = 0.5,
     cache: PixelCache | None = None,
     train_size: int = 0,
-    **augmentation: float,
+    **augmentation: Any,
 ) -> vision.DataLoaders:
     """Return DataLoaders that train on the split `train` and validate on `valid`, on no other.
 

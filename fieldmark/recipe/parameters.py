@@ -81,7 +81,23 @@ class Parameters(BaseModel):
         "Augmentation", 0.5, "smallest share of the area that a random crop keeps", 0.05, 1
     )
     min_scale: float = parameter(
-        "Augmentation", 0.6, "smallest scale, as of a bird farther away", 0.05, 1
+        "Augmentation", 0.6, "smallest scale of shrunk photos, as of a bird farther away", 0.05, 1
+    )
+    shrink_share: float = parameter("Augmentation", 0.5, "share of the photos to shrink", 0, 1)
+    max_shift: float = parameter(
+        "Augmentation", 0.1, "largest share of the side by which shrunk photos are cut off", 0, 0.5
+    )
+    min_aspect: float = parameter(
+        "Augmentation", 0.75, "smallest ratio of the sides of shrunk photos", 0.2, 1
+    )
+    grounds: str = parameter(
+        "Augmentation",
+        "",
+        "folder of photos without birds around shrunk photos, or `reflection`; "
+        "default: half of `not_birds`",
+    )
+    min_resolution: float = parameter(
+        "Augmentation", 0.5, "smallest resolution, as of a bird of few pixels; 1: off", 0.05, 1
     )
     flip: bool = parameter("Augmentation", True, "mirror half of the photos")
     max_rotate: float = parameter("Augmentation", 10.0, "largest rotation in degrees", 0, 180)
