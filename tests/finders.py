@@ -125,6 +125,7 @@ def write_finder(path: Path, **changes) -> Path:
 
 GROUND = (120, 150, 110)
 Place = tuple[str, int, int, int]  # a species, and left, top and side of its square
+TWO_BIRDS = [("Night_Inkling", 80, 240, 100), ("Ruby_capped_Inkling", 500, 60, 100)]
 
 
 def draw_scene(places: list[Place], width: int = 720, height: int = 480) -> np.ndarray:

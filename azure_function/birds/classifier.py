@@ -1,7 +1,5 @@
 """Load a model file and classify prepared photos."""
 
-import math
-from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +8,6 @@ import numpy as np
 from . import drawn, model_file, photo, process
 from .model_file import ModelError
 from .sessions import check_recorded, load_errors, load_sessions
-from .workers.decoder import Decoded, Decoder
 
 OUTPUTS = tuple(model_file.OUTPUTS)
 TOLERANCE = 1e-3  # largest difference from the outputs that a card records
@@ -56,13 +53,6 @@ class Classifier:
     def prepare_photo(self, data: bytes) -> photo.PreparedPhoto:
         """Prepare the bytes of a photo for this model in this process; raises PhotoError."""
         return photo.prepare_photo(data, self.size, self.filter)
-
-    def prepare_in_worker(
-        self, decoder: Decoder, data: bytes, patience: float = math.inf
-    ) -> "Future[Decoded]":
-        """Prepare the bytes of a photo in a process of a decoder, as `Decoder.submit` does."""
-        call = photo.prepare_photo, data, self.size, self.filter
-        return decoder.submit(*call, patience=patience)
 
     def predict(self, pixels: np.ndarray, single_thread: bool = False) -> Outputs:
         """Compute the outputs for prepared photos, uint8 [N, size, size, 3]."""

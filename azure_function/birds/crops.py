@@ -98,7 +98,7 @@ def distinct(crops: Iterable[Crop]) -> list[Crop]:
     """Return crops without those that are nearly equal to an earlier one."""
     kept: list[Crop] = []
     for crop in crops:
-        if all(overlap(crop, other) <= SAME for other in kept):
+        if all(overlap(crop.square, other.square) <= SAME for other in kept):
             kept.append(crop)
     return kept
 

@@ -12,6 +12,7 @@ from .model_file import EXPORT_AGAIN, ModelError
 from .photo import FINDER_MIN_SIDE, FINDER_STRIDE, DecodedPhoto
 from .sessions import Session, check_recorded, load_errors, load_sessions
 
+SHIPPED_FINDER = Path(__file__).parents[1] / "model" / "finder.onnx"
 SCHEMA = 1  # of the card
 OUTPUTS = {"score": 3, "box": 4}  # and their dimensions
 TOLERANCES = {"score": 1e-3, "box": 0.1}  # largest differences from the outputs that a card records
@@ -76,6 +77,30 @@ class Finder:
         score, box = self.predict(pixels[None], single_thread)
         scale = decoded.width / pixels.shape[1], decoded.height / pixels.shape[0]
         return select_boxes(score[0], box[0] * (scale + scale), self.threshold, decoded)
+
+
+def default_finder(model: Path) -> Path | None:
+    """Return the finder's file beside a model file, else the shipped one, None without any."""
+    files = (model.with_name(SHIPPED_FINDER.name), SHIPPED_FINDER)
+    return next((file for file in files if file.is_file()), None)
+
+
+def describe_mismatch(card: dict, finder: Finder | None) -> str | None:
+    """Return a sentence if a species model's card names another finder, or none; else None."""
+    named = card.get("finder")
+    if (named or {}).get("sha256") == (finder.sha256 if finder else None):
+        return None
+    before = f"the finder {named['name']} {named['version']}" if named else "no finder"
+    if not finder:
+        return (
+            f"This model was calibrated with {before}, which is not here: only the middle square "
+            "of a photo is classified. Put it beside the model, or set FIELDMARK_FINDER."
+        )
+    now = f"the finder {finder.version['name']} {finder.version['version']}"
+    return (
+        f"This model was calibrated with {before}, and runs with {now}: it may call more or fewer "
+        "photos unknown than its card says. Use the first, or export the model again."
+    )
 
 
 def select_boxes(

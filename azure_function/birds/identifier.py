@@ -5,36 +5,25 @@ The function, bulk predictions, the gate and evaluation all run this code.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import crops, photo
 from .classifier import Classifier
-from .crops import MAX_BIRDS, Crop, distinct, propose_birds, propose_crops
+from .crops import Crop
 from .decision import unknown_threshold
-from .finder import Finder
-from .photo import DecodedPhoto, PreparedPhoto, crop_photo, decode_upright, prepare_photo
+from .finder import Finder, describe_mismatch
+from .looks import Look, choose_look, look_at_others
+from .photo import DecodedPhoto, PreparedPhoto
 from .workers.decoder import Decoded, Decoder
 
 AUTO, CENTER = "auto", "center"
 Where = str | tuple[int, int, int, int]  # AUTO, CENTER, or left, top, width and height
-
-
-class Look(NamedTuple):
-    """A crop with its pixels, and `outputs` of a batch in which it is row `index`."""
-
-    crop: Crop
-    pixels: np.ndarray
-    outputs: Any
-    index: int
-
-    @property
-    def unknown(self) -> float:
-        """Return the out-of-distribution score of the crop."""
-        return float(self.outputs.unknown[self.index])
 
 
 class Identification(NamedTuple):
@@ -62,14 +51,26 @@ class Identifier:
         self.classifier, self.finder = classifier, finder
         self.threshold = unknown_threshold(classifier.card)
 
+    @classmethod
+    def load(
+        cls, model: Path | str, finder: Path | str | None = None, threads: int | None = None
+    ) -> "Identifier":
+        """Load the files of a species model and a finder, if any; raises ModelError."""
+        return cls(Classifier(model, threads), Finder(finder, threads) if finder else None)
+
+    @property
+    def mismatch(self) -> str | None:
+        """Return a sentence if the species model's card names another finder, or none."""
+        return describe_mismatch(self.classifier.card, self.finder)
+
     def preparation(self, where: Where = AUTO) -> tuple:
         """Return the function of `birds.photo` that prepares the bytes of a photo, and options.
 
         Only where a finder decides, the whole photo comes back, as a DecodedPhoto.
         """
-        square = prepare_photo, self.classifier.size, self.classifier.filter
+        square = photo.prepare_photo, self.classifier.size, self.classifier.filter
         if where == AUTO and self.finder:
-            return decode_upright, self.finder.size, self.finder.filter
+            return photo.decode_upright, self.finder.size, self.finder.filter
         return square if isinstance(where, str) else (*square, where)
 
     def prepare(self, data: bytes, where: Where = AUTO) -> DecodedPhoto | PreparedPhoto:
@@ -86,7 +87,7 @@ class Identifier:
 
     def identify(
         self,
-        photo: DecodedPhoto | PreparedPhoto,
+        prepared: DecodedPhoto | PreparedPhoto,
         where: Where = AUTO,
         all_birds: bool = False,
         single_thread: bool = False,
@@ -96,23 +97,29 @@ class Identifier:
         predict = clock.timed(
             "model", partial(self.classifier.predict, single_thread=single_thread)
         )
-        if isinstance(photo, PreparedPhoto):
-            source = "center" if isinstance(where, str) else "request"
-            crops, boxes = [Crop(*photo.crop, source)], []
-            cut = lambda _: photo.pixels  # noqa: E731
+        width, height, boxes = prepared.width, prepared.height, []
+        if isinstance(prepared, DecodedPhoto):
+            if self.finder:
+                boxes = clock.timed("find", self.finder.find)(prepared, single_thread)
+            proposals = crops.propose_crops(boxes, width, height)
+            cut = clock.timed("prepare", partial(self.cut, prepared))
         else:
-            boxes = clock.timed("find", self.finder.find)(photo, single_thread)
-            crops = propose_crops(boxes, photo.width, photo.height)
-            cut = clock.timed("prepare", partial(self.cut, photo))
-        looks = choose_look(crops, cut, predict, self.threshold)
-        others = propose_birds(boxes, photo.width, photo.height) if all_birds else []
+            proposals = [Crop(*prepared.crop, "center" if isinstance(where, str) else "request")]
+            cut = partial(get_pixels, prepared)
+        looks = choose_look(proposals, cut, predict, self.threshold)
+        others = crops.propose_birds(boxes, width, height) if all_birds else []
         birds = look_at_others(looks, others, cut, predict)
-        return Identification(looks[0], birds, photo.width, photo.height, clock.seconds)
+        return Identification(looks[0], birds, width, height, clock.seconds)
 
-    def cut(self, photo: DecodedPhoto, crop: Crop) -> np.ndarray:
+    def cut(self, decoded: DecodedPhoto, crop: Crop) -> np.ndarray:
         """Return the pixels of a crop, prepared for the species model."""
         size, filter = self.classifier.size, self.classifier.filter
-        return crop_photo(photo, crop.square, size, filter).pixels
+        return photo.crop_photo(decoded, crop.square, size, filter).pixels
+
+
+def get_pixels(prepared: PreparedPhoto, _: Crop) -> np.ndarray:
+    """Return the pixels of a photo that was prepared for its only crop."""
+    return prepared.pixels
 
 
 class Clock:
@@ -131,52 +138,3 @@ class Clock:
             return result
 
         return call
-
-
-def choose_look(
-    crops: Sequence[Crop],
-    cut: Callable[[Crop], np.ndarray],
-    predict: Callable[[np.ndarray], Any],
-    threshold: float | None,
-) -> list[Look]:
-    """Look at crops, the first one first, and at the others only if it is doubtful; best first.
-
-    `cut` returns the pixels of a crop, uint8 [S, S, 3]; `predict` takes those of N crops and
-    returns outputs with `unknown` [N]. The first look is doubtful if its score is over the
-    `threshold` of unknown birds; without one it never is. The best look has the lowest score.
-    """
-    looks = take_looks(crops[:1], cut, predict)
-    if threshold is not None and looks[0].unknown > threshold:
-        looks += take_looks(crops[1:], cut, predict)
-    return sorted(looks, key=lambda look: look.unknown)
-
-
-def take_looks(
-    crops: Sequence[Crop],
-    cut: Callable[[Crop], np.ndarray],
-    predict: Callable[[np.ndarray], Any],
-) -> list[Look]:
-    """Return the looks at some crops, predicted as one batch."""
-    if not crops:
-        return []
-    pixels = np.stack([cut(crop) for crop in crops])
-    outputs = predict(pixels)
-    return [Look(crop, pixels[i], outputs, i) for i, crop in enumerate(crops)]
-
-
-def look_at_others(
-    looks: Sequence[Look],
-    crops: Sequence[Crop],
-    cut: Callable[[Crop], np.ndarray],
-    predict: Callable[[np.ndarray], Any],
-) -> list[Look]:
-    """Return the best look, and one at each of the `crops` that show birds in other places.
-
-    Looks that were taken before are not taken again.
-    """
-    best, taken = looks[0], {look.crop: look for look in looks}
-    others = [c for c in distinct([best.crop, *crops])[1:] if c.box != best.crop.box]
-    others = others[: MAX_BIRDS - 1]
-    new = take_looks([crop for crop in others if crop not in taken], cut, predict)
-    taken |= {look.crop: look for look in new}
-    return [best, *(taken[crop] for crop in others)]

@@ -7,10 +7,8 @@ from birds import drawn, finder, photo
 from birds.crops import overlap
 from birds.finder import Finder, ModelError
 from tests.birds.photos import encode_png
-from tests.finders import draw_scene, write_finder
+from tests.finders import TWO_BIRDS, draw_scene, write_finder
 from tests.surgery import change_card, change_model
-
-PLACES = [("Night_Inkling", 80, 240, 100), ("Ruby_capped_Inkling", 500, 60, 100)]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +22,7 @@ def find(blobs, data: bytes) -> list:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG of 12 megapixels", "taken sideways"])
 def test_each_bird_gets_a_box(blobs, kind):
-    scene = draw_scene(PLACES)
+    scene = draw_scene(TWO_BIRDS)
     scale = 6 if "12" in kind else 1
     if scale > 1:
         data = drawn.encode_photo(scene.repeat(scale, 0).repeat(scale, 1), quality=85)
@@ -32,7 +30,7 @@ def test_each_bird_gets_a_box(blobs, kind):
         data = encode_png(scene) if kind == "PNG" else drawn.encode_rotated(6, scene)
     boxes = find(blobs, data)
     assert [box.score for box in boxes] == sorted((box.score for box in boxes), reverse=True)
-    for _, left, top, side in PLACES:
+    for _, left, top, side in TWO_BIRDS:
         bird = [scale * value for value in (left, top, side, side)]
         assert max(overlap(box, bird) for box in boxes[:2]) > 0.6
 
@@ -52,7 +50,7 @@ def test_boxes_of_the_same_bird_are_merged_and_cut_at_the_photos_sides():
 
 
 def test_one_thread_computes_the_same_boxes(blobs):
-    decoded = photo.decode_upright(encode_png(draw_scene(PLACES)), blobs.size, blobs.filter)
+    decoded = photo.decode_upright(encode_png(draw_scene(TWO_BIRDS)), blobs.size, blobs.filter)
     one, many = blobs.find(decoded, single_thread=True), blobs.find(decoded)
     assert np.allclose(one, many, atol=1e-3)
     sessions = blobs.session, blobs.single_thread_session

@@ -4,17 +4,15 @@ import numpy as np
 import pytest
 
 from birds import drawn, photo
-from birds.classifier import Classifier, Outputs
+from birds.classifier import Outputs
 from birds.crops import centre_crop, overlap
-from birds.finder import Finder
 from birds.identifier import Identifier, choose_look
 from birds.workers.decoder import Decoder
 from tests.birds.photos import encode_png
 from tests.conftest import SIZE
-from tests.finders import draw_scene
+from tests.finders import TWO_BIRDS, draw_scene
 
-PLACES = [("Night_Inkling", 80, 240, 100), ("Ruby_capped_Inkling", 500, 60, 100)]
-SCENE = encode_png(draw_scene(PLACES))
+SCENE = encode_png(draw_scene(TWO_BIRDS))
 
 
 class Counting:
@@ -56,21 +54,16 @@ def test_a_model_without_a_threshold_is_never_in_doubt():
     assert len(choose(Counting(9), 0.5, CROPS[:1])) == 1
 
 
-@pytest.fixture(scope="module")
-def classifier(model):
-    return Classifier(model, 1)
-
-
-@pytest.fixture(scope="module")
-def identifier(classifier, finder_file):
-    return Identifier(classifier, Finder(finder_file, 1))
+@pytest.fixture
+def classifier(identifier):
+    return identifier.classifier
 
 
 def test_a_small_bird_off_centre_is_looked_at_where_it_is(identifier, classifier):
     found = identifier.identify(identifier.prepare(SCENE))
     crop = found.chosen.crop
     assert crop.source == "finder"
-    assert max(overlap(crop, place[1:] + place[3:]) for place in PLACES) > 0.5
+    assert max(overlap(crop, place[1:] + place[3:]) for place in TWO_BIRDS) > 0.5
     again = photo.prepare_photo(SCENE, SIZE, classifier.filter, crop.square)
     assert np.array_equal(found.chosen.pixels, again.pixels)
     expected = classifier.predict(again.pixels[None]).probability[0]
@@ -85,7 +78,7 @@ def test_all_birds_are_named_with_the_chosen_one_first(identifier):
     found = identifier.identify(photo, all_birds=True)
     assert found.birds[0] == found.chosen
     assert len(found.birds) >= 2
-    for place in PLACES:
+    for place in TWO_BIRDS:
         assert max(overlap(look.crop, place[1:] + place[3:]) for look in found.birds) > 0.5
     assert len({look.crop.box for look in found.birds}) == len(found.birds)
     assert len(identifier.identify(photo).birds) == 1

@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 
 from birds import drawn
 from birds.classifier import Classifier
+from birds.identifier import Identifier
 from birds.photo import prepare
-from birds.prediction import classify_photo
+from birds.prediction import DEFAULT_OPTIONS, classify_photo
 from birds.workers.decoder import Decoded
 from fieldmark.network.preparation import Preparation
 from fieldmark.network.weights import weights_digest
@@ -105,8 +106,9 @@ def test_it_names_the_photos_it_was_judged_by_as_often_as_its_card_says(classifi
 
 def answered(classifier, path):
     """Answer as the function does."""
-    decoded = Decoded(classifier.prepare_photo(path.read_bytes()), 0.0)
-    return classify_photo(classifier, decoded, 5, False, lambda: True)
+    identifier = Identifier(classifier)
+    decoded = Decoded(identifier.prepare(path.read_bytes()), 0.0)
+    return classify_photo(identifier, decoded, DEFAULT_OPTIONS, lambda: True)
 
 
 @pytest.mark.real_photos
