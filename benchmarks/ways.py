@@ -32,7 +32,7 @@ from fieldmark.training.mixed_precision import mixed_precision_callbacks
 
 def list_split(recipe: Recipe) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
     """Return folder, survey and split of a recipe's photos."""
-    folder, listed = load_dataset(recipe.photos, recipe.test_name, recipe.crop_to_box)
+    folder, listed = load_dataset(recipe.photos, recipe.test_name, recipe.crop)
     survey = survey_photos(listed, folder)
     photos, _ = remove_bad_photos(survey, recipe.allow_duplicates, recipe.min_photos)
     shares = recipe.valid_share, recipe.calibration_share

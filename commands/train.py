@@ -104,15 +104,17 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
 
 def check_inputs(recipe: "Recipe") -> None:
     """Raise UserError, which names the parameter, unless files and folders are in place."""
-    from fieldmark.data.grounds import find_grounds
+    from fieldmark.data.found_birds import load_finder
     from fieldmark.data.locations import find_photo_folder
     from fieldmark.data.ood_photos import list_ood_photos
     from fieldmark.evaluation.open_set import describe_open_set_run
     from fieldmark.network.weights import fetch_weights, resolve_weights
     from fieldmark.training.create_teacher import check_teacher
+    from fieldmark.training.grounds import find_grounds
 
     checks = {
         "photos": lambda: find_photo_folder(recipe.photos),
+        "crop": lambda: recipe.crop == "auto" and load_finder(),
         "not_birds": lambda: list_ood_photos(recipe.not_birds),
         "grounds": lambda: find_grounds(recipe.grounds, recipe.not_birds),
         "open_set_run": lambda: describe_open_set_run(recipe.open_set_run),

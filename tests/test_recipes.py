@@ -77,8 +77,11 @@ def test_every_old_key_is_refused_with_its_new_name():
 def test_every_old_value_is_refused_with_its_new_spelling():
     for key, values in RENAMED_VALUES.items():
         for old, new in values.items():
-            with pytest.raises(RecipeError, match=f"`{key}: {old}` to `{key}: {new}`"):
+            written = str(old).lower() if isinstance(old, bool) else old
+            with pytest.raises(RecipeError, match=f"`{key}: {written}` to `{key}: {new}`"):
                 validate_recipe({key: old})
+    with pytest.raises(RecipeError, match="`crop_to_box: true` to `crop: boxes`"):
+        validate_recipe({"crop_to_box": True})
     with pytest.raises(RecipeError, match="`classes` to `num_classes`"):
         validate_recipe({"teacher": {"arch": "resnet18", "classes": 3}})
 

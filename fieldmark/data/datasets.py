@@ -11,6 +11,7 @@ import pandas as pd
 
 from birds import photo
 from fieldmark.data.crops import crop_to_boxes
+from fieldmark.data.found_birds import crop_to_birds, load_finder
 from fieldmark.data.listings import list_annotated_photos, make_unique_labels
 from fieldmark.data.locations import find_photo_folder
 from fieldmark.data.subclasses import add_subclasses
@@ -20,15 +21,18 @@ TRAIN_FOLDERS = ("train", "valid", "val", "validation")
 
 
 def load_dataset(
-    photos: str, test_name: str = "test", crop_to_box: bool = False
+    photos: str, test_name: str = "test", crop: str = "none"
 ) -> tuple[Path, pd.DataFrame]:
     """Return the folder that a recipe's `photos` names and the table of its photos.
 
-    With `crop_to_box` both are those of the photos cropped to their boxes.
+    With `crop` both are those of cropped photos: `boxes` crops to the boxes of the data set, `auto`
+    to the first square in which the function would look for a bird.
     """
     folder = find_photo_folder(photos)
     table = list_photos(folder, test_name)
-    return crop_to_boxes(table, folder) if crop_to_box else (folder, table)
+    if crop == "boxes":
+        return crop_to_boxes(table, folder)
+    return crop_to_birds(table, folder, load_finder()) if crop == "auto" else (folder, table)
 
 
 def list_photos(folder: Path, test_name: str = "test") -> pd.DataFrame:

@@ -42,11 +42,6 @@ def list_photos_below(folder: str, readable: bool = False) -> list[Path]:
     return photos
 
 
-def teaching_half(photos: list[Path]) -> list[Path]:
-    """Return every other photo: these may be grounds in training and choose scores."""
-    return photos[::2]
-
-
 def leave_out_unreadable(photos: list[Path]) -> list[Path]:
     """Return the photos that can be decoded; print what is wrong with the others."""
     survey = survey_photos(pd.DataFrame({"path": map(str, photos)}), Path())

@@ -38,7 +38,11 @@ class Parameters(BaseModel):
         "Photos", "drawn", "folder of photos, `drawn` (six invented species) or `cub-200-2011`"
     )
     test_name: str = parameter("Photos", "test", "name of the split in a folder `test`")
-    crop_to_box: bool = parameter("Photos", False, "crop to the data set's bounding boxes")
+    crop: Literal["none", "boxes", "auto"] = parameter(
+        "Photos",
+        "none",
+        "crop whole photos: to the data set's bounding boxes, or `auto` to what the finder finds",
+    )
     allow_duplicates: bool = parameter(
         "Photos", False, "accept the same photo in several official splits"
     )

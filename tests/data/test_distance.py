@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 import torch
 from fastai.vision.all import TensorImage
-from PIL import Image
 
 from fieldmark.data.distance import LoseDetail, Shrink
-from fieldmark.data.grounds import REFLECTION, find_grounds, load_grounds
-from fieldmark.data.ood_photos import list_ood_photos
-from fieldmark.errors import DatasetError
 
 SIZE, COUNT = 48, 300
 WHITE = TensorImage(torch.ones(COUNT, 3, SIZE, SIZE))
@@ -84,18 +80,3 @@ def test_photos_lose_fine_detail_and_keep_their_colours():
     assert 0.4 < (contrast < 0.45).mean() < 0.6
     assert contrast.min() < 0.05
     assert photos.mean((1, 2)) == pytest.approx(np.full(COUNT, 0.5), abs=0.02)
-
-
-def test_grounds_are_one_half_of_the_photos_without_birds_unless_given(tmp_path):
-    (photos,) = list_ood_photos("drawn").values()
-    grounds = find_grounds("", "drawn")
-    assert grounds == photos[::2]
-    assert find_grounds(REFLECTION, "drawn") == []
-    assert load_grounds(find_grounds("", ""), 32) is None
-    with pytest.raises(DatasetError, match="0 photos without birds"):
-        find_grounds(str(tmp_path), "drawn")
-    for number in range(20):
-        Image.new("RGB", (50, 40), (number, 0, 0)).save(tmp_path / f"{number:02}.png")
-    pixels = load_grounds(find_grounds(str(tmp_path), "drawn"), 32)
-    assert pixels.shape == (20, 3, 32, 32)
-    assert pixels[:, 0, 0, 0].tolist() == list(range(20))

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from birds import photo
-from fieldmark.data.ood_photos import list_ood_photos, list_photos_below, teaching_half
+from fieldmark.data.ood_photos import list_ood_photos, list_photos_below
 from fieldmark.data.parallel import map_threads
+from fieldmark.finder.grounds import split_grounds
 
 REFLECTION = "reflection"
 MAX_GROUNDS = 1000
@@ -17,16 +18,16 @@ MAX_GROUNDS = 1000
 def find_grounds(grounds: str, not_birds: str, readable: bool = False) -> list[Path]:
     """Return the photos that a recipe's `grounds` names, none for `reflection`.
 
-    By default they are one half of `not_birds`; the other half measures how well the model rejects
-    what is no bird. With `readable` each photo is decoded, and those that cannot be are reported
-    and left out. Raises DatasetError if there are too few.
+    By default they are the half of `not_birds` that a finder may train on; the other half measures
+    how well the model rejects what is no bird. With `readable` each photo is decoded, and those
+    that cannot be are reported and left out. Raises DatasetError if there are too few.
     """
     if grounds == REFLECTION:
         return []
     if grounds:
         return list_photos_below(grounds, readable)
     kinds = list_ood_photos(not_birds, readable)
-    return [path for paths in kinds.values() for path in teaching_half(paths)]
+    return [path for paths in kinds.values() for path in split_grounds(paths)[0]]
 
 
 def load_grounds(paths: list[Path], size: int) -> torch.Tensor | None:
