@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from fieldmark.errors import NetworkError
 from fieldmark.files import write_bytes
 from fieldmark.network.backbone import Backbone, timm_options
 from fieldmark.network.ensemble import create_joined_model
+from fieldmark.network.half import round_to_half, stored_weights
 from fieldmark.network.head import create_head
 from fieldmark.network.preparation import Preparation
 from fieldmark.network.weights import load_pretrained, load_run_weights
@@ -142,28 +142,11 @@ class Network:
 
         Raises NetworkError if a weight is beyond the range of float16.
         """
-        for name, tensor in self.model.state_dict().items():
-            if tensor.is_floating_point() and tensor.ndim > 1:
-                half = tensor.half().to(tensor.dtype)
-                if not half.isfinite().all():
-                    raise NetworkError(
-                        f"The weight {name} is beyond the range of float16. Set `weights_dtype: "
-                        "fp32`, or train with a higher `weight_decay`."
-                    )
-                tensor.copy_(half)
+        round_to_half(self.model)
 
     def stored_weights(self, weights_dtype: str = "fp16") -> dict[str, torch.Tensor]:
         """Return the state dict as a run stores it: matrices as float16, except for fp32."""
-        return {
-            name: (
-                tensor.half()
-                if weights_dtype != "fp32" and tensor.ndim > 1 and tensor.is_floating_point()
-                else tensor
-            )
-            .contiguous()
-            .clone()
-            for name, tensor in self.model.cpu().state_dict().items()
-        }
+        return stored_weights(self.model, weights_dtype)
 
     def save(self, path: Path, card: dict, weights_dtype: str = "fp16") -> None:
         """Write weights and card as one safetensors file, from which `load` restores the network.

@@ -4,35 +4,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MANY = 1_000_000
-STRICT = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+from fieldmark.recipe.recipe_file import MANY, STRICT, RecipeFile, parameter
 
 
-def parameter(
-    group: str,
-    default: Any,
-    help: str,
-    low: float | None = None,
-    high: float | None = None,
-    *,
-    retrain: bool = True,
-    exclude: bool = False,
-) -> Any:
-    """Return a field; `retrain` says whether another value needs another training."""
-    return Field(
-        default,
-        description=help,
-        ge=low,
-        le=high,
-        exclude=exclude,
-        json_schema_extra={"group": group, "retrain": retrain},
-    )
-
-
-class Parameters(BaseModel):
+class Parameters(RecipeFile):
     """The parameters cell of train.ipynb, in its order."""
-
-    model_config = STRICT | ConfigDict(extra="forbid")
 
     photos: str = parameter(
         "Photos", "drawn", "folder of photos, `drawn` (six invented species) or `cub-200-2011`"
@@ -226,4 +202,4 @@ class TeacherParameters(ArchOptions):
     probe_weight: float = Field(0.0, ge=0, le=1)
 
 
-SCHEMA: dict[str, Any] = Parameters.model_json_schema()["properties"]
+SCHEMA: dict[str, Any] = Parameters.schema_of()
