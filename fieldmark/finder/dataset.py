@@ -1,17 +1,13 @@
 """Scenes as a data set: the same scene for the same seed and number, in any process."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
-from fastai.data.core import DataLoaders
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
-from birds.process import cpu_count
 from fieldmark.finder.scenes import Sources, make_scene
 from fieldmark.finder.targets import make_target
 
-MULTIPLE = 32  # pixels: sides of the network's input
+MULTIPLE, MIN_SIDE = 32, 96  # pixels: sides of the network's input
 SHAPES = ((1, 3 / 4), (3 / 4, 1), (1, 2 / 3), (1, 1))  # shares of the longer side; one a batch
 TRAIN, VALID = 0, 1  # keep the random numbers of the two data sets apart
 
@@ -50,55 +46,6 @@ class SceneDataset(Dataset):
         return torch.from_numpy(pixels), torch.from_numpy(target)
 
 
-class Consecutive(Sampler):
-    """Numbers of scenes; with `goes_on` each pass goes on where the last one ended."""
-
-    def __init__(self, count: int, goes_on: bool):
-        self.count, self.goes_on, self.start = count, goes_on, 0
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[int]:
-        numbers = range(self.start, self.start + self.count)
-        if self.goes_on:
-            self.start += self.count
-        return iter(numbers)
-
-
-def make_scene_loaders(
-    train: Sources,
-    valid: Sources,
-    size: int,
-    scenes: int,
-    valid_scenes: int,
-    batch_size: int = 16,
-    num_workers: int = -1,
-    seed: int = 0,
-    whole_share: float = 0.3,
-) -> DataLoaders:
-    """Return loaders of new scenes for each epoch, `scenes` of them, and of the same held-out ones.
-
-    The numbers of scenes are rounded up to whole batches.
-    """
-    workers = cpu_count() if num_workers < 0 else num_workers
-    loaders = []
-    for part, sources, count in ((TRAIN, train, scenes), (VALID, valid, valid_scenes)):
-        count = -(-count // batch_size) * batch_size
-        loaders.append(
-            DataLoader(
-                SceneDataset(sources, size, batch_size, seed, part, whole_share),
-                batch_size,
-                sampler=Consecutive(count, goes_on=part == TRAIN),
-                num_workers=workers,
-                persistent_workers=workers > 0,
-                prefetch_factor=4 if workers else None,
-                pin_memory=torch.cuda.is_available(),
-            )
-        )
-    return DataLoaders(*loaders)
-
-
 def round_side(side: float) -> int:
-    """Return a side of the network's input in pixels."""
-    return max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE)
+    """Return a side of the network's input in pixels, for a side of a scaled photo."""
+    return max(MIN_SIDE, round(side / MULTIPLE) * MULTIPLE)

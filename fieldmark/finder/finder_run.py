@@ -9,11 +9,17 @@ import yaml
 from safetensors.torch import load_file, save
 
 from fieldmark.errors import RunError, WeightsError
-from fieldmark.files import write_bytes, write_text
+from fieldmark.files import write_bytes, write_json, write_text
 from fieldmark.finder.detector import WEIGHTS_VARIABLE, Detector
+from fieldmark.finder.sources import list_sources
 from fieldmark.finder.whole_photos import read_boxes
 from fieldmark.network.half import stored_weights
-from fieldmark.network.weights import find_weights_file, load_run_weights, resolve_weights
+from fieldmark.network.weights import (
+    describe_weights,
+    find_weights_file,
+    load_run_weights,
+    resolve_weights,
+)
 from fieldmark.recipe import FinderRecipe
 from fieldmark.run_folder import read_weights_card
 
@@ -27,6 +33,7 @@ class FinderRun:
         self.weights_file = self.folder / "finder.safetensors"
         self.recipe_file = self.folder / "recipe.yaml"
         self.boxes_file = self.folder / "boxes.csv"
+        self.facts_file = self.folder / "facts.json"  # on start weights and photos
         self.history_file = self.folder / "history.csv"
         self.best_file = self.folder / "best.safetensors"  # float32, before export
         self.last_file = self.folder / "last.safetensors"
@@ -44,14 +51,24 @@ class FinderRun:
             )
         return FinderRecipe.load(self.recipe_file)
 
-    def write_recipe(self, recipe: FinderRecipe) -> None:
-        """Write the recipe, without the folder of the run."""
-        text = yaml.safe_dump(recipe.model_dump(), sort_keys=False, allow_unicode=True)
-        write_text(self.recipe_file, text)
+    def begin(self, recipe: FinderRecipe, boxes: pd.DataFrame) -> None:
+        """Write what is known before training: recipe, boxes of whole photos, photos and weights.
 
-    def write_boxes(self, boxes: pd.DataFrame) -> None:
-        """Write the boxes of whole photos, so that they can be used again without the teacher."""
+        The boxes can be used again without the teacher that found them.
+        """
+        values = recipe.model_dump() | {"boxes": Path(recipe.boxes).name}  # a copy is in the run
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        write_text(self.recipe_file, text)
         write_text(self.boxes_file, boxes.to_csv(index=False))
+        weights = resolve_weights(recipe.weights, WEIGHTS_VARIABLE)
+        kinds = list_sources(recipe, boxes).items()
+        facts = {
+            "weights": describe_weights(weights),
+            "photos": {
+                key: dict(zip(kind._fields, map(len, kind), strict=True)) for key, kind in kinds
+            },
+        }
+        write_json(self.facts_file, facts)
 
     def read_boxes(self) -> pd.DataFrame:
         """Return the boxes of whole photos; an empty table without any."""

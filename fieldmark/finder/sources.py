@@ -34,11 +34,29 @@ class Division(NamedTuple):
     valid: list
 
 
-def load_sources(recipe: FinderRecipe, boxes: pd.DataFrame) -> tuple[Sources, Sources]:
-    """Return the decoded photos to train on, and those held out.
+def load_sources(recipe: FinderRecipe, boxes: pd.DataFrame, part: int) -> Sources:
+    """Return the decoded photos of a part: TRAIN to train on, VALID to choose by.
 
     `boxes` are those of the whole photos, as `list_whole_photos` needs them. Raises DatasetError
     for a missing folder, and where birds or grounds are too few.
+    """
+    longest = PIXELS * recipe.size
+    birds, grounds, wholes = (
+        sample(division[part], recipe.max_photos, recipe.seed)
+        for division in list_sources(recipe, boxes).values()
+    )
+    load = partial(load_photo, longest=longest)
+    return Sources(
+        [image for image, _ in map_threads(load, birds)],
+        [image for image, _ in map_threads(load, grounds)],
+        map_threads(partial(load_whole, longest=longest), wholes),
+    )
+
+
+def list_sources(recipe: FinderRecipe, boxes: pd.DataFrame) -> dict[str, Division]:
+    """Return the photos of each kind, by the key of the recipe that names them.
+
+    Raises DatasetError for a missing folder, and where birds or grounds are too few.
     """
     kinds = {
         "photos": list_birds(recipe.photos, recipe.split),
@@ -47,23 +65,11 @@ def load_sources(recipe: FinderRecipe, boxes: pd.DataFrame) -> tuple[Sources, So
     }
     for key in ("photos", "not_birds"):
         if not all(kinds[key]):
-            raise DatasetError(f"`{key}` holds too few photos to train on some of them. Add some.")
-    longest = PIXELS * recipe.size
-    decoded = []
-    for part in range(2):
-        birds, grounds, wholes = (
-            sample(division[part], recipe.max_photos, recipe.seed) for division in kinds.values()
-        )
-        load = partial(load_photo, longest=longest)
-        load_with_boxes = partial(load_whole, longest=longest)
-        decoded.append(
-            Sources(
-                [image for image, _ in map_threads(load, birds)],
-                [image for image, _ in map_threads(load, grounds)],
-                map_threads(load_with_boxes, wholes),
+            raise DatasetError(
+                f"`{key}` holds too few photos: some are to train on, others to choose by. Add "
+                "photos, or set another folder."
             )
-        )
-    return decoded[0], decoded[1]
+    return kinds
 
 
 def list_birds(photos: str, split: str = "") -> Division:

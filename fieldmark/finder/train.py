@@ -1,29 +1,31 @@
 """Train a finder by its recipe, from the photos to the weights."""
 
+from pathlib import Path
+
 import pandas as pd
 from fastai.learner import Learner
 from safetensors.torch import save
 
 from fieldmark.files import write_bytes, write_text
-from fieldmark.finder.dataset import make_scene_loaders
+from fieldmark.finder.dataset import TRAIN, VALID
 from fieldmark.finder.finder_run import FinderRun, create_detector
 from fieldmark.finder.learner import fit, make_learner
+from fieldmark.finder.loaders import make_scene_loaders
 from fieldmark.finder.scenes import Sources
 from fieldmark.finder.sources import load_sources
 from fieldmark.finder.teacher import find_boxes
 from fieldmark.recipe import FinderRecipe
 
 
-def train_finder(recipe: FinderRecipe, folder: str | None = None) -> pd.DataFrame:
+def train_finder(recipe: FinderRecipe, folder: Path | str | None = None) -> pd.DataFrame:
     """Train a network, write its weights into a run's folder, and return its history.
 
     This is what finder.ipynb does before it exports. `folder` is the recipe's `out` by default.
     """
-    run = FinderRun(folder or recipe.out)
-    run.write_recipe(recipe)
-    boxes = find_boxes(recipe)
-    run.write_boxes(boxes)
-    learn = create_learner(recipe, *load_sources(recipe, boxes))
+    run, boxes = FinderRun(folder or recipe.out), find_boxes(recipe)
+    run.begin(recipe, boxes)
+    train, valid = (load_sources(recipe, boxes, part) for part in (TRAIN, VALID))
+    learn = create_learner(recipe, train, valid)
     history = fit(learn, recipe.epochs, recipe.learning_rate, recipe.backbone_rate, recipe.seed)
     write_results(run, learn, history)
     return history

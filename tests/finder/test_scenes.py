@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from birds import drawn
-from fieldmark.finder.dataset import TRAIN, VALID, SceneDataset, make_scene_loaders
+from fieldmark.finder.dataset import TRAIN, VALID, SceneDataset
 from fieldmark.finder.framing import cut_view, frame_photo, mirror_boxes
+from fieldmark.finder.loaders import make_scene_loaders
 from fieldmark.finder.scenes import Sources, make_scene
 
 GREEN, RED = (0, 160, 0), (255, 0, 0)

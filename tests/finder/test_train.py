@@ -10,7 +10,7 @@ from fieldmark.errors import DatasetError, RecipeError, RunError, WeightsError
 from fieldmark.finder.dataset import VALID, SceneDataset
 from fieldmark.finder.evaluation import LARGE, choose_threshold, compute_metrics, detect
 from fieldmark.finder.finder_run import FinderRun, create_detector, save_weights
-from fieldmark.finder.sources import load_sources
+from fieldmark.finder.sources import list_birds, load_sources
 from fieldmark.finder.train import train_finder
 from fieldmark.recipe import FinderRecipe
 
@@ -26,7 +26,7 @@ def workspace(tmp_path, monkeypatch):
 
 def test_a_finder_finds_drawn_birds_on_drawn_grounds(finder_folder, workspace):
     run = FinderRun(finder_folder)
-    _, valid = load_sources(run.recipe, run.read_boxes())
+    valid = load_sources(run.recipe, run.read_boxes(), VALID)
     dataset = SceneDataset(valid, run.recipe.size, 8, seed=1, part=VALID)
     detections = detect(run.load_best(), dataset, 150)
     threshold = choose_threshold(detections.birds, run.recipe.found_share)
@@ -62,17 +62,15 @@ def test_training_starts_from_the_weights_of_another_finder(finder_folder, works
 
 
 def test_the_split_of_a_species_model_decides_which_birds_train(workspace):
-    _, valid = load_sources(FinderRecipe(), pd.DataFrame(columns=["path"]))
+    assert [len(birds) for birds in list_birds("drawn")] == [192, 48]
     folder = workspace / "runs/drawn-birds"
     paths = [f.relative_to(folder).as_posix() for f in sorted(folder.rglob("*.jpg"))]
     parts = ["train", "valid", "calibration", "train"] * (len(paths) // 4)
     split = pd.DataFrame({"path": paths, "label": "bird", "split": parts})
     split.to_csv("split.csv", index=False)
-    train, chosen = load_sources(FinderRecipe(split="split.csv"), pd.DataFrame(columns=["path"]))
-    assert (len(train.birds), len(chosen.birds)) == (len(paths) // 2, len(paths) // 4)
-    assert len(valid.birds) == len(paths) // 5
+    assert [len(birds) for birds in list_birds("drawn", "split.csv")] == [120, 60]
     with pytest.raises(DatasetError, match=r"no file none\.csv"):
-        load_sources(FinderRecipe(split="none.csv"), pd.DataFrame(columns=["path"]))
+        list_birds("drawn", "none.csv")
 
 
 def test_a_threshold_finds_the_share_of_large_birds_that_is_asked_for():

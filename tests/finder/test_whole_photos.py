@@ -9,6 +9,7 @@ from PIL import Image
 
 from birds import drawn
 from fieldmark.errors import DatasetError, WeightsError
+from fieldmark.finder.dataset import TRAIN, VALID
 from fieldmark.finder.sources import load_sources
 from fieldmark.finder.teacher import BIRD, INPUT, Teacher, find_boxes, tiles
 from fieldmark.finder.whole_photos import COLUMNS, read_boxes
@@ -38,7 +39,8 @@ def test_every_fourth_whole_photo_is_held_out_and_those_without_boxes_are_left_o
     rows = [(f"{number}.jpg", 40, 10, 80, 60) for number in (0, 1, 2, 4, 5)]
     file = write_boxes(folder, *rows, ("0.jpg", 0, 0, 20, 20))
     recipe = FinderRecipe(whole_photos=str(folder), boxes=str(file), size=96)
-    train, valid = load_sources(recipe, find_boxes(recipe))
+    boxes = find_boxes(recipe)
+    train, valid = (load_sources(recipe, boxes, part) for part in (TRAIN, VALID))
     assert (len(train.wholes), len(valid.wholes)) == (3, 2)
     photo, boxes = valid.wholes[0]
     assert photo.size == (192, 96)  # twice the input's longer side
