@@ -35,10 +35,11 @@ class Shrink(RandTransform):
         super().__init__(p=1.0)
         self.share, self.min_scale, self.max_shift = share, min_scale, max_shift
         self.min_aspect, self.grounds = min_aspect, grounds
+        self.last_input: torch.Tensor | None = None  # the photos of the last batch, not yet shrunk
 
     def encodes(self, photos: TensorImage) -> TensorImage:
         """Shrink some photos, [n, 3, S, S] with values of 0 to 1."""
-        plain = photos.as_subclass(torch.Tensor)
+        self.last_input = plain = photos.as_subclass(torch.Tensor)
         chosen = torch.rand(len(plain)) < self.share
         if not chosen.any():
             return photos

@@ -46,3 +46,9 @@ def load_grounds(paths: list[Path], size: int) -> torch.Tensor | None:
 def load_square(file: Path, size: int) -> np.ndarray:
     """Return the middle square of a photo, uint8 [size, size, 3]."""
     return photo.prepare(file.read_bytes(), size)
+
+
+def held_out_grounds(not_birds: str) -> list[Path]:
+    """Return photos without birds that no training uses: a half of `not_birds`, or drawn ones."""
+    kinds = list_ood_photos(not_birds or "drawn")
+    return [path for paths in kinds.values() for path in split_grounds(paths)[1]]

@@ -10,7 +10,7 @@ from commands import main
 from tests.command_line import run_command
 from tests.conftest import ROOT
 
-NAMES = [command.__name__ for command in main.COMMANDS]
+NAMES = [command.__name__.replace("_", "-") for command in main.COMMANDS]
 
 
 def test_help_lists_every_command_without_loading_heavy_packages():
