@@ -29,7 +29,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".heic", ".heif"})
 HEIC_BRANDS = (b"heic", b"heix", b"mif1")  # bytes 8 to 12 of the HEIC files that phones write
 MIN_SIDE = 1000  # pixels of the shorter side that a reduced photo keeps, if it has them
-MAX_REDUCED = 6_000_000  # pixels of a reduced photo
+MAX_REDUCED = 4_000_000  # pixels of a reduced photo, of which each in flight takes 12 MB
 STRIP = 2**20  # pixels that are converted at a time
 TRANSPOSITIONS = {  # EXIF orientation -> what turns the photo upright; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -52,7 +52,8 @@ class Finder:
                 for i, name in enumerate(OUTPUTS)
             }
             check_recorded(computed, self.card["drawn_photo"], TOLERANCES)
-            self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            with path.open("rb") as file:
+                self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
 
     def predict(
         self, pixels: np.ndarray, single_thread: bool = False
