@@ -1,5 +1,6 @@
 """Measure what a finder finds: of the birds in held-out scenes, by their share of the frame."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ class Detections(NamedTuple):
     `birds` has a row for each bird: its `scene`, its `share` (longer side over the frame's shorter
     side), the `iou` of the best box and the highest `score` of a box that overlaps it by FOUND, 0
     without one. `boxes` has a row for each box: `scene`, `score`, and its `iou` with a bird.
+    `scenes` is their number.
     """
 
     birds: pd.DataFrame
@@ -32,11 +34,11 @@ class Detections(NamedTuple):
 
 
 @torch.no_grad()
-def detect(detector: Detector, dataset: SceneDataset, count: int) -> Detections:
-    """Run a network over the first `count` scenes of a data set."""
+def detect(detector: Detector, dataset: SceneDataset, numbers: Sequence[int]) -> Detections:
+    """Run a network over the scenes of a data set that have some numbers."""
     device, birds, boxes = next(detector.parameters()).device, [], []
     detector.eval()
-    for number, (pixels, true) in enumerate(map_threads(dataset.scene, range(count))):
+    for number, (pixels, true) in zip(numbers, map_threads(dataset.scene, numbers), strict=True):
         outputs = detector(torch.from_numpy(pixels)[None].to(device))
         score, box = (values[0].cpu() for values in score_boxes(outputs))
         found, scores = select_boxes(score, box, pixels.shape[1::-1])
@@ -49,7 +51,7 @@ def detect(detector: Detector, dataset: SceneDataset, count: int) -> Detections:
     return Detections(
         pd.DataFrame(birds, columns=["scene", "share", "iou", "score"]),
         pd.DataFrame(boxes, columns=["scene", "score", "iou"]),
-        count,
+        len(numbers),
     )
 
 
@@ -73,20 +75,21 @@ def compute_metrics(detections: Detections, threshold: float) -> dict:
     of scenes without a bird in which one is found; `first_box` the share of scenes with a bird
     whose best box is on a bird.
     """
-    birds, scenes = detections.birds, detections.scenes
+    birds = detections.birds
     boxes = detections.boxes[detections.boxes["score"] >= threshold]
     found = birds["score"] >= threshold
     large = found[birds["share"] >= LARGE]
     with_bird = set(birds["scene"])
     first = boxes.groupby("scene").first()
-    empty = [number for number in range(scenes) if number not in with_bird]
+    false = [scene for scene in first.index if scene not in with_bird]
+    empty = detections.scenes - len(with_bird)
     on_bird = first["iou"].reindex(sorted(with_bird), fill_value=0) >= FOUND
     return {
         "found": proportion(found),
         "found_large": proportion(large),
         "mean_iou": bootstrap_interval([birds["iou"].to_numpy()], np.mean) if len(birds) else None,
         "first_box": proportion(on_bird),
-        "false_boxes": proportion(pd.Series(empty).isin(first.index)),
+        "false_boxes": wilson_interval(len(false), empty) if empty else None,
         "by_share": {
             f"{low:g} to {high:g}" if np.isfinite(high) else f"over {low:g}": proportion(rows)
             for (low, high), rows in group_by_share(birds, found).items()

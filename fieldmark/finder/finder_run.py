@@ -77,6 +77,11 @@ class FinderRun:
             return pd.DataFrame(columns=["path"])
         return read_boxes(self.boxes_file, recipe.whole_photos)
 
+    @property
+    def history(self) -> pd.DataFrame:
+        """The figures of each epoch, and which of them was kept."""
+        return pd.read_csv(self.history_file)
+
     def load_best(self) -> Detector:
         """Return the network of the best epoch; raises RunError before training has ended."""
         if not self.best_file.is_file():

@@ -28,7 +28,7 @@ def test_a_finder_finds_drawn_birds_on_drawn_grounds(finder_folder, workspace):
     run = FinderRun(finder_folder)
     valid = load_sources(run.recipe, run.read_boxes(), VALID)
     dataset = SceneDataset(valid, run.recipe.size, 8, seed=1, part=VALID)
-    detections = detect(run.load_best(), dataset, 150)
+    detections = detect(run.load_best(), dataset, range(150))
     threshold = choose_threshold(detections.birds, run.recipe.found_share)
     metrics = compute_metrics(detections, threshold)
     assert metrics["found_large"]["value"] >= 0.9
