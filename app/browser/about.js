@@ -6,7 +6,7 @@ import { speciesName } from "./result.js";
 
 const PRIVACY =
   "Your browser sends a copy of the photo, so that the model can find the bird: shrunk to at most " +
-  "1,600 pixels on its longer side (about 300 to 600 kB), and without the place and time that a camera " +
+  "1,600 pixels on its longer side (usually 300 to 700 kB), and without the place and time that a camera " +
   "stores. Once you move the square, it sends the square alone. The model uses each once, and nothing " +
   "is stored. A file that your browser can't open is sent unchanged.";
 

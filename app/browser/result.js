@@ -27,8 +27,8 @@ export function resultView(result, model) {
 export function searchNote({ birds, bird, image, moved, foundNone }) {
   const text = {
     none: `No bird found; I looked at the middle.${image ? " If there is a bird, move the square to it." : ""}`,
-    uncertain: "No bird found for certain; I looked at the middle. Select another place by its number on the photo.",
-    several: `${birds.length} birds found; this is bird ${birds.indexOf(bird) + 1}. Select another by its number on the photo.`,
+    uncertain: "No bird found for certain; I looked at the middle. Select another place on the photo.",
+    several: `${birds.length} birds found; this is bird ${birds.indexOf(bird) + 1}. Select another on the photo.`,
   };
   const kind = birds.length < 2 ? foundNone && "none" : foundNone ? "uncertain" : "several";
   return kind && !moved ? createElement("p", { class: "note" }, text[kind]) : null;
