@@ -52,6 +52,13 @@ def test_the_function_is_measured_beside_the_model_without_http(tmp_path):
     assert rows_of(output)["this function"][-1] == f"{function['cold start']:.2f}"
 
 
+def test_looking_for_the_bird_is_measured_beside_the_middle_square(finder_file):
+    output = run_module("crop", "--count", 1, FIELDMARK_FINDER=finder_file)
+    rows = [line.split("|")[1:3] for line in output.splitlines() if " megapixels " in line]
+    one, further = (int(looks) for _, looks in rows)
+    assert one == 1 < further <= 4
+
+
 def test_metrics_and_costs_of_a_model_are_measured(run, folder, tmp_path):
     places = {"FIELDMARK_PHOTOS": folder, "FIELDMARK_NOT_BIRDS": draw_objects(tmp_path, 20)}
     rows = rows_of(run_module("model", run, **places))

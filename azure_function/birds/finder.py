@@ -119,8 +119,8 @@ def select_boxes(
         sides.tolist(), score[rows[order], columns[order]].tolist(), strict=True
     ):
         found = Box(left, top, right - left, bottom - top, value)
-        is_empty = found.width < 1 or found.height < 1
-        if is_empty or any(overlap(found, other) > SAME_BIRD for other in boxes):
+        has_area = found.width >= 1 and found.height >= 1  # which NaN has not
+        if not has_area or any(overlap(found, other) > SAME_BIRD for other in boxes):
             continue
         boxes.append(found)
         if len(boxes) == MAX_BOXES:

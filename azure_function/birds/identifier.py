@@ -27,7 +27,7 @@ Where = str | tuple[int, int, int, int]  # AUTO, CENTER, or left, top, width and
 
 
 class Identification(NamedTuple):
-    """The look at the bird that a photo is named after, and the `birds` in other places.
+    """The look at the bird that a photo is named after, of so many `looks`, and other `birds`.
 
     `width` and `height` are those of the upright photo, `seconds` what each step took: prepare (cut
     and resize crops), find, model. `birds`, of which the first is `chosen`, has one of each place
@@ -36,6 +36,7 @@ class Identification(NamedTuple):
 
     chosen: Look
     birds: list[Look]
+    looks: int
     width: int
     height: int
     seconds: dict[str, float]
@@ -109,7 +110,7 @@ class Identifier:
         looks = choose_look(proposals, cut, predict, self.threshold)
         others = crops.propose_birds(boxes, width, height) if all_birds else []
         birds = look_at_others(looks, others, cut, predict)
-        return Identification(looks[0], birds, width, height, clock.seconds)
+        return Identification(looks[0], birds, len(looks), width, height, clock.seconds)
 
     def cut(self, decoded: DecodedPhoto, crop: Crop) -> np.ndarray:
         """Return the pixels of a crop, prepared for the species model."""
