@@ -1,6 +1,7 @@
 """Out-of-distribution scores that fit in the graph; each is higher for less familiar photos."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from fieldmark.evaluation.predictions import Predictions
+from fieldmark.evaluation.proposals import Proposals
 
 FIT_PHOTOS = 1000  # training photos that scores are fitted to
 FEW_CLASSES = 10  # at most so many logits do not separate classes well
@@ -149,19 +151,32 @@ def auroc(familiar: np.ndarray, unfamiliar: np.ndarray) -> float:
     return float((ranks.sum() - m * (m + 1) / 2) / (n * m))
 
 
+def score_proposals(score: OodScore, proposals: Proposals, temperature: float) -> Proposals:
+    """Return proposals whose crops have a temperature and its scores."""
+    values = compute_score(score, proposals.crops, temperature)
+    crops = replace(proposals.crops, temperature=temperature, ood_score=values)
+    return replace(proposals, crops=crops)
+
+
 def compare_scores(
     scores: Mapping[str, OodScore],
-    valid: Predictions,
-    unfamiliar: Mapping[str, Predictions],
+    valid: Proposals,
+    unfamiliar: Mapping[str, Proposals],
     temperature: float,
 ) -> dict[str, dict[str, float]]:
-    """Return the AUROC of each score for each kind of unfamiliar photos against `valid`."""
-    valid.require_split("valid", "Choosing an out-of-distribution score")
+    """Return the AUROC of each score for each kind of unfamiliar photos against `valid`.
+
+    The score of a photo is the lowest of the crops that are proposed in it.
+    """
+    valid.crops.require_split("valid", "Choosing an out-of-distribution score")
+    repeats = np.round(valid.weight / valid.weight.min()).astype(int)
     compared = {}
     for name, score in scores.items():
-        familiar = compute_score(score, valid, temperature)
+        familiar = score_proposals(score, valid, temperature).lowest_score.repeat(repeats)
         compared[name] = {
-            kind: round(auroc(familiar, compute_score(score, photos, temperature)), 4)
+            kind: round(
+                auroc(familiar, score_proposals(score, photos, temperature).lowest_score), 4
+            )
             for kind, photos in unfamiliar.items()
         }
     return compared

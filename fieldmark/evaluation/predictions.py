@@ -173,7 +173,8 @@ def predict(
                 batch_logits, batch_embedding = network.forward_pixels(np.stack(pixels))
                 logits.append(batch_logits.numpy())
                 embeddings.append(batch_embedding.numpy())
-    facts = describe_photos(photos, first.labels) | {"label_index": first.label_index}
+    facts: dict[str, Any] = describe_photos(photos, first.labels)
+    facts["label_index"] = first.label_index
     return [
         Predictions(logits=np.concatenate(logits), embedding=np.concatenate(embedding), **facts)
         for logits, embedding in outputs

@@ -48,6 +48,6 @@ def run_gate(model, held_out, folder):
         temperature = Classifier(model).card["temperature"]
         score = compute_score(MaximumSoftmax(), expected, temperature)
         expected = replace(expected, temperature=temperature, ood_score=np.asarray(score))
-        return check_gate(expected, *predict_over_http(model, photos, expected))
+        return check_gate(expected, predict_over_http(model, photos, expected))
 
     return run
