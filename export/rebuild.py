@@ -25,7 +25,6 @@ KEPT = (
     "tests",
     "training",
     "crops",
-    "finder",
     "open_set_run",
     "accuracy_before_rounding",
     "ensemble",

@@ -11,11 +11,10 @@ import pandas as pd
 import PIL
 from PIL import Image
 
-import birds
 from birds import drawn
 from birds.crops import MARGIN, overlap, propose_crops
 from birds.decoding import detect_formats, read_orientation
-from birds.finder import Finder
+from birds.finder import SHIPPED_FINDER, Finder
 from birds.photo import DecodedPhoto, PhotoError, decode_upright, scale_interval
 from birds.workers.decoder import job_decoder
 from fieldmark.data.crops import BOX, CROPS
@@ -24,7 +23,6 @@ from fieldmark.files import write_bytes, write_text
 from fieldmark.statistics import bootstrap_interval, wilson_interval
 
 VARIABLE = "FIELDMARK_FINDER"
-DEFAULT_FILE = Path(birds.__file__).parents[1] / "model" / "finder.onnx"
 TABLE = "crops.csv"  # in the folder of the crops
 SQUARE = ["crop_left", "crop_top", "crop_side"]
 FOUND = ["found_left", "found_top", "found_width", "found_height"]
@@ -33,17 +31,16 @@ HALF = 0.5  # intersection over union from which two boxes count as the same
 BLOCK = 256  # photos after which the table is written
 
 
+def locate_finder() -> Path | None:
+    """Return the finder that FIELDMARK_FINDER names, else the published one, None without any."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    return SHIPPED_FINDER if SHIPPED_FINDER.is_file() else None
+
+
 def load_finder() -> Finder:
-    """Load the finder that FIELDMARK_FINDER names, or else the one beside the published model.
-
-    Raises ModelError if the file is missing or damaged.
-    """
-    return Finder(os.environ.get(VARIABLE) or DEFAULT_FILE)
-
-
-def describe_finder(finder: Finder) -> dict:
-    """Return the card's entry `finder`: name, version and SHA-256 of the file."""
-    return finder.version | {"sha256": finder.sha256}
+    """Load the finder of `locate_finder`; raises ModelError if it is missing or damaged."""
+    return Finder(locate_finder() or SHIPPED_FINDER)
 
 
 def crop_to_birds(

@@ -1,6 +1,5 @@
 """Temperature, out-of-distribution score and method of prediction sets, chosen on `valid`."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from birds.finder import SHIPPED_FINDER
+from fieldmark.data.found_birds import locate_finder
 from fieldmark.data.ood_photos import list_ood_photos
 from fieldmark.evaluation import conformal, ood
 from fieldmark.evaluation.calibration import fit_temperature
@@ -19,7 +18,6 @@ from fieldmark.evaluation.thresholds import rejection_threshold
 
 AUTO = "auto"
 UNSEEN = "unseen"
-FINDER_VARIABLE = "FIELDMARK_FINDER"
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,6 @@ class UncertaintyOptions:
         options = {key: recipe[key] for key in keys if key in recipe}
         photos = list_ood_photos(recipe.get("not_birds", ""), readable=True)
         return cls(ood_score=score, ood_photos=photos, finder=locate_finder(), **options)
-
-
-def locate_finder() -> Path | None:
-    """Return the finder that FIELDMARK_FINDER names, else the published one, None without any."""
-    if named := os.environ.get(FINDER_VARIABLE):
-        return Path(named)
-    return SHIPPED_FINDER if SHIPPED_FINDER.is_file() else None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from fieldmark.data.crops import BOX
 from fieldmark.data.datasets import list_photos, load_dataset
 from fieldmark.data.found_birds import (
     crop_to_birds,
-    describe_finder,
     load_finder,
     read_crops,
     summarize_crops,
@@ -139,13 +138,11 @@ def test_a_recipe_asks_for_it_and_the_environment_names_the_finder(
     whole, finder, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(found_birds, "DEFAULT_FILE", tmp_path / "none.onnx")
+    monkeypatch.setattr(found_birds, "SHIPPED_FINDER", tmp_path / "none.onnx")
     with pytest.raises(ModelError, match=r"none\.onnx"):
         load_dataset("whole", crop="auto")
     monkeypatch.setenv("FIELDMARK_FINDER", str(write_finder(tmp_path / "mine.onnx", name="mine")))
     out, _ = load_dataset("whole", crop="auto")
     assert out.resolve().is_relative_to(tmp_path / "runs" / "crops")
-    described = describe_finder(load_finder())
-    assert described["name"] == "mine"
-    assert len(described["sha256"]) == 64
+    assert load_finder().card["name"] == "mine"
     assert read_crops(load_dataset("whole")[0]).empty

@@ -13,9 +13,10 @@ from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 
 from birds.prediction_set import prediction_set
+from fieldmark.data import found_birds
 from fieldmark.data.locations import draw_objects
 from fieldmark.errors import RunError
-from fieldmark.evaluation import calibration, conformal, ood, uncertainty
+from fieldmark.evaluation import calibration, conformal, ood
 from fieldmark.evaluation.guarantees import measure_uncertainty
 from fieldmark.evaluation.open_set import describe_open_set_run
 from fieldmark.evaluation.predictions import Predictions
@@ -248,7 +249,7 @@ def test_half_of_the_unfamiliar_photos_choose_and_the_others_measure(table, tmp_
 
 
 def test_a_recipe_gives_the_options_and_an_open_set_run_the_score(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(uncertainty, "SHIPPED_FINDER", tmp_path / "missing.onnx")
+    monkeypatch.setattr(found_birds, "SHIPPED_FINDER", tmp_path / "missing.onnx")
     things = str(draw_objects(tmp_path, 20))
     cut = tmp_path / "cut.jpg"
     cut.write_bytes((tmp_path / "000.jpg").read_bytes()[:-200])
@@ -261,7 +262,7 @@ def test_a_recipe_gives_the_options_and_an_open_set_run_the_score(tmp_path, caps
     fixed = UncertaintyOptions.from_recipe(recipe | {"ood_score": "msp"}, {"score": "energy"})
     assert fixed.ood_score == "msp"
     assert UncertaintyOptions.from_recipe({}) == UncertaintyOptions()
-    monkeypatch.setattr(uncertainty, "SHIPPED_FINDER", cut)
+    monkeypatch.setattr(found_birds, "SHIPPED_FINDER", cut)
     assert UncertaintyOptions.from_recipe({}).finder == cut
     monkeypatch.setenv("FIELDMARK_FINDER", "mine.onnx")
     assert UncertaintyOptions.from_recipe({}).finder == Path("mine.onnx")
