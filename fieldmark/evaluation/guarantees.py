@@ -99,8 +99,9 @@ def measure_answers(applied: Applied) -> dict[str, dict]:
     figures = {
         "accuracy": wilson_interval(int(applied.chosen.correct.sum()), n),
         "known_rejection_rate": wilson_interval(int(applied.rejected.sum()), n),
-        "ece": metrics.calibration_error(applied.chosen),
     }
+    if n > 1:
+        figures["ece"] = metrics.calibration_error(applied.chosen)
     if kept := len(answered.rejected):
         right, covered = answered.chosen.correct.sum(), answered.covered.sum()
         figures["accuracy_of_answered"] = wilson_interval(int(right), kept)
