@@ -26,7 +26,7 @@ class ErasePerPhoto(RandTransform):
 
 def make_augmentations(
     min_scale: float = 0.6,
-    shrink_share: float = 0.5,
+    shrink_share: float = 0.25,
     max_shift: float = 0.1,
     min_aspect: float = 0.75,
     grounds: torch.Tensor | None = None,

@@ -63,7 +63,7 @@ class Parameters(RecipeFile):
     min_scale: float = parameter(
         "Augmentation", 0.6, "smallest scale of shrunk photos, as of a bird farther away", 0.05, 1
     )
-    shrink_share: float = parameter("Augmentation", 0.5, "share of the photos to shrink", 0, 1)
+    shrink_share: float = parameter("Augmentation", 0.25, "share of the photos to shrink", 0, 1)
     max_shift: float = parameter(
         "Augmentation", 0.1, "largest share of the side by which shrunk photos are cut off", 0, 0.5
     )
