@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +43,33 @@ def load_sessions(path: Path, threads: int) -> tuple[Session, Session]:
     return session, single_thread_session
 
 
+@cache
+def share_arena() -> None:
+    """Let all sessions of this process take their memory from one arena.
+
+    With one for each session, the memory that all of them keep for the next photo adds up: 90 MB
+    more were measured for two models with two sessions each.
+    """
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu",
+        onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
+        0,
+        onnxruntime.OrtMemType.DEFAULT,
+    )
+    defaults = {"max_mem": 0, "arena_extend_strategy": 0}
+    defaults |= {"initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1}
+    onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg(defaults))
+
+
 def create_session(path: Path, threads: int) -> Session:
     """Load a graph to be computed by `threads`, which spin only while it is being computed."""
+    share_arena()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are reported as ModelError
     options.intra_op_num_threads = threads
     options.enable_mem_pattern = False  # it keeps a block of memory for every batch size
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.add_session_config_entry("session.use_env_allocators", "1")
     return onnxruntime.InferenceSession(
         str(path), options, providers=["CPUExecutionProvider"], enable_fallback=False
     )
