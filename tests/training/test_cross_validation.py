@@ -13,7 +13,7 @@ from fieldmark.errors import DatasetError, RunError, WeightsError
 from fieldmark.finder.grounds import split_grounds
 from fieldmark.network.weights import check_previous_splits
 from fieldmark.recipe import Recipe
-from fieldmark.recipe.recipe import to_yaml
+from fieldmark.recipe.recipe_file import to_yaml
 from fieldmark.training import cross_validation
 from fieldmark.training.cross_validation import HELD_OUT, split_folds
 from fieldmark.training.fold_predictions import compare_views
