@@ -14,9 +14,10 @@ from commands.predict import predict
 from commands.publish import publish
 from commands.serve import serve
 from commands.train import train
+from commands.train_finder import train_finder
 
 COMMANDS = (
-    *(train, cross_validate, predict, compare, ensemble),
+    *(train, train_finder, cross_validate, predict, compare, ensemble),
     *(export, publish, describe, serve, migrate),
 )
 OURS = {"birds", "commands", "export", "fieldmark"}

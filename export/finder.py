@@ -94,7 +94,9 @@ def export_graph(detector: Detector) -> onnx.ModelProto:
     # 32 times a whole number, as torch writes it; both have a lower limit of three
     rows, columns = (torch.export.Dim(name, min=3, max=1024) for name in ("rows", "columns"))
     free_axes = {1: MULTIPLE * rows, 2: MULTIPLE * columns}
-    return export_module(FinderGraph(detector), {"photo": photo}, list(OUTPUTS), free_axes)
+    model = export_module(FinderGraph(detector), {"photo": photo}, list(OUTPUTS), free_axes)
+    del model.graph.value_info[:]  # shapes as formulas of the free sides, a megabyte of them
+    return model
 
 
 def describe_finder(detector: Detector, run: FinderRun, threshold: float) -> dict:

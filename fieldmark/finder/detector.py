@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from fieldmark.errors import NetworkError
+from fieldmark.finder.same_padding import fix_same_padding
 from fieldmark.network.backbone import timm_options
 from fieldmark.network.preparation import Preparation
 from fieldmark.network.weights import load_pretrained
@@ -86,7 +87,7 @@ def feature_pyramid_backbone(arch: str, weights: str, **arch_options: Any) -> Fe
             "convolutional network, such as mobilenetv2_100."
         )
     last = {stride: index for index, stride in enumerate(reductions)}
-    return FeatureGetterNet(model, out_indices=[last[stride] for stride in STRIDES])
+    return FeatureGetterNet(fix_same_padding(model), [last[stride] for stride in STRIDES])
 
 
 def separable_convolution(width: int) -> nn.Sequential:

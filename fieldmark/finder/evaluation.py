@@ -60,7 +60,7 @@ def choose_threshold(birds: pd.DataFrame, found_share: float) -> float:
 
     It is at least MIN_SCORE and at most MAX_THRESHOLD.
     """
-    scores = np.sort(birds.loc[birds["share"] >= LARGE, "score"])[::-1]
+    scores = np.sort(birds.loc[birds["share"] >= LARGE, "score"].to_numpy(float))[::-1]
     if not len(scores):
         return MIN_SCORE
     needed = scores[min(len(scores), int(np.ceil(found_share * len(scores)))) - 1]

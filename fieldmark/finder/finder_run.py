@@ -39,6 +39,7 @@ class FinderRun:
         self.last_file = self.folder / "last.safetensors"
         self.metrics_file = self.folder / "metrics.json"
         self.gate_report_file = self.folder / "gate.csv"
+        self.notebook_file = self.folder / "finder.ipynb"
         self.figures = self.folder / "figures"
 
     @property

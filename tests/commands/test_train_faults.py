@@ -11,7 +11,8 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from commands import train as command
-from commands.train import interrupted_by_signals, run_notebook
+from commands.notebook import interrupted_by_signals
+from commands.train import run_notebook
 from fieldmark.errors import (
     DatasetError,
     DiskError,

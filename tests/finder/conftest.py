@@ -1,16 +1,24 @@
 """A finder of drawn birds, trained once for all tests that need one."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from fieldmark.finder.train import train_finder
-from fieldmark.recipe import FinderRecipe
+from fieldmark.finder.finder_run import FinderRun
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="session")
-def finder_folder(tmp_path_factory):
-    """Train a small finder on drawn birds, in about half a minute; return the run's folder."""
+def finder_run(tmp_path_factory):
+    """Train a finder by `fieldmark train-finder` with its defaults; return its run."""
     folder = tmp_path_factory.mktemp("finder")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        train_finder(FinderRecipe(num_workers=0), folder / "run")
-    return folder / "run"
+    command = [sys.executable, "-m", "commands", "train-finder"]
+    command.append(str(ROOT / "recipes/finder-quick.yaml"))
+    path = f"{ROOT}:{ROOT / 'azure_function'}"
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return FinderRun(folder / "runs/finder-quick")

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
+from timm.layers import Conv2dSame
 
 from fieldmark.errors import NetworkError
 from fieldmark.finder.boxes import score_boxes, select_boxes
 from fieldmark.finder.detector import STRIDE, Detector
 from fieldmark.finder.loss import box_loss, detection_loss
+from fieldmark.finder.same_padding import fix_same_padding
 from fieldmark.finder.targets import make_target
 from tests.conftest import ARCH
 
@@ -84,3 +87,12 @@ def test_where_birds_overlap_positions_learn_the_smaller_one():
     column, row = middle.astype(int)
     assert target[1:5, row, column].tolist() == BIRDS[2].tolist()
     assert (target[0] >= 1).sum() == 3
+
+
+def test_constant_padding_computes_what_timm_pads_for_each_photo():
+    model = timm.create_model("mobilenetv2_050", pad_type="same", num_classes=0).eval()
+    photos = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = model.forward_features(photos)
+        assert torch.equal(fix_same_padding(model).forward_features(photos), expected)
+    assert not [module for module in model.modules() if isinstance(module, Conv2dSame)]

@@ -1,4 +1,4 @@
-"""A finder's file finds the boxes of its network, and its gate catches every planted fault."""
+"""A run of `fieldmark train-finder`: what it finds, and a gate that catches every planted fault."""
 
 import copy
 
@@ -15,45 +15,45 @@ from birds.finder import Finder
 from export.finder import export_finder
 from export.finder_gate import check_gate, match
 from export.finder_input import held_out_photos
-from fieldmark.errors import GateError
+from export.publish import publish
+from fieldmark.errors import GateError, RunError, WeightsError
 from fieldmark.files import read_json
 from fieldmark.finder.boxes import FinderGraph
 from fieldmark.finder.dataset import VALID, SceneDataset
 from fieldmark.finder.detector import Detector
-from fieldmark.finder.finder_run import FinderRun, build_detector
+from fieldmark.finder.evaluation import choose_threshold, compute_metrics, detect
+from fieldmark.finder.finder_run import build_detector, create_detector, save_weights
 from fieldmark.finder.sources import load_sources
+from fieldmark.recipe import FinderRecipe
 from fieldmark.run_folder import read_weights_card
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def exported(finder_folder):
+def scenes(finder_run):
+    """Return the held-out scenes of the run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(finder_folder.parent)
-        export_finder(finder_folder)
-    return FinderRun(finder_folder)
+        patch.chdir(finder_run.folder.parents[1])
+        sources = load_sources(finder_run.recipe, finder_run.read_boxes(), VALID)
+    return SceneDataset(sources, finder_run.recipe.size, 8, 1, VALID)
 
 
 @pytest.fixture(scope="module")
-def photos(exported):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(exported.folder.parent)
-        sources = load_sources(exported.recipe, exported.read_boxes(), VALID)
-    scenes = SceneDataset(sources, exported.recipe.size, 8, 0, VALID)
+def photos(scenes):
     return held_out_photos(scenes, 0, 40) | awkward_photos()
 
 
 @pytest.fixture
-def finder(exported):
-    return Finder(exported.model_file)
+def finder(finder_run):
+    return Finder(finder_run.model_file)
 
 
 @pytest.fixture
-def network(exported):
+def network(finder_run):
     """Rebuild the network from the weights beside the file."""
-    detector = build_detector(exported.recipe)
-    detector.load_state_dict(load_file(exported.weights_file))
+    detector = build_detector(finder_run.recipe)
+    detector.load_state_dict(load_file(finder_run.weights_file))
     return detector.eval()
 
 
@@ -68,15 +68,57 @@ def compute_with(finder: Finder, detector: Detector, flip=False) -> None:
     finder.predict = predict
 
 
-def test_the_file_passes_its_gate_and_says_so_in_its_card(exported, finder, network, photos):
+def test_a_finder_finds_drawn_birds_on_drawn_grounds(network, scenes):
+    detections = detect(network, scenes, range(1000, 1150))
+    threshold = choose_threshold(detections.birds, 0.95)
+    metrics = compute_metrics(detections, threshold)
+    assert metrics["found_large"]["value"] >= 0.85
+    assert metrics["first_box"]["value"] >= 0.7
+    assert metrics["mean_iou"]["value"] >= 0.6
+
+
+def test_the_kept_epoch_is_the_one_with_the_highest_overlap(finder_run, finder):
+    history = finder_run.history
+    kept = history[history["kept"]]
+    assert kept["mean_iou"].item() == history["mean_iou"].max()
+    assert finder.card["training"]["kept_epoch"] == kept["epoch"].item()
+    assert np.isfinite(history["train_loss"]).all()
+
+
+def test_training_starts_from_the_weights_of_another_finder(finder_run, network):
+    start = create_detector(FinderRecipe(weights=str(finder_run.weights_file)))
+    assert torch.equal(start.output.weight, network.output.weight)
+    assert start.freezes_batch_norm
+    with pytest.raises(WeightsError, match="a finder of arch `test_efficientnet` and width 32"):
+        create_detector(FinderRecipe(weights=str(finder_run.weights_file), width=16))
+
+
+def test_the_notebook_shows_scenes_training_and_what_is_found(finder_run):
+    assert {file.stem for file in finder_run.figures.iterdir()} == {"scenes", "training", "found"}
+    notebook = finder_run.notebook_file.read_text()
+    assert "The file passed the gate" in notebook
+    assert notebook.count("image/png") == 3
+
+
+def test_a_finder_is_published_beside_the_species_model(finder_run, tmp_path):
+    finder = Finder(finder_run.model_file)
+    assert publish(finder_run.folder, tmp_path) == " ".join(finder.version.values())
+    assert Finder(tmp_path / "finder.onnx").sha256 == finder.sha256
+    network = build_detector(finder_run.recipe)
+    save_weights(network, tmp_path / "finder.safetensors", "fp16", finder.card | {"version": "1"})
+    with pytest.raises(RunError, match="are not of one run"):
+        publish(tmp_path, tmp_path / "elsewhere")
+
+
+def test_the_file_passes_its_gate_and_says_so_in_its_card(finder_run, finder, network, photos):
     report, gate = check_gate(finder, network, photos)
     assert report["passed"].all()
     assert gate["boxes"] > 20
     assert finder.card["gate"]["photos"] == 68
-    assert finder.card["metrics"] == read_json(exported.metrics_file)
+    assert finder.card["metrics"] == read_json(finder_run.metrics_file)
     assert finder.card["licence"]
     assert finder.card["photos"]["photos"] == {"train": 192, "valid": 48}
-    assert finder.card == read_weights_card(exported.weights_file)
+    assert finder.card == read_weights_card(finder_run.weights_file)
 
 
 def test_the_file_takes_photos_of_any_multiple_of_32_pixels(finder, network):
@@ -88,12 +130,12 @@ def test_the_file_takes_photos_of_any_multiple_of_32_pixels(finder, network):
             assert np.allclose(output, values.numpy(), atol=1e-3)
 
 
-def test_the_weights_are_stored_in_half_precision_and_computed_in_single(exported, finder):
-    graph = onnx.load(exported.model_file).graph
+def test_the_weights_are_stored_in_half_precision_and_computed_in_single(finder_run, finder):
+    graph = onnx.load(finder_run.model_file).graph
     large = [t.data_type for t in graph.initializer if np.prod(t.dims) >= 1024]
     assert set(large) == {onnx.TensorProto.FLOAT16}
     assert sum(node.op_type == "Cast" for node in graph.node) >= len(large)
-    assert exported.model_file.stat().st_size < exported.best_file.stat().st_size * 0.75
+    assert finder_run.model_file.stat().st_size < finder_run.best_file.stat().st_size * 0.75
 
 
 def other_rounding(monkeypatch, finder, network):
@@ -158,14 +200,15 @@ def test_the_gate_catches_a_planted_fault(fault, monkeypatch, finder, network, p
     assert not caught.value.report["passed"].all()
 
 
-def test_a_file_that_fails_leaves_the_report_and_the_earlier_files(exported, monkeypatch):
-    monkeypatch.chdir(exported.folder.parent)
-    before = exported.model_file.read_bytes()
+def test_a_file_that_fails_leaves_the_report_and_the_earlier_files(finder_run, monkeypatch):
+    monkeypatch.chdir(finder_run.folder.parents[1])
+    before = finder_run.model_file.read_bytes()
     monkeypatch.setattr(birds.finder, "SAME_BIRD", 1.01)
+    monkeypatch.setattr("export.finder.evaluate", lambda *args: (0.3, {}))
     with pytest.raises(GateError, match="finds other boxes than its network"):
-        export_finder(exported.folder)
-    assert exported.model_file.read_bytes() == before
-    assert "False" in exported.gate_report_file.read_text()
+        export_finder(finder_run.folder)
+    assert finder_run.model_file.read_bytes() == before
+    assert "False" in finder_run.gate_report_file.read_text()
 
 
 def test_boxes_near_the_threshold_may_be_found_by_one_side_only():
