@@ -4,7 +4,8 @@
 
 The model decides by a photo's score whether one look is enough. Here two copies of its file decide
 beforehand: the threshold of one is never exceeded, that of the other always. Requests for both
-crops take turns; the same steps without HTTP follow, in one process.
+crops take turns; the same steps without HTTP follow, in one process. Then a function starts anew:
+the time until its first answer, and the memory of its processes when it rests again.
 """
 
 import json
@@ -21,6 +22,7 @@ import onnx
 import requests
 import typer
 
+from benchmarks.memory import measure_tree
 from benchmarks.results import Save, report
 from benchmarks.serve import MODEL_FILE, TIMEOUT, run_server, wait_for_result
 from birds import drawn
@@ -30,6 +32,7 @@ from fieldmark.errors import UserError
 
 THRESHOLDS = {"one look": 1e9, "further looks": -1e9}  # of the unknown score
 CROPS = ("center", "auto")
+REST = 3  # seconds after which memory is measured
 COLUMNS = ["photo", "looks", "center, p50 in ms", "auto, p50 in ms", "auto : center"]
 COLUMNS += ["auto without HTTP, p50 in ms"]
 
@@ -99,13 +102,26 @@ def measure_rows(model: Path, photos: dict[str, bytes], count: int) -> Iterator[
         yield [name, str(looks), *cells, f"{auto / center:.2f}", f"{alone:.1f}"]
 
 
+def measure_start(photo: bytes, finder: Path) -> Iterator[list[str]]:
+    """Yield start, memory and size of a function with both published model files."""
+    sizes = MODEL_FILE.stat().st_size + finder.stat().st_size
+    started = time.perf_counter()
+    with run_server("this function") as (url, process):
+        wait_for_result(url, (photo, "image/jpeg"), process)
+        yield ["first answer, seconds after the start", f"{time.perf_counter() - started:.2f}"]
+        time.sleep(REST)
+        yield ["memory at rest, MB (PSS of all processes)", f"{measure_tree(process):,.0f}"]
+    yield ["both model files, MB", f"{sizes / 1e6:.1f}"]
+
+
 def main(
     count: Annotated[int, typer.Option(help="Photos of each kind.")] = 100,
     photo: Annotated[Path | None, typer.Option(help="Small photo, instead of a drawn one.")] = None,
     save: Save = False,
 ) -> None:
     """Print a row for each photo and number of looks."""
-    if not (os.environ.get("FIELDMARK_FINDER") or default_finder(MODEL_FILE)):
+    finder = os.environ.get("FIELDMARK_FINDER") or default_finder(MODEL_FILE)
+    if not finder:
         raise UserError("There is no finder. Set FIELDMARK_FINDER to its model file.")
     photos, rows = draw_scenes(), []
     if photo:
@@ -114,7 +130,10 @@ def main(
         for name, threshold in THRESHOLDS.items():
             model = write_model(Path(folder) / f"{name}.onnx", threshold)
             rows += measure_rows(model, photos, count)
-    report("crop", f"python -m benchmarks.crop --count {count}", COLUMNS, rows, save)
+    command = f"python -m benchmarks.crop --count {count}"
+    report("crop", command, COLUMNS, rows, save)
+    start = list(measure_start(photos["small"], Path(finder)))
+    report("crop-start", command, ["a function that looks for birds", "value"], start, save)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ def test_looking_for_the_bird_is_measured_beside_the_middle_square(finder_file):
     rows = [line.split("|")[1:3] for line in output.splitlines() if " megapixels " in line]
     one, further = (int(looks) for _, looks in rows)
     assert one == 1 < further <= 4
+    assert float(rows_of(output)["first answer, seconds after the start"][0]) > 0
 
 
 def test_metrics_and_costs_of_a_model_are_measured(run, folder, tmp_path):
