@@ -37,7 +37,6 @@ def prepare_reference(data: bytes, size: int) -> np.ndarray:
 
 def fingerprints(size: int) -> dict[str, str]:
     """Return the SHA-256 of the finder's input for each of the eight awkward drawn photos."""
-    return {
-        name: hashlib.sha256(decode_upright(data, size).finder_pixels.tobytes()).hexdigest()
-        for name, data in awkward_photos().items()
-    }
+    photos = awkward_photos().items()
+    inputs = {name: np.asarray(decode_upright(data, size).finder_pixels) for name, data in photos}
+    return {name: hashlib.sha256(pixels.tobytes()).hexdigest() for name, pixels in inputs.items()}

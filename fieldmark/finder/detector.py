@@ -1,5 +1,6 @@
 """The finder's network: a timm backbone, a feature pyramid, and one head at a stride of 8."""
 
+import math
 from typing import Any
 
 import torch
@@ -47,8 +48,8 @@ class Detector(nn.Module):
         self.tower = nn.Sequential(separable_convolution(width), separable_convolution(width))
         self.output = nn.Conv2d(width, 5, 1)
         nn.init.normal_(self.output.weight, std=0.01)
-        nn.init.constant_(self.output.bias, LOG_DISTANCE)
-        nn.init.constant_(self.output.bias[:1], torch.logit(torch.tensor(PRIOR)).item())
+        first = torch.tensor([math.log(PRIOR / (1 - PRIOR))] + 4 * [LOG_DISTANCE])
+        self.output.bias = nn.Parameter(first)
 
     def forward(self, photos: torch.Tensor) -> torch.Tensor:
         """Return the outputs, [N, 5, H/8, W/8]."""

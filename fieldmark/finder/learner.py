@@ -22,13 +22,12 @@ from fieldmark.finder.loss import detection_loss
 from fieldmark.network.precision import choose_precision
 
 MAX_GRADIENT = 5.0  # norm
+MEAN_IOU = "mean_iou"  # the metric that chooses the epoch
 WARM_UP = 0.15  # share of the steps in which the learning rate rises
 
 
 class MeanIoU(Metric):
     """Mean overlap of birds with the best of their boxes, 0 for a missed bird."""
-
-    name = "mean_iou"
 
     def reset(self):
         """Forget all birds."""
@@ -37,6 +36,11 @@ class MeanIoU(Metric):
     def accumulate(self, learn: Learner):
         """Add the birds of a batch."""
         self.overlaps.append(batch_iou(learn.pred, learn.y))
+
+    @property
+    def name(self) -> str:
+        """The name in the history."""
+        return MEAN_IOU
 
     @property
     def value(self) -> float:
@@ -51,7 +55,10 @@ class MeanIoU(Metric):
 class FoundRate(MeanIoU):
     """Share of birds that a box overlaps by at least FOUND."""
 
-    name = "found"
+    @property
+    def name(self) -> str:
+        """The name in the history."""
+        return "found"
 
     def score(self, overlaps: np.ndarray) -> np.ndarray:
         """Return which birds are found."""
@@ -61,7 +68,7 @@ class FoundRate(MeanIoU):
 class KeepBest(TrackerCallback):
     """Keep the weights of the epoch with the highest value of a metric."""
 
-    def __init__(self, monitor: str = MeanIoU.name):
+    def __init__(self, monitor: str = MEAN_IOU):
         super().__init__(monitor)
         self.weights, self.epoch_kept = {}, 0
 

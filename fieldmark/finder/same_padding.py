@@ -1,7 +1,7 @@
 """TensorFlow's padding, `pad_type: same`, without computing it anew for each photo."""
 
 import torch
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 from torch.nn import functional
 

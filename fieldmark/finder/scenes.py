@@ -42,7 +42,7 @@ def make_scene(
     """
     kind = rng.random()
     if sources.wholes and kind < whole_share:
-        photo, boxes = sources.wholes[rng.integers(len(sources.wholes))]
+        photo, boxes = sources.wholes[int(rng.integers(len(sources.wholes)))]
         scene, boxes = frame_photo(photo, boxes, rng, width, height)
     elif kind > 1 - CLOSE_UP:
         scene = vary(pick(sources.birds, rng), rng).resize((width, height))
@@ -89,7 +89,7 @@ def cut_ground(
 
 def pick(photos: Sequence[Image.Image], rng: np.random.Generator) -> Image.Image:
     """Return a random photo."""
-    return photos[rng.integers(len(photos))]
+    return photos[int(rng.integers(len(photos)))]
 
 
 def overlap(first: tuple, second: tuple) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 
 from fieldmark.errors import NetworkError
 from fieldmark.finder.boxes import score_boxes, select_boxes
