@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 
 from fieldmark.evaluation import metrics
 from fieldmark.evaluation.proposals import Proposals
@@ -75,7 +76,12 @@ def measure_uncertainty(
             for low, high in itertools.pairwise(SHARES)
         }
         by_share = {name: measure_answers(part) for name, part in parts.items()}
-        measured["field"] = measure_answers(pasted) | {"by_share": by_share}
+        edge = proposals.photos.get("edge", pd.Series(dtype=object))
+        by_edge = {
+            name: measure_answers(applied.select((edge == name).to_numpy()))
+            for name in edge.dropna().unique()
+        }
+        measured["field"] = measure_answers(pasted) | {"by_share": by_share, "by_edge": by_edge}
     return measured
 
 

@@ -169,7 +169,8 @@ def compare_scores(
     The score of a photo is the lowest of the crops that are proposed in it.
     """
     valid.crops.require_split("valid", "Choosing an out-of-distribution score")
-    repeats = np.round(valid.weight / valid.weight.min()).astype(int)
+    weight = valid.weight
+    repeats = np.round(weight / weight[weight > 0].min()).astype(int)
     compared = {}
     for name, score in scores.items():
         familiar = score_proposals(score, valid, temperature).lowest_score.repeat(repeats)

@@ -26,7 +26,8 @@ class FieldPhotos(Mapping[str, bytes]):
     birds, and grounds are drawn where there are none. Copies are made when they are read, with
     place, share, edge and ground drawn at random by the path. `table` lists all as `photos` does,
     with the `original` path, `share` and `edge` of copies (NaN and None for photos as they are) and
-    a `weight`: those of all versions of a photo sum to 1, and half of that is the photo as it is.
+    a `weight`: half each for the photo as it is and for its first copy, which has hard edges. The
+    others are measured only: their edges fade, and so cut into birds, which photos do not.
     """
 
     def __init__(
@@ -40,11 +41,12 @@ class FieldPhotos(Mapping[str, bytes]):
         weight = 0.5 if copies else 1.0
         tables = [photos.assign(original=photos["path"], share=np.nan, edge=None, weight=weight)]
         for number in range(1, copies + 1):
-            copied = tables[0].assign(weight=0.5 / copies)
+            edges = EDGES[:1] if number == 1 else EDGES[1:]
+            copied = tables[0].assign(weight=0.5 if number == 1 else 0.0)
             copied["path"] += f" (pasted {number})"
             generators = [seed_generator(path) for path in copied["path"]]
             copied["share"] = [log_uniform(rng, *SHARES) for rng in generators]
-            copied["edge"] = [EDGES[rng.integers(len(EDGES))] for rng in generators]
+            copied["edge"] = [edges[rng.integers(len(edges))] for rng in generators]
             tables.append(copied)
         self.table = pd.concat(tables, ignore_index=True)
         columns = (self.table[name] for name in ("original", "share", "edge"))

@@ -22,12 +22,15 @@ def photos(tmp_path):
     return pd.DataFrame({"path": ["bird.jpg"], "label": "Night Inkling", "split": "valid"})
 
 
-def test_each_photo_comes_as_it_is_and_pasted_with_half_of_the_weight_each(photos, tmp_path):
+def test_a_photo_as_it_is_and_its_copy_with_hard_edges_have_half_of_the_weight_each(
+    photos, tmp_path
+):
     field = FieldPhotos(photos, tmp_path, [tmp_path / "ground.png"])
     assert list(field) == ["bird.jpg", "bird.jpg (pasted 1)", "bird.jpg (pasted 2)"]
     assert field["bird.jpg"] == (tmp_path / "bird.jpg").read_bytes()
-    assert field.table["weight"].tolist() == [0.5, 0.25, 0.25]
+    assert field.table["weight"].tolist() == [0.5, 0.5, 0.0]
     assert set(field.table["original"]) == {"bird.jpg"}
+    assert field.table["edge"].iloc[1] == "hard" != field.table["edge"].iloc[2]
     assert field.table["share"].isna().tolist() == [True, False, False]
     for path, share in field.table[["path", "share"]].iloc[1:].itertuples(index=False):
         assert SHARES[0] < share < SHARES[1]
