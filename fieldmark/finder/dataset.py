@@ -9,6 +9,7 @@ from fieldmark.finder.targets import make_target
 
 MULTIPLE, MIN_SIDE = 32, 96  # pixels: sides of the network's input
 SHAPES = ((1, 3 / 4), (3 / 4, 1), (1, 2 / 3), (1, 1))  # shares of the longer side; one a batch
+SCALES = (1, 0.8, 1, 1.3)  # of the longer side: training scenes of a batch are smaller or larger
 TRAIN, VALID = 0, 1  # keep the random numbers of the two data sets apart
 
 
@@ -16,7 +17,8 @@ class SceneDataset(Dataset):
     """Random scenes with their boxes, for a network whose input's longer side is `size` pixels.
 
     `scene(number)` returns the pixels, uint8 [H, W, 3], and the boxes of scene `number`, an item
-    the pixels and the target. The scenes of each batch have one shape.
+    the pixels and the target. The scenes of each batch have one shape; those of VALID are of one
+    size, those of TRAIN also smaller and larger.
     """
 
     def __init__(
@@ -30,7 +32,11 @@ class SceneDataset(Dataset):
     ):
         self.sources, self.batch_size, self.whole_share = sources, batch_size, whole_share
         self.seed = (seed, part)
-        self.shapes = [tuple(round_side(share * size) for share in shares) for shares in SHAPES]
+        self.shapes = [
+            tuple(round_side(scale * share * size) for share in shares)
+            for scale in (SCALES if part == TRAIN else [1])
+            for shares in SHAPES
+        ]
 
     def scene(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the pixels and the boxes [n, 4] of a scene."""

@@ -1,13 +1,15 @@
-"""Show a whole photo and its boxes nearer, or farther between its mirror images."""
+"""Show a whole photo and its boxes nearer, or farther: between mirror images, or on a ground."""
 
 from itertools import product
 
 import numpy as np
 from PIL import Image
 
+from fieldmark.finder.pasting import Place, paste
 from fieldmark.finder.variation import FLIP, log_uniform
 
 ZOOM = (0.4, 1.5)  # scale of a photo relative to the one at which it covers the scene
+DISTANCE = (0.12, 0.6)  # scale of a distant photo relative to the one at which it fits the scene
 MIN_VISIBLE = 0.5  # share of a box's area inside the scene
 
 
@@ -33,6 +35,25 @@ def frame_photo(
             [width - shown[:, 2], shown[:, 1], width - shown[:, 0], shown[:, 3]]
         )
     return view, shown
+
+
+def paste_distant(
+    photo: Image.Image, boxes: np.ndarray, rng: np.random.Generator, ground: Image.Image
+) -> tuple[Image.Image, np.ndarray]:
+    """Return a ground with a photo on it, small and with feathered edges, and its boxes [n, 4]."""
+    fit = min(ground.width / photo.width, ground.height / photo.height)
+    scale = log_uniform(rng, *DISTANCE) * fit
+    width, height = (max(2, round(scale * side)) for side in photo.size)
+    left = int(rng.integers(0, ground.width - width + 1))
+    top = int(rng.integers(0, ground.height - height + 1))
+    small = resize(photo, width, height)
+    scene = paste(ground, small, Place(left, top, width, height), "feathered")
+    return scene, boxes * scale + [left, top, left, top]
+
+
+def blur_out(photo: Image.Image, width: int, height: int) -> Image.Image:
+    """Return a ground of `width` x `height` pixels in the colours of a photo."""
+    return photo.resize((8, 8)).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def cut_view(

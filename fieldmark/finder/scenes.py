@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from fieldmark.finder.framing import frame_photo
+from fieldmark.finder.framing import blur_out, frame_photo, paste_distant
 from fieldmark.finder.pasting import EDGES, paste, random_place
 from fieldmark.finder.variation import degrade, log_uniform, vary
 
 SHARES = (0.08, 1.0)  # of a pasted bird's longer side in the shorter side of the scene
 ASPECTS = (0.55, 1.8)  # width over height of a pasted bird
 MIN_BIRD = 10  # pixels of a bird's longer side, below which it has no box
+DISTANT = 0.4  # share of whole photos that are shown small on a ground
 CLOSE_UP = 0.08  # share of scenes that one bird fills
 PASTED_BIRDS = (0.15, 0.6, 0.15, 0.1)  # probabilities of 0 to 3 birds
 PASTED_OBJECTS = (0, 3)  # number of other rectangles: at least, and less than
@@ -43,7 +44,13 @@ def make_scene(
     kind = rng.random()
     if sources.wholes and kind < whole_share:
         photo, boxes = sources.wholes[int(rng.integers(len(sources.wholes)))]
-        scene, boxes = frame_photo(photo, boxes, rng, width, height)
+        if rng.random() < DISTANT:
+            has_ground = rng.random() < 0.5
+            ground = pick(sources.grounds, rng) if has_ground else blur_out(photo, width, height)
+            ground = cut_ground(ground, rng, width, height)
+            scene, boxes = paste_distant(photo, boxes, rng, ground)
+        else:
+            scene, boxes = frame_photo(photo, boxes, rng, width, height)
     elif kind > 1 - CLOSE_UP:
         scene = vary(pick(sources.birds, rng), rng).resize((width, height))
         boxes = np.array([(0, 0, width, height)], float)

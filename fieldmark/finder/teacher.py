@@ -24,6 +24,7 @@ GREY = 114  # of the border beside a photo that is not square
 BIRD = 14  # among COCO's 80 classes
 MIN_SCORE = 0.3  # objectness times class
 SAME_BIRD = 0.5  # intersection over union
+PART = 0.7  # share of a box inside a larger one, above which it is a part of that bird
 TILE = 0.55  # side of a tile, of the photo's shorter side
 TILE_STEP = 0.5  # between tiles, of their side
 MAX_SHARE_OF_TILE = 0.6  # longer boxes in a tile belong to larger birds, seen better as a whole
@@ -84,7 +85,21 @@ class Teacher:
         boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
         boxes = boxes.clip(0, [*photo.size, *photo.size])
         kept = nms(torch.tensor(boxes), torch.tensor(scores, dtype=torch.double), SAME_BIRD).numpy()
+        kept = kept[~are_parts(boxes[kept], scores[kept])]
         return boxes[kept], scores[kept]
+
+
+def are_parts(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return which boxes [n, 4] show a part of a bird in another box, as a tile may, bool [n].
+
+    The other box is larger and has at least half the score.
+    """
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    inside = (high - low).clip(0).prod(2) > PART * area[:, None]
+    is_larger = (area[None] > area[:, None]) & (scores[None] >= scores[:, None] / 2)
+    return (inside & is_larger).any(1)
 
 
 def tiles(width: int, height: int) -> Iterator[tuple[int, int, int]]:

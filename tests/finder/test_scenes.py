@@ -7,7 +7,7 @@ from PIL import Image
 
 from birds import drawn
 from fieldmark.finder.dataset import TRAIN, VALID, SceneDataset
-from fieldmark.finder.framing import cut_view, frame_photo, mirror_boxes
+from fieldmark.finder.framing import cut_view, frame_photo, mirror_boxes, paste_distant
 from fieldmark.finder.loaders import make_scene_loaders
 from fieldmark.finder.scenes import Sources, make_scene
 
@@ -38,6 +38,18 @@ def test_a_framed_photo_has_boxes_around_its_birds_and_their_mirror_images(seed)
         assert red[top + 1 : bottom - 1, left + 1 : right - 1].mean() > 0.9
         red[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1] = False
     assert red.mean() < 0.15  # what is left is cut off by the border
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_distant_photo_lies_on_its_ground_with_its_boxes(seed):
+    rng, ground = np.random.default_rng(seed), Image.new("RGB", (320, 240), (0, 0, 160))
+    scene, boxes = paste_distant(*whole_photo(), rng, ground)
+    red = is_red(scene)
+    ((left, top, right, bottom),) = np.round(boxes).astype(int)
+    assert red[top + 1 : bottom - 1, left + 1 : right - 1].mean() > 0.9
+    red[top - 1 : bottom + 1, left - 1 : right + 1] = False
+    assert not red.any()
+    assert (np.asarray(scene) == (0, 0, 160)).all(2).mean() > 0.5
 
 
 def test_mirror_images_of_a_box_lie_beside_the_photo():
@@ -85,7 +97,9 @@ def test_every_batch_has_one_shape_and_each_epoch_has_new_scenes():
     first, second = list(dls.train), list(dls.train)
     assert len(first) == len(second) == 4
     shapes = {tuple(pixels.shape) for pixels, _ in first + second}
-    assert shapes == {(4, h, w, 3) for h, w in ((96, 128), (128, 96), (128, 128))}
+    sizes = ((96, 128), (128, 96), (128, 128), (96, 96))  # four fifths of 128 is 96
+    assert shapes == {(4, h, w, 3) for h, w in sizes}
+    assert {pixels.shape[1:3] for pixels, _ in dls.valid} == {(96, 128)}
     assert not torch.equal(first[0][0], second[0][0])
     assert torch.equal(next(iter(dls.valid))[0], next(iter(dls.valid))[0])
 

@@ -11,7 +11,7 @@ from birds import drawn
 from fieldmark.errors import DatasetError, WeightsError
 from fieldmark.finder.dataset import TRAIN, VALID
 from fieldmark.finder.sources import load_sources
-from fieldmark.finder.teacher import BIRD, INPUT, Teacher, find_boxes, tiles
+from fieldmark.finder.teacher import BIRD, INPUT, Teacher, are_parts, find_boxes, tiles
 from fieldmark.finder.whole_photos import COLUMNS, read_boxes
 from fieldmark.recipe import FinderRecipe
 
@@ -100,7 +100,21 @@ def test_a_teacher_finds_a_bird_in_the_photo_and_smaller_ones_in_its_tiles(folde
     left, top, side = next(tiles(200, 100))
     in_tile = np.array([156, 52, 104, 104]) * side / INPUT + [left, top, 0, 0]
     assert (abs(rows - in_tile).max(1) < 0.1).any()
-    assert len(rows) == 1 + len(list(tiles(200, 100)))
+    whole = np.array([156, 52, 260, 156]) * scale
+    in_tiles = [
+        np.array([156, 52, 260, 156]) * side / INPUT + [left, top, left, top]
+        for left, top, side in tiles(200, 100)
+    ]
+    parts = are_parts(np.array([whole, *in_tiles]), np.full(1 + len(in_tiles), 0.8))
+    assert 0 < parts.sum() < len(in_tiles)
+    assert len(rows) == (~parts).sum()
+
+
+def test_a_part_of_a_bird_in_a_tile_is_not_a_bird_of_its_own():
+    bird, head, beside = (0, 0, 100, 80), (60, 0, 95, 30), (90, 0, 150, 80)
+    boxes = np.array([bird, head, beside], float)
+    assert are_parts(boxes, np.array([0.6, 0.9, 0.5])).tolist() == [False, True, False]
+    assert not are_parts(boxes, np.array([0.35, 0.9, 0.5])).any()  # a doubtful box hides nothing
 
 
 def test_what_a_teacher_finds_is_used_only_above_its_least_score(folder):
