@@ -54,16 +54,16 @@ def show_crops(crops: pd.DataFrame, folder: Path, count: int = 16) -> Figure:
     height = -(-len(rows) // COLUMNS)
     figure = Figure(figsize=(3 * COLUMNS, 3 * height + 0.5), layout="constrained")
     figure.suptitle("Where the finder looks", x=0, ha="left")
-    for position, row in enumerate(rows.itertuples(), 1):
+    for position, row in enumerate(rows.to_dict("records"), 1):
         axes = figure.add_subplot(height, COLUMNS, position)
-        show_photo(axes, decode_upright((Path(folder) / row.path).read_bytes()).pixels)
-        axes.images[0].set_extent((0, row.width, row.height, 0))
-        crop = (row.crop_left, row.crop_top, row.crop_side, row.crop_side)
-        found_box = (row.found_left, row.found_top, row.found_width, row.found_height)
+        show_photo(axes, decode_upright((Path(folder) / row["path"]).read_bytes()).pixels)
+        axes.images[0].set_extent((0, row["width"], row["height"], 0))
+        crop = [row[f"crop_{key}"] for key in ("left", "top", "side", "side")]
+        found_box = [row[f"found_{key}"] for key in ("left", "top", "width", "height")]
         for (left, top, width, height_), colour in ((crop, BLUE), (found_box, ORANGE)):
             axes.add_patch(Rectangle((left, top), width, height_, fill=False, color=colour, lw=2))
-        score = "none found: middle square" if row.birds == 0 else f"score {row.score:.2f}"
-        axes.set_title(f"{row.path}\n{score}", size=7, loc="center")
+        score = f"score {row['score']:.2f}" if row["birds"] else "none found: middle square"
+        axes.set_title(f"{row['path']}\n{score}", size=7, loc="center")
     return figure
 
 

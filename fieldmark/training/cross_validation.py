@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from fastai.vision.all import set_seed
@@ -38,7 +39,7 @@ HELD_OUT = "fold"  # the split of the photos that a fold leaves out
 class CacheRows:
     """Some rows of a pixel cache, in their own order."""
 
-    def __init__(self, cache: PixelCache, rows: Sequence[int]):
+    def __init__(self, cache: PixelCache, rows: np.ndarray):
         self.cache, self.rows = cache, rows
 
     def read_rows(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,7 +82,7 @@ def cross_validate(recipe: Recipe, out: Path, folds: int = FOLDS) -> Iterator[pd
 
 def split_folds(
     split: pd.DataFrame, folds: int, seed: int
-) -> Iterator[tuple[pd.DataFrame, Sequence[int]]]:
+) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
     """Yield the table of each fold, and which training photos are still in `train`.
 
     Each class has about equally many photos in each fold, and near-duplicates share one. Raises

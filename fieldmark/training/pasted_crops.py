@@ -35,11 +35,11 @@ class PastedCrops(Mapping[str, bytes]):
             columns = {"path": paths, "original": photos["path"], "share": share, "edge": edges}
             tables.append(photos.assign(**columns))
         self.table = pd.concat(tables, ignore_index=True)
-        self.rows = self.table.set_index("path")[["original", "share", "edge"]]
+        self.rows = self.table.set_index("path").to_dict("index")
 
     def __getitem__(self, path: str) -> bytes:
         """Return a crop as a JPEG."""
-        original, share, edge = self.rows.loc[path]
+        original, share, edge = (self.rows[path][key] for key in ("original", "share", "edge"))
         rng = seeded(f"{path}, pasted")
         bird = Image.fromarray(decode_upright((self.folder / original).read_bytes()).pixels)
         file = self.grounds[rng.integers(len(self.grounds))]
