@@ -143,6 +143,9 @@ class Parameters(RecipeFile):
     ema_decay: float = parameter(
         "Schedule", 0.0, "decay of a moving average of the weights; 0: off", 0, 1
     )
+    start_weights_share: float = parameter(
+        "Schedule", 0.0, "share of the weights from before fine-tuning in the result", 0, 1
+    )
     patience: int = parameter(
         "Schedule", 0, "epochs without a lower log loss before stopping; 0: never", 0, MANY
     )
