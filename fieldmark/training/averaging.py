@@ -1,8 +1,12 @@
 """Average the weights from before and after a training, which keeps robustness of the start."""
 
 from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
 
 import torch
+
+from fieldmark.network.network import Network
 
 State = Mapping[str, torch.Tensor]
 
@@ -24,3 +28,11 @@ def average_states(start: State, trained: State, share: float) -> dict[str, torc
         else tensor
         for name, tensor in trained.items()
     }
+
+
+def average_networks(start: Network, trained: Network, share: float) -> Network:
+    """Return a copy of a trained network with `share` of the weights of its start."""
+    averaged = replace(trained, model=deepcopy(trained.model))
+    state = average_states(start.model.state_dict(), trained.model.state_dict(), share)
+    averaged.model.load_state_dict(state)
+    return averaged

@@ -19,6 +19,7 @@ from fieldmark.network.weights import (
     load_head,
     previous_splits,
     resolve_weights,
+    weights_digest,
 )
 from fieldmark.recipe import Recipe
 from fieldmark.run import Run
@@ -46,36 +47,52 @@ def load_split(recipe: Recipe) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
 
 
 def fit_recipe(
-    recipe: Recipe, dls: DataLoaders, split: pd.DataFrame, folder: Path, run: Run
+    recipe: Recipe,
+    dls: DataLoaders,
+    split: pd.DataFrame,
+    folder: Path,
+    run: Run,
+    start: Network | None = None,
 ) -> Network:
     """Train the network of a recipe on the photos of DataLoaders; return it.
 
-    `split` is the table that the DataLoaders were made of. Checkpoints are written into `run`.
+    `split` is the table that the DataLoaders were made of. Checkpoints are written into `run`. The
+    weights of `start`, a network of the same architecture and classes, take the place of the
+    recipe's `weights` and `head_init`; `start` is not changed.
     """
-    start = resolve_weights(recipe.weights)
-    fetch_weights(recipe.arch, start)
+    weights = "random" if start else resolve_weights(recipe.weights)
+    fetch_weights(recipe.arch, weights)
     preparation = Preparation.for_arch(recipe.arch, recipe.size, **recipe.arch_options)
     options = {"dropout": recipe.dropout} | recipe.arch_options
-    network = Network.create(recipe.arch, list_classes(split), preparation, start, **options)
+    network = Network.create(recipe.arch, list_classes(split), preparation, weights, **options)
+    keys = recipe.training_keys()
+    if start:
+        state = start.model.state_dict()
+        network.model.load_state_dict(state)
+        network.pretrained = True
+        keys["weights"] = weights_digest({name: value.cpu() for name, value in state.items()})
     optimizer = recipe.optimizer, recipe.weight_decay, recipe.batch_norm
     learn = make_learner(network, dls, recipe.label_smoothing, *optimizer)
-    run.begin(recipe.training_keys(), split)
+    run.begin(keys, split)
     with learn.no_bar(), learn.no_logging():
-        fit_frozen(recipe, learn, folder, run)
+        fit_frozen(recipe, learn, folder, run, "start" if start else recipe.head_init)
         if recipe.epochs:
             fit_all(recipe, learn, folder, run)
     return network
 
 
-def fit_frozen(recipe: Recipe, learn, folder: Path, run: Run) -> None:
-    """Initialise the head of a Learner's network, and train it alone."""
+def fit_frozen(recipe: Recipe, learn, folder: Path, run: Run, head_init: str) -> None:
+    """Initialise the head of a Learner's network, and train it alone.
+
+    `head_init` is that of a recipe, or `start` to leave the head as it is.
+    """
     network = learn.network
-    if recipe.head_init == "weights":
+    if head_init == "weights":
         load_head(network, find_weights_file(resolve_weights(recipe.weights)))
-    if recipe.head_init != "probe" and not recipe.frozen_epochs:
+    if head_init != "probe" and not recipe.frozen_epochs:
         return
     embeddings = embed_splits(learn, folder, recipe.precision)
-    if recipe.head_init == "probe":
+    if head_init == "probe":
         fit_probe(*embeddings["train"]).initialize_head(network.head)
     if recipe.frozen_epochs:
         head = head_learner(learn, embeddings)

@@ -16,20 +16,27 @@ COLUMNS = ["fold", "path", "label", "predicted", "view", "edge"]
 
 
 def predict_views(
-    network: Network, photos: pd.DataFrame, folder: Path, grounds: Sequence[Path]
-) -> pd.DataFrame:
-    """Predict photos as they are, and pasted at each share; return all COLUMNS but `fold`."""
+    networks: Sequence[Network], photos: pd.DataFrame, folder: Path, grounds: Sequence[Path]
+) -> list[pd.DataFrame]:
+    """Predict photos as they are, and pasted at each share.
+
+    Returns a table for each network, with all COLUMNS but `fold`.
+    """
     pasted = PastedCrops(photos, folder, grounds)
-    (whole,), (small,) = (
-        predict([network], photos, folder),
-        predict([network], pasted.table, pasted),
-    )
     views = pasted.table["share"].map("{:.0%} of the side".format)
-    tables = [
-        whole.table.assign(view=WHOLE, edge=""),
-        small.table.assign(view=views, edge=pasted.table["edge"], path=pasted.table["original"]),
+    columns = {"view": views, "edge": pasted.table["edge"], "path": pasted.table["original"]}
+    predicted = zip(
+        predict(networks, photos, folder),
+        predict(networks, pasted.table, pasted),
+        strict=True,
+    )
+    return [
+        pd.concat(
+            [whole.table.assign(view=WHOLE, edge=""), small.table.assign(**columns)],
+            ignore_index=True,
+        )
+        for whole, small in predicted
     ]
-    return pd.concat(tables, ignore_index=True)
 
 
 def summarize_views(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -13,23 +13,20 @@ from fieldmark.errors import DatasetError, RunError, WeightsError
 from fieldmark.finder.grounds import split_grounds
 from fieldmark.network.weights import check_previous_splits
 from fieldmark.recipe import Recipe
-from fieldmark.recipe.recipe_file import to_yaml
 from fieldmark.training import cross_validation
 from fieldmark.training.cross_validation import HELD_OUT, split_folds
 from fieldmark.training.fold_predictions import compare_views
 from fieldmark.training.grounds import held_out_grounds
 from fieldmark.training.pasted_crops import SHARES, PastedCrops, disturb
 from tests.command_line import run_command
-from tests.conftest import ARCH, SIZE
-
-SHORT = {"frozen_epochs": 1, "frozen_learning_rate": 0.01, "epochs": 1, "num_workers": 0}
+from tests.conftest import ARCH
 
 
 def test_folds_leave_out_each_training_photo_once_and_nothing_else(table):
     group = table["path"].where(~table["path"].isin(table["path"][:2]), "near-duplicates")
     table = table.assign(group=group, split=table["split"].mask(table.index < 2, "train"))
     left_out = []
-    for fold, rows in split_folds(table, 3, seed=0):
+    for _, fold, rows in split_folds(table, 3, seed=0):
         counts = fold[fold["split"] == HELD_OUT].groupby("label").size()
         assert (counts >= 2).all()
         assert len(counts) == table["label"].nunique()
@@ -49,9 +46,9 @@ def test_a_class_that_a_fold_would_lose_is_named(table):
 
 def test_weights_that_have_learned_the_photos_are_refused(table):
     previous = table.set_index("path")["split"]
-    fold, _ = next(split_folds(table, 3, seed=0))
+    fold = next(split_folds(table, 3, seed=0))
     with pytest.raises(WeightsError, match="Train/test leak"):
-        check_previous_splits(previous, fold)
+        check_previous_splits(previous, fold.table)
 
 
 @pytest.fixture(scope="module")
@@ -83,16 +80,6 @@ def test_errors_of_a_finder_are_small_and_have_no_direction():
     assert np.log(boxes[:, 2] / 80).std() == pytest.approx(0.2, abs=0.03)
     assert boxes[:, 2] / boxes[:, 3] == pytest.approx(np.full(500, 2))
     assert np.mean([overlap(box, (100, 60, 80, 40)) > 0.5 for box in boxes]) > 0.75
-
-
-@pytest.fixture
-def recipe_file(folder, weights, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    values = {"photos": str(folder), "arch": ARCH, "weights": str(weights), "size": SIZE} | SHORT
-    values |= {"valid_share": 0.2, "calibration_share": 0.2, "not_birds": "drawn"}
-    file = tmp_path / "tiny.yaml"
-    file.write_text("".join(f"{key}: {to_yaml(value)}\n" for key, value in values.items()))
-    return file
 
 
 def test_a_recipe_is_cross_validated_and_compared_with_another(recipe_file, tmp_path, monkeypatch):

@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from fieldmark.errors import TrainingError
 from fieldmark.run import Run
-from fieldmark.training.averaging import average_states
 from fieldmark.training.fit import accumulation_callbacks, mixing_callbacks
 from fieldmark.training.learner import log_loss
 from fieldmark.training.schedules import create_schedule, restart_ends
@@ -83,14 +82,6 @@ def test_the_weights_before_training_have_their_share_in_the_result(new_head_lea
             assert torch.equal(tensor, kept[name])
     quiet_fit(resumed, 2, **options)  # the phase is finished
     assert changed_tensors(copy_state(averaged.model), resumed.model) == []
-
-
-def test_shares_of_0_and_1_are_exactly_the_weights_after_and_before():
-    start, trained = ({"a": torch.randn(9), "n": torch.tensor(n)} for n in (1, 2))
-    for share, state in ((0.0, trained), (1.0, start)):
-        averaged = average_states(start, trained, share)
-        assert torch.equal(averaged["a"], state["a"])
-        assert averaged["n"] == 2
 
 
 def test_a_finished_phase_is_not_fitted_again_when_the_run_resumes(new_head_learner, quiet_fit):
