@@ -32,8 +32,9 @@ from fieldmark.evaluation.predictor import Predictor
 from fieldmark.evaluation.search import search_photos
 from fieldmark.evaluation.thresholds import apply_thresholds
 from fieldmark.evaluation.uncertainty import UncertaintyOptions, list_unfamiliar
-from fieldmark.finder.field_photos import paste_photo, seed_generator
+from fieldmark.finder.field_photos import paste_photo
 from fieldmark.finder.pasting import Edge
+from fieldmark.finder.photo_versions import choose_ground, seed_generator
 from fieldmark.run import Run
 
 OVERLAP = Path(__file__).with_name("overlap.csv")
@@ -118,7 +119,7 @@ def paste_all(
     pasted = {}
     for path in photos["path"]:
         rng = seed_generator(f"{path} at {share}, {edge}")
-        ground = grounds[rng.integers(len(grounds))].read_bytes() if grounds else None
+        ground = choose_ground(rng, grounds)
         pasted[path] = paste_photo((folder / path).read_bytes(), ground, share, edge, rng)
     return pasted
 

@@ -38,6 +38,26 @@ def paste(ground: Image.Image, bird: Image.Image, place: Place, edge: Edge) -> I
     return pasted
 
 
+def paste_at_random(
+    rng: np.random.Generator,
+    ground: Image.Image,
+    bird: Image.Image,
+    side: float,
+    share: float,
+    edge: Edge,
+) -> tuple[Image.Image, Place]:
+    """Resize a ground and paste a photo at a random place of it; return the scene and the place.
+
+    `side` is the length of the ground's shorter side in pixels, and `share` that of the pasted
+    photo's longer side, as a part of it.
+    """
+    scale = side / min(ground.size)
+    width, height = (max(1, round(length * scale)) for length in ground.size)
+    resized = ground.resize((width, height), Image.Resampling.BICUBIC)
+    place = random_place(rng, width, height, share, bird.width / bird.height)
+    return paste(resized, bird, place, edge), place
+
+
 def edge_mask(width: int, height: int, edge: Edge) -> np.ndarray:
     """Return the opacity of a pasted photo, uint8 [height, width]."""
     x = abs((np.arange(width) + 0.5) / width * 2 - 1)  # distance from the middle: 1 at the edge
