@@ -17,10 +17,10 @@ from export.model_file import OPSET, export_module, write_model
 from export.weights_dtype import DEFAULT, convert
 from fieldmark.errors import GateError
 from fieldmark.files import read_json, write_json, write_text
-from fieldmark.finder.boxes import FinderGraph
+from fieldmark.finder.boxes import MIN_SCORE, FinderGraph
 from fieldmark.finder.dataset import MULTIPLE, VALID, SceneDataset
 from fieldmark.finder.detector import STRIDE, Detector
-from fieldmark.finder.evaluation import Detections, choose_threshold, compute_metrics, detect
+from fieldmark.finder.evaluation import choose_threshold, compute_metrics, detect, find_by_file
 from fieldmark.finder.finder_run import FinderRun, save_weights
 from fieldmark.finder.sources import load_sources
 from fieldmark.network.half import round_to_half, stored_weights
@@ -50,17 +50,17 @@ def export_finder(folder: Path | str) -> dict:
     try:
         scenes = SceneDataset(
             load_sources(recipe, run.read_boxes(), VALID),
-            recipe.size,
+            recipe.fine_size or recipe.size,
             recipe.batch_size,
             recipe.seed,
             VALID,
             recipe.whole_share,
         )
-        threshold, metrics = evaluate(detector, scenes, recipe)
-        model = convert(export_graph(detector), DEFAULT)
-        card = describe_finder(detector, run, threshold) | {"metrics": metrics}
+        model, card = convert(export_graph(detector), DEFAULT), describe_finder(detector, run)
         scratch = run.folder / "unchecked.onnx"
         try:
+            write_model(model, card, scratch)
+            card["threshold"], card["metrics"] = evaluate(Finder(scratch), scenes, recipe)
             write_model(model, card, scratch)
             photos = held_out_photos(scenes, 2 * recipe.valid_scenes, GATE_SCENES)
             report, card["gate"] = check_gate(Finder(scratch), detector, photos | awkward_photos())
@@ -72,20 +72,18 @@ def export_finder(folder: Path | str) -> dict:
         write_model(model, card, run.model_file)
         Finder(run.model_file)  # raises ModelError unless the file loads with its final card
         save_weights(detector, run.weights_file, DEFAULT, card)
-        write_json(run.metrics_file, metrics)
+        write_json(run.metrics_file, card["metrics"])
         write_text(run.gate_report_file, report.to_csv())
     finally:
         lock.release()
     return card
 
 
-def evaluate(detector: Detector, scenes: SceneDataset, recipe: FinderRecipe) -> tuple[float, dict]:
+def evaluate(finder: Finder, scenes: SceneDataset, recipe: FinderRecipe) -> tuple[float, dict]:
     """Return the threshold, chosen on held-out scenes, and the metrics on as many others."""
-    count = recipe.valid_scenes
-    chosen_on = detect(detector, scenes, range(count))
-    threshold = choose_threshold(chosen_on.birds, recipe.found_share)
-    reported: Detections = detect(detector, scenes, range(count, 2 * count))
-    return threshold, compute_metrics(reported, threshold)
+    count, find = recipe.valid_scenes, find_by_file(finder)
+    threshold = choose_threshold(detect(find, scenes, range(count)).birds, recipe.found_share)
+    return threshold, compute_metrics(detect(find, scenes, range(count, 2 * count)), threshold)
 
 
 def export_graph(detector: Detector) -> onnx.ModelProto:
@@ -99,8 +97,8 @@ def export_graph(detector: Detector) -> onnx.ModelProto:
     return model
 
 
-def describe_finder(detector: Detector, run: FinderRun, threshold: float) -> dict:
-    """Return the entries of a card that are known before the gate."""
+def describe_finder(detector: Detector, run: FinderRun) -> dict:
+    """Return the entries of a card that are known before the file is evaluated."""
     recipe, facts = run.recipe, read_json(run.facts_file)
     history = run.history
     return {
@@ -110,8 +108,9 @@ def describe_finder(detector: Detector, run: FinderRun, threshold: float) -> dic
         "version": version_of(stored_weights(detector), DEFAULT),
         "architecture": recipe.arch,
         "size": recipe.size,
+        "fine": describe_fine_look(recipe),
         "stride": STRIDE,
-        "threshold": threshold,
+        "threshold": MIN_SCORE,  # until the file is evaluated
         "threshold_rule": THRESHOLD_RULE,
         "preparation": {
             "filter": FINDER_FILTER,
@@ -134,6 +133,13 @@ def describe_finder(detector: Detector, run: FinderRun, threshold: float) -> dic
         "opset": OPSET,
         "versions": package_versions(),
     }
+
+
+def describe_fine_look(recipe: FinderRecipe) -> dict | None:
+    """Return the card's entry `fine`: when the finder looks again, None if it never does."""
+    if not recipe.fine_size:
+        return None
+    return {"size": recipe.fine_size, "score": recipe.fine_score, "share": recipe.fine_share}
 
 
 def describe_drawn_photo(detector: Detector) -> dict[str, list]:

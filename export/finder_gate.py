@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from birds.crops import Box
-from birds.finder import Finder
+from birds.finder import Finder, FineLook
 from birds.photo import decode_upright
 from export.consistency import ModelFileError
 from export.finder_input import prepare_reference
@@ -52,31 +52,63 @@ def check_gate(
 
 
 def compare(finder: Finder, detector: Detector, data: bytes) -> dict:
-    """Return how the file's boxes and input for a photo differ from the network's."""
+    """Return how the file's boxes and inputs for a photo differ from the network's."""
     decoded = decode_upright(data, finder.size, finder.filter)
-    reference = prepare_reference(data, finder.size)
-    row = {"boxes": 0, "iou": 1.0, "score_difference": 0.0, "pixel_difference": np.inf}
-    if decoded.finder_pixels is None or decoded.finder_pixels.shape != reference.shape:
-        return row | {"passed": False}
-    difference = abs(decoded.finder_pixels.astype(float) - reference).mean()
-    found = to_rows(finder.find(decoded))
-    pixels, size = decoded.finder_pixels, (decoded.width, decoded.height)
-    expected = find(detector, pixels, size, finder.card["threshold"] - TOLERANCE)
-    iou, score_difference = match(found, expected, finder.card["threshold"] + TOLERANCE)
-    row |= {"boxes": len(found), "iou": iou, "score_difference": score_difference}
+    inputs, size = [np.asarray(decoded.finder_pixels)], (decoded.width, decoded.height)
+    found, threshold = to_rows(finder.find(decoded)), finder.card["threshold"]
+    expected, sizes = find(detector, inputs, size, threshold - TOLERANCE), [finder.size]
+    fine = FineLook(**finder.card["fine"]) if finder.card["fine"] else None
+    if fine and fine.is_needed(to_boxes(expected), *size):
+        inputs.append(finder.fine_pixels(decoded))
+        expected = find(detector, inputs, size, threshold - TOLERANCE)
+        sizes.append(fine.size)
+    difference = max(
+        pixel_difference(pixels, prepare_reference(data, longer_side))
+        for pixels, longer_side in zip(inputs, sizes, strict=True)
+    )
+    iou, score_difference = match(found, expected, threshold + TOLERANCE)
     close = iou >= MIN_IOU and score_difference <= TOLERANCE and difference <= PIXEL_TOLERANCE
-    return row | {"pixel_difference": difference, "passed": bool(close)}
+    return {
+        "boxes": len(found),
+        "looks": len(inputs),
+        "iou": iou,
+        "score_difference": score_difference,
+        "pixel_difference": difference,
+        "passed": bool(close),
+    }
+
+
+def pixel_difference(pixels: np.ndarray, reference: np.ndarray) -> float:
+    """Return the mean difference of two inputs in grey levels, infinite for other shapes."""
+    if pixels.shape != reference.shape:
+        return np.inf
+    return float(abs(pixels.astype(float) - reference).mean())
 
 
 @torch.no_grad()
 def find(
-    detector: Detector, pixels: np.ndarray, size: tuple[int, int], threshold: float
+    detector: Detector, inputs: list[np.ndarray], size: tuple[int, int], threshold: float
 ) -> np.ndarray:
-    """Return the network's boxes as left, top, right, bottom and score, [n, 5]."""
-    score, box = score_boxes(detector(torch.from_numpy(pixels.copy())[None]))
-    scale = torch.tensor([size[0] / pixels.shape[1], size[1] / pixels.shape[0]] * 2)
-    boxes, scores = select_boxes(score[0], box[0] * scale, size, threshold)
-    return torch.cat([boxes, scores[:, None]], 1).numpy()
+    """Return the network's boxes as left, top, right, bottom and score, [n, 5].
+
+    `inputs`, uint8 [H, W, 3] each, are the photo of a `size` as each look sees it.
+    """
+    scores, boxes = [], []
+    for pixels in inputs:
+        score, box = score_boxes(detector(torch.from_numpy(pixels.copy())[None]))
+        scale = torch.tensor([size[0] / pixels.shape[1], size[1] / pixels.shape[0]] * 2)
+        scores.append(score.flatten())
+        boxes.append((box * scale).reshape(-1, 4))
+    kept, kept_scores = select_boxes(torch.cat(scores), torch.cat(boxes), size, threshold)
+    return torch.cat([kept, kept_scores[:, None]], 1).numpy()
+
+
+def to_boxes(rows: np.ndarray) -> list[Box]:
+    """Return the boxes of rows as `find` returns them."""
+    return [
+        Box(left, top, right - left, bottom - top, score)
+        for left, top, right, bottom, score in rows.tolist()
+    ]
 
 
 def to_rows(boxes: list[Box]) -> np.ndarray:

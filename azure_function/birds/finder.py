@@ -1,7 +1,9 @@
 """Find birds in a photo: boxes with scores, by a model file of its own, the finder."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -9,7 +11,7 @@ from PIL import Image
 from . import drawn, model_file, process
 from .crops import Box, overlap
 from .model_file import EXPORT_AGAIN, ModelError
-from .photo import FINDER_MIN_SIDE, FINDER_STRIDE, DecodedPhoto
+from .photo import FINDER_MIN_SIDE, FINDER_STRIDE, DecodedPhoto, finder_input
 from .sessions import Session, check_recorded, load_errors, load_sessions
 
 SHIPPED_FINDER = Path(__file__).parents[1] / "model" / "finder.onnx"
@@ -26,12 +28,30 @@ REQUIRED = {
 }
 
 
+class FineLook(NamedTuple):
+    """When a finder looks at a photo again, and the longer side of its input then, in pixels.
+
+    It does unless a box scores at least `score`, and has at least `share` of the photo's shorter
+    side as its longer one: small birds are found, and large ones framed, where pixels are enough.
+    """
+
+    size: int
+    score: float
+    share: float
+
+    def is_needed(self, boxes: Sequence[Box], width: int, height: int) -> bool:
+        """Return whether the boxes of a first look, best first, are doubtful."""
+        if not boxes or boxes[0].score < self.score:
+            return True
+        return max(boxes[0].width, boxes[0].height) < self.share * min(width, height)
+
+
 class Finder:
     """A finder's model file in memory; threads may share it.
 
     `card` is its card, `version` its name and version, `sha256` that of the file. `size` is the
     longer side of its input in pixels, `filter` the resampling filter, `threshold` the lowest score
-    of a box. `threads` are as for Classifier.
+    of a box; `fine` is its second look, None if it has only one. `threads` are as for Classifier.
     Raises ModelError for a file that is missing, incompatible, damaged, or whose outputs differ
     from those that its card records.
     """
@@ -46,6 +66,7 @@ class Finder:
             self.version = {"name": self.card["name"], "version": self.card["version"]}
             self.size, self.threshold = self.card["size"], self.card["threshold"]
             self.filter = self.card["preparation"]["filter"]
+            self.fine = FineLook(**self.card["fine"]) if self.card.get("fine") else None
             outputs = [self.predict(drawn_input(), single) for single in (False, True)]
             computed = {
                 name: np.concatenate([output[i] for output in outputs])
@@ -72,12 +93,33 @@ class Finder:
 
         The photo was decoded for this finder: `decode_upright` with its size and filter.
         """
-        pixels = decoded.finder_pixels
-        if pixels is None:
+        if decoded.finder_pixels is None:
             raise ValueError("This photo was decoded without a finder's size.")
+        found = self.look(decoded, decoded.finder_pixels, single_thread)
+        boxes = select_boxes(*found, self.threshold, decoded)
+        if self.fine and self.fine.is_needed(boxes, decoded.width, decoded.height):
+            finer = self.look(decoded, self.fine_pixels(decoded), single_thread)
+            both = zip(found, finer, strict=True)
+            boxes = select_boxes(*map(np.concatenate, both), self.threshold, decoded)
+        return boxes
+
+    def look(
+        self, decoded: DecodedPhoto, pixels: np.ndarray, single_thread: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores [n] of all positions in a photo, and their boxes [n, 4].
+
+        `pixels`, uint8 [H, W, 3], are the photo as the finder's input. Boxes are left, top, right
+        and bottom in pixels of the upright photo.
+        """
         score, box = self.predict(pixels[None], single_thread)
         scale = decoded.width / pixels.shape[1], decoded.height / pixels.shape[0]
-        return select_boxes(score[0], box[0] * (scale + scale), self.threshold, decoded)
+        return score.reshape(-1), (box * (scale + scale)).reshape(-1, 4)
+
+    def fine_pixels(self, decoded: DecodedPhoto) -> np.ndarray:
+        """Return the input of the second look, uint8 [H, W, 3]."""
+        if not self.fine:
+            raise ValueError("This finder has no second look.")
+        return finder_input(Image.fromarray(decoded.pixels), self.fine.size, self.filter)
 
 
 def default_finder(model: Path) -> Path | None:
@@ -109,14 +151,14 @@ def select_boxes(
 ) -> list[Box]:
     """Return up to MAX_BOXES boxes that do not overlap much, best first, cut at a photo's sides.
 
-    `score` is [h, w], `box` [h, w, 4]: left, top, right and bottom in pixels of the photo.
+    `score` is [n], `box` [n, 4]: left, top, right and bottom in pixels of the photo.
     """
-    rows, columns = np.nonzero(score >= threshold)
-    order = np.argsort(-score[rows, columns], kind="stable")[:CANDIDATES]
-    sides = box[rows[order], columns[order]].clip(0, [photo.width, photo.height] * 2)
+    candidates = np.flatnonzero(score >= threshold)
+    order = candidates[np.argsort(-score[candidates], kind="stable")[:CANDIDATES]]
+    sides = box[order].clip(0, [photo.width, photo.height] * 2)
     boxes: list[Box] = []
     for (left, top, right, bottom), value in zip(
-        sides.tolist(), score[rows[order], columns[order]].tolist(), strict=True
+        sides.tolist(), score[order].tolist(), strict=True
     ):
         found = Box(left, top, right - left, bottom - top, value)
         has_area = found.width >= 1 and found.height >= 1  # which NaN has not
@@ -157,8 +199,17 @@ def read_card(metadata: dict[str, str], name: str) -> dict:
     for key, kind in REQUIRED.items():
         if not isinstance(card.get(key), kind):
             raise ModelError(f"The card of {name} has no valid `{key}`. {EXPORT_AGAIN}")
-    if not FINDER_MIN_SIDE <= card["size"] <= 32 * FINDER_STRIDE:
+    if not is_side(card["size"]):
         raise ModelError(f"The card of {name} has no valid `size`. {EXPORT_AGAIN}")
+    if (fine := card.get("fine")) and not (
+        isinstance(fine, dict) and fine.keys() == set(FineLook._fields) and is_side(fine["size"])
+    ):
+        raise ModelError(f"The card of {name} has no valid `fine`. {EXPORT_AGAIN}")
     if str(card["preparation"].get("filter")).upper() not in Image.Resampling.__members__:
         raise ModelError(f"The card of {name} has no valid resampling `filter`. {EXPORT_AGAIN}")
     return card
+
+
+def is_side(pixels: object) -> bool:
+    """Return whether a number of pixels can be the longer side of a finder's input."""
+    return isinstance(pixels, int) and FINDER_MIN_SIDE <= pixels <= 32 * FINDER_STRIDE

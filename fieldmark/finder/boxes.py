@@ -43,8 +43,8 @@ def select_boxes(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the boxes [n, 4] of different birds, best first, and their scores [n].
 
-    `score` is [h, w], `box` [h, w, 4] in pixels of a photo of `size` (width and height), to which
-    the boxes are clipped. At most MAX_BOXES of `threshold` and more are returned.
+    `score` is [...], `box` [..., 4] in pixels of a photo of `size` (width and height), to which the
+    boxes are clipped. At most MAX_BOXES of `threshold` and more are returned.
     """
     found = score >= threshold
     scores, boxes = score[found], box[found]

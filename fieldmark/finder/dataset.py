@@ -10,6 +10,7 @@ from fieldmark.finder.targets import make_target
 MULTIPLE, MIN_SIDE = 32, 96  # pixels: sides of the network's input
 SHAPES = ((1, 3 / 4), (3 / 4, 1), (1, 2 / 3), (1, 1))  # shares of the longer side; one a batch
 SCALES = (1, 0.8, 1, 1.3)  # of the longer side: training scenes of a batch are smaller or larger
+FINE_SCALES = (1, 1.25, 1)  # the same for a finder with a second look, whose size is the fourth
 TRAIN, VALID = 0, 1  # keep the random numbers of the two data sets apart
 
 
@@ -18,7 +19,7 @@ class SceneDataset(Dataset):
 
     `scene(number)` returns the pixels, uint8 [H, W, 3], and the boxes of scene `number`, an item
     the pixels and the target. The scenes of each batch have one shape; those of VALID are of one
-    size, those of TRAIN also smaller and larger.
+    size, those of TRAIN also smaller and larger, and of `fine_size` if the finder looks twice.
     """
 
     def __init__(
@@ -29,12 +30,14 @@ class SceneDataset(Dataset):
         seed: int,
         part: int,
         whole_share: float = 0.3,
+        fine_size: int = 0,
     ):
         self.sources, self.batch_size, self.whole_share = sources, batch_size, whole_share
         self.seed = (seed, part)
+        scales = (*FINE_SCALES, fine_size / size) if fine_size else SCALES
         self.shapes = [
             tuple(round_side(scale * share * size) for share in shares)
-            for scale in (SCALES if part == TRAIN else [1])
+            for scale in (scales if part == TRAIN else [1])
             for shares in SHAPES
         ]
 

@@ -1,13 +1,16 @@
 """Measure what a finder finds: of the birds in held-out scenes, by their share of the frame."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
+from birds.finder import Finder
+from birds.photo import DecodedPhoto, finder_input
 from fieldmark.data.parallel import map_threads
 from fieldmark.finder.boxes import FOUND, MIN_SCORE, pairwise_iou, score_boxes, select_boxes
 from fieldmark.finder.dataset import SceneDataset
@@ -17,6 +20,7 @@ from fieldmark.statistics import bootstrap_interval, wilson_interval
 LARGE = 0.25  # share of the frame's shorter side from which a bird is large
 SHARES = (0, 0.15, LARGE, 0.35, 0.5, 0.7, np.inf)  # limits of the table by share
 MAX_THRESHOLD = 0.5
+Find = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # pixels -> corners and scores
 
 
 class Detections(NamedTuple):
@@ -33,18 +37,14 @@ class Detections(NamedTuple):
     scenes: int
 
 
-@torch.no_grad()
-def detect(detector: Detector, dataset: SceneDataset, numbers: Sequence[int]) -> Detections:
-    """Run a network over the scenes of a data set that have some numbers."""
-    device, birds, boxes = next(detector.parameters()).device, [], []
-    detector.eval()
+def detect(find: Find, dataset: SceneDataset, numbers: Sequence[int]) -> Detections:
+    """Find the birds in the scenes of a data set that have some numbers."""
+    birds, boxes = [], []
     for number, (pixels, true) in zip(numbers, map_threads(dataset.scene, numbers), strict=True):
-        outputs = detector(torch.from_numpy(pixels)[None].to(device))
-        score, box = (values[0].cpu() for values in score_boxes(outputs))
-        found, scores = select_boxes(score, box, pixels.shape[1::-1])
-        overlap = pairwise_iou(true, found.numpy())
+        found, scores = find(pixels)
+        overlap = pairwise_iou(true, found)
         sides = (true[:, 2:] - true[:, :2]).max(1) / min(pixels.shape[:2])
-        hits = np.where(overlap >= FOUND, scores.numpy(), 0).max(1, initial=0)
+        hits = np.where(overlap >= FOUND, scores, 0).max(1, initial=0)
         birds += zip([number] * len(true), sides, overlap.max(1, initial=0), hits, strict=True)
         best = overlap.max(0, initial=0)
         boxes += zip([number] * len(found), scores.tolist(), best, strict=True)
@@ -53,6 +53,35 @@ def detect(detector: Detector, dataset: SceneDataset, numbers: Sequence[int]) ->
         pd.DataFrame(boxes, columns=["scene", "score", "iou"]),
         len(numbers),
     )
+
+
+def find_by_network(detector: Detector) -> Find:
+    """Return what finds boxes in a network's input by one look."""
+    device = next(detector.parameters()).device
+    detector.eval()
+
+    @torch.no_grad()
+    def find(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        outputs = detector(torch.from_numpy(pixels)[None].to(device))
+        score, box = (values[0].cpu() for values in score_boxes(outputs))
+        boxes, scores = select_boxes(score, box, pixels.shape[1::-1])
+        return boxes.numpy(), scores.numpy()
+
+    return find
+
+
+def find_by_file(finder: Finder) -> Find:
+    """Return what finds boxes in a photo's pixels as the function does."""
+
+    def find(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        height, width = pixels.shape[:2]
+        coarse = finder_input(Image.fromarray(pixels), finder.size, finder.filter)
+        boxes = finder.find(DecodedPhoto(pixels, width, height, coarse))
+        rows = [[b.left, b.top, b.left + b.width, b.top + b.height, b.score] for b in boxes]
+        found = np.array(rows).reshape(-1, 5)
+        return found[:, :4], found[:, 4]
+
+    return find
 
 
 def choose_threshold(birds: pd.DataFrame, found_share: float) -> float:

@@ -37,6 +37,7 @@ def make_scene_loaders(
     num_workers: int = -1,
     seed: int = 0,
     whole_share: float = 0.3,
+    fine_size: int = 0,
 ) -> DataLoaders:
     """Return loaders of new scenes for each epoch, `scenes` of them, and of the same held-out ones.
 
@@ -48,7 +49,7 @@ def make_scene_loaders(
         count = -(-count // batch_size) * batch_size
         loaders.append(
             DataLoader(
-                SceneDataset(sources, size, batch_size, seed, part, whole_share),
+                SceneDataset(sources, size, batch_size, seed, part, whole_share, fine_size),
                 batch_size,
                 sampler=Consecutive(count, goes_on=part == TRAIN),
                 num_workers=workers,

@@ -43,6 +43,7 @@ def create_learner(recipe: FinderRecipe, train: Sources, valid: Sources) -> Lear
         recipe.num_workers,
         recipe.seed,
         recipe.whole_share,
+        recipe.fine_size,
     )
     return make_learner(create_detector(recipe), dls, recipe.weight_decay)
 

@@ -46,6 +46,13 @@ class FinderRecipe(RecipeFile):
     )
     width: int = parameter("Network", 32, "channels of the feature pyramid", 8, 1024)
     size: int = parameter("Network", 128, "pixels of the input's longer side", 96, 1024)
+    fine_size: int = parameter(
+        "Network",
+        0,
+        "those of a second look, where no large bird is clear; 0: none",
+        0,
+        1024,
+    )
 
     name: str = parameter("Model card", "", "the finder's name; default: the run's", retrain=False)
     trained_on: str = parameter("Model card", "", "short description of the photos", retrain=False)
@@ -66,6 +73,17 @@ class FinderRecipe(RecipeFile):
         "Training", -1, "processes that make scenes; -1: automatic", -1, 1024, retrain=False
     )
 
+    fine_score: float = parameter(
+        "Evaluation", 0.5, "score below which a finder looks again", 0, 1, retrain=False
+    )
+    fine_share: float = parameter(
+        "Evaluation",
+        0.4,
+        "share of a photo's shorter side below which it looks again too",
+        0,
+        1,
+        retrain=False,
+    )
     found_share: float = parameter(
         "Evaluation",
         0.95,
@@ -85,6 +103,8 @@ class FinderRecipe(RecipeFile):
             )
         if (self.boxes or self.teacher) and not self.whole_photos:
             raise RecipeError("`boxes` needs `whole_photos`, the folder of the photos.")
+        if 0 < self.fine_size <= self.size:
+            raise RecipeError("`fine_size` must be larger than `size`, or 0.")
         check_arch(self.arch)
         validate(ArchOptions, self.arch_options, "arch_options")
         return self

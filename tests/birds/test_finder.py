@@ -41,12 +41,26 @@ def test_an_even_ground_has_no_bird(blobs):
 
 def test_boxes_of_the_same_bird_are_merged_and_cut_at_the_photos_sides():
     decoded = photo.DecodedPhoto(np.zeros((1, 1, 3), np.uint8), 100, 80)
-    box = np.array([[[-5, 0, 20, 20], [-4, 1, 20, 21], [60, 60, 120, 90], [200, 0, 210, 9]]])
-    boxes = finder.select_boxes(np.array([[0.8, 0.9, 0.7, 1]]), box, 0.5, decoded)
+    box = np.array([[-5, 0, 20, 20], [-4, 1, 20, 21], [60, 60, 120, 90], [200, 0, 210, 9]])
+    boxes = finder.select_boxes(np.array([0.8, 0.9, 0.7, 1]), box, 0.5, decoded)
     assert boxes == [(0, 1, 20, 20, 0.9), (60, 60, 40, 20, 0.7)]
-    many = np.arange(400).reshape(10, 10, 4)[..., [0, 0, 1, 1]] / 10 + [0, 0, 2, 2]
-    assert finder.select_boxes(np.full((10, 10), 0.1), many, 0.5, decoded) == []
-    assert len(finder.select_boxes(np.full((10, 10), 0.6), many, 0.5, decoded)) == 8
+    many = np.arange(400).reshape(100, 4)[:, [0, 0, 1, 1]] / 10 + [0, 0, 2, 2]
+    assert finder.select_boxes(np.full(100, 0.1), many, 0.5, decoded) == []
+    assert len(finder.select_boxes(np.full(100, 0.6), many, 0.5, decoded)) == 8
+
+
+def test_it_looks_again_at_a_photo_without_a_clear_large_bird(finder_file, tmp_path):
+    fine = {"size": 640, "score": 0.5, "share": 0.3}
+    file = change_card(finder_file, tmp_path / "finder.onnx", replace_card(fine=fine))
+    twice, once = Finder(file, 1), Finder(finder_file, 1)
+    inputs, predict = [], twice.predict
+    twice.predict = lambda pixels, single: inputs.append(pixels.shape) or predict(pixels, single)
+    large = draw_scene([("Ruby_capped_Inkling", 250, 150, 220)])
+    assert np.allclose(find(twice, encode_png(large)), find(once, encode_png(large)))
+    small = draw_scene([("Ruby_capped_Inkling", 500, 60, 26)])
+    box, *_ = find(twice, encode_png(small))
+    assert overlap(box, (500, 60, 26, 26)) > 0.5
+    assert inputs == [(1, 224, 320, 3), (1, 224, 320, 3), (1, 416, 640, 3)]
 
 
 def test_one_thread_computes_the_same_boxes(blobs):
@@ -68,6 +82,7 @@ WRONG = {
     "no version": (replace_card(version=None), "version"),
     "threshold": (replace_card(threshold="high"), "threshold"),
     "size": (replace_card(size=10**6), "size"),
+    "fine": (replace_card(fine={"size": 512}), "fine"),
     "filter": (replace_card(preparation={"filter": "sharpest"}), "filter"),
     "score": (lambda card: card["drawn_photo"]["score"][0].__setitem__(0, 0.5), "score"),
     "box": (lambda card: card["drawn_photo"].pop("box"), "box"),

@@ -21,7 +21,13 @@ from fieldmark.files import read_json
 from fieldmark.finder.boxes import FinderGraph
 from fieldmark.finder.dataset import VALID, SceneDataset
 from fieldmark.finder.detector import Detector
-from fieldmark.finder.evaluation import choose_threshold, compute_metrics, detect
+from fieldmark.finder.evaluation import (
+    choose_threshold,
+    compute_metrics,
+    detect,
+    find_by_file,
+    find_by_network,
+)
 from fieldmark.finder.finder_run import build_detector, create_detector, save_weights
 from fieldmark.finder.sources import load_sources
 from fieldmark.recipe import FinderRecipe
@@ -36,7 +42,7 @@ def scenes(finder_run):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(finder_run.folder.parents[1])
         sources = load_sources(finder_run.recipe, finder_run.read_boxes(), VALID)
-    return SceneDataset(sources, finder_run.recipe.size, 8, 1, VALID)
+    return SceneDataset(sources, finder_run.recipe.fine_size, 8, 1, VALID)
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +75,21 @@ def compute_with(finder: Finder, detector: Detector, flip=False) -> None:
 
 
 def test_a_finder_finds_drawn_birds_on_drawn_grounds(network, scenes):
-    detections = detect(network, scenes, range(1000, 1150))
+    detections = detect(find_by_network(network), scenes, range(1000, 1150))
     threshold = choose_threshold(detections.birds, 0.95)
     metrics = compute_metrics(detections, threshold)
     assert metrics["found_large"]["value"] >= 0.85
     assert metrics["first_box"]["value"] >= 0.7
     assert metrics["mean_iou"]["value"] >= 0.6
+
+
+def test_a_second_look_finds_more_small_birds(finder, scenes):
+    twice = detect(find_by_file(finder), scenes, range(1000, 1150)).birds
+    finder.fine = None
+    once = detect(find_by_file(finder), scenes, range(1000, 1150)).birds
+    small = once["share"] < 0.35
+    assert twice["iou"][small].mean() > once["iou"][small].mean() + 0.02
+    assert twice["iou"][~small].mean() > once["iou"][~small].mean() - 0.02
 
 
 def test_the_kept_epoch_is_the_one_with_the_highest_overlap(finder_run, finder):
@@ -180,6 +195,19 @@ def no_orientation(monkeypatch, finder, network):
     monkeypatch.setattr(birds.photo, "read_orientation", lambda image: 1)
 
 
+def coarse_twice(monkeypatch, finder, network):
+    finder.fine = finder.fine._replace(size=128)
+
+
+def never_looks_again(monkeypatch, finder, network):
+    finder.fine = None
+
+
+def second_look_mirrored(monkeypatch, finder, network):
+    pixels = finder.fine_pixels
+    finder.fine_pixels = lambda decoded: pixels(decoded)[:, ::-1]
+
+
 def wrong_scale(monkeypatch, finder, network):
     find = finder.find
     finder.find = lambda decoded: [box._replace(width=box.width * 1.03) for box in find(decoded)]
@@ -190,6 +218,7 @@ def wrong_scale(monkeypatch, finder, network):
     [
         *(other_rounding, bgr_input, bgr_graph, no_normalisation, stride_off_by_one),
         *(threshold_ignored, no_suppression, no_orientation, wrong_scale),
+        *(coarse_twice, never_looks_again, second_look_mirrored),
     ],
     ids=lambda fault: fault.__name__,
 )
