@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-MARGIN = 1.15  # sides of a square, in longer sides of the box that it surrounds
-LARGE_MARGIN = 1.6  # for a box that covers only a part of its bird
-MAX_CROPS = 4  # that the species model may choose from
+MARGIN = 1.1  # sides of a square, in longer sides of the box that it surrounds
+MAX_CROPS = 2  # that the species model may choose from
+SIMILAR = 0.7  # share of the best box's score from which another box may be chosen
 MAX_BIRDS = 5  # of one photo that are named
 SAME = 0.8  # intersection over union above which two squares are the same
 
@@ -67,14 +67,13 @@ def square_around(box: Sequence[float], width: int, height: int, margin: float =
 def propose_crops(boxes: Sequence[Box], width: int, height: int) -> list[Crop]:
     """Return up to MAX_CROPS different squares, the most promising first.
 
-    `boxes` are a finder's, best first. These are the squares around the best box and the second
-    one, a larger one around the best, the middle square, and those around the other boxes. Without
-    boxes it is the middle square alone.
+    `boxes` are a finder's, best first. These are the squares around the best box and those that
+    score nearly as high. Without boxes it is the middle square alone.
     """
-    first = [crop_around(box, width, height) for box in boxes]
-    larger = [crop_around(box, width, height, LARGE_MARGIN) for box in boxes[:1]]
-    crops = [*first[:2], *larger, centre_crop(width, height), *first[2:]]
-    return distinct(crops)[:MAX_CROPS]
+    if not boxes:
+        return [centre_crop(width, height)]
+    similar = [box for box in boxes if box.score >= SIMILAR * boxes[0].score]
+    return distinct(crop_around(box, width, height) for box in similar)[:MAX_CROPS]
 
 
 def propose_birds(boxes: Sequence[Box], width: int, height: int) -> list[Crop]:
@@ -82,9 +81,9 @@ def propose_birds(boxes: Sequence[Box], width: int, height: int) -> list[Crop]:
     return distinct(crop_around(box, width, height) for box in boxes)[:MAX_BIRDS]
 
 
-def crop_around(box: Box, width: int, height: int, margin: float = MARGIN) -> Crop:
+def crop_around(box: Box, width: int, height: int) -> Crop:
     """Return the crop around a finder's box."""
-    left, top, side = square_around(box, width, height, margin)
+    left, top, side = square_around(box, width, height, MARGIN)
     return Crop(left, top, side, side, "finder", box)
 
 

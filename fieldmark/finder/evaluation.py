@@ -6,15 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 
 from birds.finder import Finder
 from birds.photo import DecodedPhoto, finder_input
 from fieldmark.data.parallel import map_threads
-from fieldmark.finder.boxes import FOUND, MIN_SCORE, pairwise_iou, score_boxes, select_boxes
+from fieldmark.finder.boxes import FOUND, MIN_SCORE, pairwise_iou
 from fieldmark.finder.dataset import SceneDataset
-from fieldmark.finder.detector import Detector
 from fieldmark.statistics import bootstrap_interval, wilson_interval
 
 LARGE = 0.25  # share of the frame's shorter side from which a bird is large
@@ -53,21 +51,6 @@ def detect(find: Find, dataset: SceneDataset, numbers: Sequence[int]) -> Detecti
         pd.DataFrame(boxes, columns=["scene", "score", "iou"]),
         len(numbers),
     )
-
-
-def find_by_network(detector: Detector) -> Find:
-    """Return what finds boxes in a network's input by one look."""
-    device = next(detector.parameters()).device
-    detector.eval()
-
-    @torch.no_grad()
-    def find(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        outputs = detector(torch.from_numpy(pixels)[None].to(device))
-        score, box = (values[0].cpu() for values in score_boxes(outputs))
-        boxes, scores = select_boxes(score, box, pixels.shape[1::-1])
-        return boxes.numpy(), scores.numpy()
-
-    return find
 
 
 def find_by_file(finder: Finder) -> Find:

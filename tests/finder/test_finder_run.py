@@ -18,7 +18,7 @@ from export.finder_input import held_out_photos
 from export.publish import publish
 from fieldmark.errors import GateError, RunError, WeightsError
 from fieldmark.files import read_json
-from fieldmark.finder.boxes import FinderGraph
+from fieldmark.finder.boxes import MIN_SCORE, FinderGraph
 from fieldmark.finder.dataset import VALID, SceneDataset
 from fieldmark.finder.detector import Detector
 from fieldmark.finder.evaluation import (
@@ -26,7 +26,6 @@ from fieldmark.finder.evaluation import (
     compute_metrics,
     detect,
     find_by_file,
-    find_by_network,
 )
 from fieldmark.finder.finder_run import build_detector, create_detector, save_weights
 from fieldmark.finder.sources import load_sources
@@ -74,8 +73,9 @@ def compute_with(finder: Finder, detector: Detector, flip=False) -> None:
     finder.predict = predict
 
 
-def test_a_finder_finds_drawn_birds_on_drawn_grounds(network, scenes):
-    detections = detect(find_by_network(network), scenes, range(1000, 1150))
+def test_a_finder_finds_drawn_birds_on_drawn_grounds(finder, scenes):
+    finder.threshold = MIN_SCORE
+    detections = detect(find_by_file(finder), scenes, range(1000, 1150))
     threshold = choose_threshold(detections.birds, 0.95)
     metrics = compute_metrics(detections, threshold)
     assert metrics["found_large"]["value"] >= 0.85
