@@ -7,6 +7,7 @@ MARGIN = 1.1  # sides of a square, in longer sides of the box that it surrounds
 MAX_CROPS = 2  # that the species model may choose from
 SIMILAR = 0.7  # share of the best box's score from which another box may be chosen
 MAX_BIRDS = 5  # of one photo that are named
+LIKELY = 0.6  # share of the best box's score from which another box is named as a bird
 SAME = 0.8  # intersection over union above which two squares are the same
 
 Square = tuple[int, int, int]  # left, top and side in pixels
@@ -77,8 +78,12 @@ def propose_crops(boxes: Sequence[Box], width: int, height: int) -> list[Crop]:
 
 
 def propose_birds(boxes: Sequence[Box], width: int, height: int) -> list[Crop]:
-    """Return the squares around up to MAX_BIRDS boxes in different places, best first."""
-    return distinct(crop_around(box, width, height) for box in boxes)[:MAX_BIRDS]
+    """Return the squares around up to MAX_BIRDS boxes in different places, best first.
+
+    A box that scores less than LIKELY of the best one is more often no bird.
+    """
+    likely = [box for box in boxes if box.score >= LIKELY * boxes[0].score]
+    return distinct(crop_around(box, width, height) for box in likely)[:MAX_BIRDS]
 
 
 def crop_around(box: Box, width: int, height: int) -> Crop:

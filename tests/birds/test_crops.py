@@ -40,6 +40,7 @@ def test_birds_are_the_boxes_in_different_places():
     boxes = [Box(25 * (n % 7), 10, 20 + n % 2, 20, 0.9) for n in range(14)]
     assert len(propose_birds(boxes, 200, 80)) == 5
     assert len(propose_birds(boxes[:2] * 3, 200, 80)) == 2
+    assert len(propose_birds([boxes[0], boxes[1]._replace(score=0.5)], 200, 80)) == 1
 
 
 def test_the_overlap_is_the_intersection_over_the_union():
