@@ -76,10 +76,11 @@ class Proposals:
 
         rows: Any  # stand for crops and their pixels alike
         chosen = []
-        for rows in np.split(np.arange(len(self.squares)), self.starts[1:]):
-            best, *_ = choose_look(list(rows), np.asarray, predict, threshold)
+        for start, count in zip(self.starts, self.counts, strict=True):
+            rows = list(range(start, start + count))
+            best, *_ = choose_look(rows, np.asarray, predict, threshold)
             chosen.append(best.crop)
-        return np.array(chosen)
+        return np.array(chosen, int)
 
     def choose(self, threshold: float | None) -> Predictions:
         """Return the predictions for the crops that the function chooses."""

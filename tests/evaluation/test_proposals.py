@@ -82,6 +82,16 @@ def test_thresholds_are_cross_fitted_without_other_versions_of_a_photo():
     assert applied.chosen.paths == list(proposals.photos["path"])
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_fewer_photos_than_folds_are_cross_fitted(count):
+    proposals = create_proposals([[0.6, 0.2]] * count)
+    applied = cross_fit(proposals, THRESHOLDS)
+    assert applied.chosen.paths == list(proposals.photos["path"])
+    assert not applied.rejected.any()  # too few for a threshold
+    nothing = proposals.select(np.zeros(count, bool))
+    assert len(nothing.choose_rows(0.5)) == len(nothing.lowest_score) == 0
+
+
 def test_pasted_photos_are_measured_apart_by_share():
     share = np.tile([np.nan, 0.25, 0.5, 0.8], 25)
     scores = np.where(share < 0.3, 0.9, 0.1) + np.arange(100) / 1000
