@@ -103,6 +103,9 @@ def read_card(metadata: dict[str, str], size: int, name: str) -> dict:
         )
     if str(preparation.get("filter")).upper() not in Image.Resampling.__members__:
         raise ModelError(f"The card of {name} has no valid resampling `filter`. {EXPORT_AGAIN}")
+    for key, has_shape in OPTIONAL.items():
+        if card.get(key) is not None and not has_shape(card[key]):
+            raise ModelError(f"The card of {name} has no valid `{key}`. {EXPORT_AGAIN}")
     return card
 
 
@@ -132,3 +135,21 @@ def is_label(label: object) -> bool:
         and isinstance(label.get("common_name"), str)
         and isinstance(label.get("scientific_name", 0), str | None)
     )
+
+
+def is_thresholds(entry: object) -> bool:
+    """Return whether an entry `thresholds` has none for unknown birds, or a number."""
+    unknown = entry.get("unknown") if isinstance(entry, dict) else entry
+    return unknown is None or (
+        isinstance(unknown, dict) and isinstance(unknown.get("threshold"), int | float)
+    )
+
+
+def is_finder(entry: object) -> bool:
+    """Return whether an entry `finder` names one."""
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(key), str) for key in ("name", "version", "sha256")
+    )
+
+
+OPTIONAL = {"thresholds": is_thresholds, "finder": is_finder}  # entries, read when it is loaded
