@@ -89,7 +89,7 @@ def decode_photo(data: bytes, size: int) -> tuple[Image.Image, tuple[int, int]]:
 def reducing_factor(width: int, height: int) -> int:
     """Return by how much both sides of a photo are divided: see `decode_upright`."""
     factor = max(1, min(width, height) // MIN_SIDE)
-    while width * height > MAX_REDUCED * factor**2:
+    while -(-width // factor) * -(-height // factor) > MAX_REDUCED:  # partial squares count
         factor += 1
     return factor
 

@@ -209,7 +209,7 @@ def finder_input(image: Image.Image, size: int, filter: str = FINDER_FILTER) -> 
     """Resize an upright RGB image for a finder, uint8 [H, W, 3], with `size` as its longer side.
 
     Both sides are rounded to multiples of FINDER_STRIDE, so the proportions change by a few per
-    cent.
+    cent; the shorter one gets FINDER_MIN_SIDE at least, so very wide photos are stretched.
     """
     scale = size / max(image.size)
     width, height = (

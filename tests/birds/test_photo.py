@@ -126,6 +126,7 @@ def test_a_whole_photo_is_upright_and_its_finder_input_too(orientation):
         ((9000, 900), "JPEG", (4500, 450)),
         ((9, 12), "PNG", (9, 12)),
         ((5000, 1), "PNG", (5000, 1)),
+        ((1, 9_000_000), "PNG", (1, 3_000_000)),  # each partial square takes a whole pixel
     ],
 )
 def test_a_whole_photo_is_reduced_to_at_most_four_megapixels(size, kind, reduced):
