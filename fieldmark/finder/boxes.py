@@ -44,12 +44,15 @@ def select_boxes(
     """Return the boxes [n, 4] of different birds, best first, and their scores [n].
 
     `score` is [...], `box` [..., 4] in pixels of a photo of `size` (width and height), to which the
-    boxes are clipped. At most MAX_BOXES of `threshold` and more are returned.
+    boxes are clipped; those of less than a pixel are left out. At most MAX_BOXES of `threshold` and
+    more are returned.
     """
     found = score >= threshold
     scores, boxes = score[found], box[found]
     limits = boxes.new_tensor([*size, *size])
     boxes = torch.minimum(boxes.clamp(min=0), limits)
+    has_area = (boxes[:, 2:] - boxes[:, :2] >= 1).all(1)
+    scores, boxes = scores[has_area], boxes[has_area]
     kept = batched_nms(boxes, scores, torch.zeros_like(scores), SAME_BIRD)[:MAX_BOXES]
     return boxes[kept], scores[kept]
 

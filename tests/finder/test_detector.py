@@ -6,6 +6,8 @@ import timm
 import torch
 from timm.layers.conv2d_same import Conv2dSame
 
+from birds import finder
+from birds.photo import DecodedPhoto
 from fieldmark.errors import NetworkError
 from fieldmark.finder.boxes import score_boxes, select_boxes
 from fieldmark.finder.detector import STRIDE, Detector
@@ -65,6 +67,19 @@ def test_the_boxes_of_a_perfect_network_are_the_birds_best_first_and_each_once()
     assert (scores.diff() <= 0).all()
     assert scores[2] > 0.99
     assert len(scores) == 3 or scores[3] < 0.9
+
+
+def test_boxes_are_selected_as_by_the_function():
+    rng = np.random.default_rng(0)
+    for longest in (2, 30):
+        low = rng.uniform(-5, 40, (500, 2))
+        box = np.concatenate([low, low + rng.uniform(0, longest, (500, 2))], 1).astype(np.float32)
+        box[7], score = np.nan, rng.random(500, np.float32)
+        boxes, scores = select_boxes(torch.from_numpy(score), torch.from_numpy(box), (40, 30), 0.9)
+        photo = DecodedPhoto(np.zeros((30, 40, 3), np.uint8), 40, 30)
+        expected = finder.select_boxes(score, box, 0.9, photo)
+        found = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2], scores[:, None]], 1)
+        assert np.allclose(found, expected, atol=1e-5)
 
 
 def test_the_loss_of_a_perfect_network_is_small_and_a_moved_box_costs():
