@@ -11,12 +11,14 @@ that it was in. Teachers must not have learned the photos; `--set "teacher={}"` 
 """
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import typer
 
+from benchmarks.results import Save, number, report
 from commands.train import check_inputs, parse_settings
 from fieldmark.errors import RecipeError
 from fieldmark.recipe import Recipe
@@ -53,6 +55,7 @@ def main(
     set_base: Annotated[list[str], typer.Option(help="The same for BASE only.")] = [],  # noqa: B006
     set_field: Annotated[list[str], typer.Option(help="For FIELD only.")] = [],  # noqa: B006
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = OUT,
+    save: Save = False,
 ) -> None:
     """Print the accuracy of each share, and how much better it is than each recipe alone."""
     recipes = load_recipes(
@@ -73,7 +76,24 @@ def main(
     summary, comparison = summarize(predictions), compare(predictions)
     for name, table in (("summary", summary), ("comparison", comparison)):
         write_table(out / f"{name}.csv", table.reset_index())
-    typer.echo(f"{out}\n{summary.to_string()}\n\nPoints better\n{comparison.to_string()}")
+    typer.echo(f"{out}\n{summary.to_string()}\n\nPoints better\n{comparison.to_string()}\n")
+    columns = [
+        "% right, by the share of the start weights",
+        *map("{:g}".format, sorted(share)),
+        "n",
+    ]
+    command = f"python -m benchmarks.averaging {base} {field}"
+    report("averaging", command, columns, list(format_rows(summary)), save)
+
+
+def format_rows(summary: pd.DataFrame) -> Iterator[list[str]]:
+    """Yield the accuracy by share of each view and edge, with its interval, and the number."""
+    for view, rows in summary.groupby("view", sort=False):
+        cells = [
+            number({"value": row["accuracy"], "interval": (row["low"], row["high"])}, 1, 100)
+            for _, row in rows.iterrows()
+        ]
+        yield [str(view), *cells, f"{int(rows['n'].iloc[0]):,}"]
 
 
 def load_recipes(base: Recipe, field: Recipe) -> tuple[Recipe, Recipe]:
