@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 @pytest.fixture(scope="session")
 def finder_run(tmp_path_factory):
-    """Train a finder by `fieldmark train-finder` with its defaults; return its run."""
+    """Train a finder by `fieldmark train-finder` and its quick recipe; return its run."""
     folder = tmp_path_factory.mktemp("finder")
     command = [sys.executable, "-m", "commands", "train-finder"]
     command.append(str(ROOT / "recipes/finder-quick.yaml"))
