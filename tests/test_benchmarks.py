@@ -9,7 +9,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from benchmarks import train
+from benchmarks import field, train
 from benchmarks.heatmap import remove_heatmap
 from birds import drawn
 from fieldmark.data.locations import draw_objects
@@ -80,18 +80,20 @@ def test_accuracy_is_measured_for_birds_of_two_sizes(run, folder, model):
 
 
 def test_small_birds_whole_photos_and_no_birds_are_measured_with_and_without_a_finder(
-    run, folder, finder_file, tmp_path
+    run, folder, finder_file, tmp_path, monkeypatch, capsys
 ):
     places = {"FIELDMARK_PHOTOS": folder, "FIELDMARK_FINDER": finder_file}
     places["FIELDMARK_NOT_BIRDS"] = draw_objects(tmp_path / "things", 40)
+    for name, place in places.items():
+        monkeypatch.setenv(name, str(place))
     whole = tmp_path / "whole" / "Night_Inkling"
     whole.mkdir(parents=True)
     (whole / "one.png").write_bytes(drawn.encode_photo(draw_scene(TWO_BIRDS), "PNG"))
     (whole / "known.png").write_bytes((whole / "one.png").read_bytes())
     listed = tmp_path / "overlap.csv"
     listed.write_text("photo,crop,correlation\nknown,0001,0.999\n")
-    options = ["--whole", whole.parent, "--other", whole, "--overlap", listed]
-    rows = rows_of(run_module("field", run, "--photos", 4, *options, **places))
+    field.main(run, whole.parent, whole, listed, photos=4)
+    rows = rows_of(capsys.readouterr().out)
     assert rows["crops as they are"][0] == "4"
     pasted = [name for name in rows if name.startswith("pasted at ")]
     assert len(pasted) == 10

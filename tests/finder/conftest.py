@@ -1,12 +1,9 @@
 """A finder of drawn birds, trained once for all tests that need one."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from fieldmark.finder.finder_run import FinderRun
+from tests.command_line import run_command
 from tests.conftest import ROOT
 
 
@@ -14,11 +11,9 @@ from tests.conftest import ROOT
 def finder_run(tmp_path_factory):
     """Train a finder by `fieldmark train-finder` and its quick recipe; return its run."""
     folder = tmp_path_factory.mktemp("finder")
-    command = [sys.executable, "-m", "commands", "train-finder"]
-    command.append(str(ROOT / "recipes/finder-quick.yaml"))
-    path = f"{ROOT}:{ROOT / 'azure_function'}"
-    done = subprocess.run(
-        command, cwd=folder, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'azure_function'}")
+        result = run_command("train-finder", ROOT / "recipes/finder-quick.yaml")
+    assert result.exit_code == 0, result.stderr
     return FinderRun(folder / "runs/finder-quick")
