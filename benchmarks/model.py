@@ -3,10 +3,10 @@
     FIELDMARK_PHOTOS=... FIELDMARK_NOT_BIRDS=... python -m benchmarks.model [RUN]
 
 RUN is a folder with birds.onnx and split.csv. Its `calibration` photos are measured by thresholds
-that were set on others. With a finder, FIELDMARK_FINDER or the published one, all photos are
-searched. Without FIELDMARK_NOT_BIRDS the rows of photos without a bird are left out.
-Species left out of training are those of the open-set run that the card names;
-`fieldmark export runs/cub80` measures them again.
+that were set on others, as in its card. With a finder, FIELDMARK_FINDER or the published one, all
+photos are searched, and the thresholds are set on pasted photos too. Without FIELDMARK_NOT_BIRDS
+the rows of photos without a bird are left out. Species left out of training are those of the
+open-set run that the card names; `fieldmark export runs/cub80` measures them again.
 """
 
 from collections.abc import Iterator
@@ -27,6 +27,7 @@ from fieldmark.evaluation.metrics import ood_metrics
 from fieldmark.evaluation.predictor import Predictor
 from fieldmark.evaluation.search import search_photos
 from fieldmark.evaluation.uncertainty import UncertaintyOptions, list_unfamiliar
+from fieldmark.finder.field_photos import COPIES, FieldPhotos
 from fieldmark.run import Run
 
 ROUNDS = 200
@@ -58,14 +59,17 @@ def metric_rows(run: Run) -> Iterator[list[str]]:
     recipe = card["recipe"] | {"not_birds": ""}  # only FIELDMARK_NOT_BIRDS names the folder
     options = UncertaintyOptions.from_recipe(recipe, card.get("open_set_run"))
     finder = Finder(options.finder) if options.finder else None
-    proposals = search_photos(photos, find_photos(run), finder, predictor)
+    unfamiliar = list_unfamiliar(photos, hold_out_grounds(options))
+    grounds = [Path(path) for path in unfamiliar.query("is_ground")["path"]]
+    versions = FieldPhotos(photos, find_photos(run), grounds, COPIES if finder else 0)
+    proposals = search_photos(versions.table, versions, finder, predictor)
     families = [label["family"] for label in card["labels"]]
     measured = measure_uncertainty(proposals, card["thresholds"], families)
     figures = {name: measured["metrics"][name] for name in NAMES}
     yield from figure_rows(figures, NAMES)
-    unfamiliar = list_unfamiliar(photos, hold_out_grounds(options)).query("reports")
-    for kind, searched in search_kinds(unfamiliar, Path(), finder, predictor).items():
-        scores = proposals.lowest_score, searched.lowest_score
+    whole, reports = proposals.select(np.isnan(proposals.share)), unfamiliar.query("reports")
+    for kind, searched in search_kinds(reports, Path(), finder, predictor).items():
+        scores = whole.lowest_score, searched.lowest_score
         yield from figure_rows(
             ood_metrics(*scores, unknown_threshold(card)), OOD_NAMES, KINDS[kind]
         )
