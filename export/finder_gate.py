@@ -59,7 +59,7 @@ def compare(finder: Finder, detector: Detector, data: bytes) -> dict:
     expected, sizes = find(detector, inputs, size, threshold - TOLERANCE), [finder.size]
     fine = FineLook(**finder.card["fine"]) if finder.card["fine"] else None
     if fine and fine.is_needed(to_boxes(expected), *size):
-        inputs.append(finder.fine_pixels(decoded))
+        inputs.append(finder.fine_pixels(decoded, fine.size))
         expected = find(detector, inputs, size, threshold - TOLERANCE)
         sizes.append(fine.size)
     difference = max(

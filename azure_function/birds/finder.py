@@ -98,7 +98,7 @@ class Finder:
         found = self.look(decoded, decoded.finder_pixels, single_thread)
         boxes = select_boxes(*found, self.threshold, decoded)
         if self.fine and self.fine.is_needed(boxes, decoded.width, decoded.height):
-            finer = self.look(decoded, self.fine_pixels(decoded), single_thread)
+            finer = self.look(decoded, self.fine_pixels(decoded, self.fine.size), single_thread)
             both = zip(found, finer, strict=True)
             boxes = select_boxes(*map(np.concatenate, both), self.threshold, decoded)
         return boxes
@@ -115,11 +115,9 @@ class Finder:
         scale = decoded.width / pixels.shape[1], decoded.height / pixels.shape[0]
         return score.reshape(-1), (box * (scale + scale)).reshape(-1, 4)
 
-    def fine_pixels(self, decoded: DecodedPhoto) -> np.ndarray:
-        """Return the input of the second look, uint8 [H, W, 3]."""
-        if not self.fine:
-            raise ValueError("This finder has no second look.")
-        return finder_input(Image.fromarray(decoded.pixels), self.fine.size, self.filter)
+    def fine_pixels(self, decoded: DecodedPhoto, size: int) -> np.ndarray:
+        """Return the input of a second look, uint8 [H, W, 3], with `size` as its longer side."""
+        return finder_input(Image.fromarray(decoded.pixels), size, self.filter)
 
 
 def default_finder(model: Path) -> Path | None:

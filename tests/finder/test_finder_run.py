@@ -209,7 +209,7 @@ def never_looks_again(monkeypatch, finder, network):
 
 def second_look_mirrored(monkeypatch, finder, network):
     pixels = finder.fine_pixels
-    finder.fine_pixels = lambda decoded: pixels(decoded)[:, ::-1]
+    finder.fine_pixels = lambda decoded, size: pixels(decoded, size)[:, ::-1]
 
 
 def wrong_scale(monkeypatch, finder, network):
