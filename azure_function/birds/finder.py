@@ -99,8 +99,8 @@ class Finder:
         boxes = select_boxes(*found, self.threshold, decoded)
         if self.fine and self.fine.is_needed(boxes, decoded.width, decoded.height):
             finer = self.look(decoded, self.fine_pixels(decoded, self.fine.size), single_thread)
-            both = zip(found, finer, strict=True)
-            boxes = select_boxes(*map(np.concatenate, both), self.threshold, decoded)
+            score, box = (np.concatenate(both) for both in zip(found, finer, strict=True))
+            boxes = select_boxes(score, box, self.threshold, decoded)
         return boxes
 
     def look(
