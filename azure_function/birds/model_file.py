@@ -36,7 +36,7 @@ def check_bytes(path: Path) -> None:
     """Raise ModelError unless a path is a complete single file, as far as its bytes show."""
     name = path.name
     if path.is_dir():
-        raise ModelError(f"{name} is a folder. Give the path of the birds.onnx in it.")
+        raise ModelError(f"{name} is a folder. Give the path of the model file in it.")
     if not path.is_file():
         raise ModelError(f"Model file {name} does not exist. `make publish RUN=...` copies one.")
     if not path.stat().st_size:
