@@ -12,7 +12,7 @@ COPY azure_function/requirements.txt azure_function/server.txt ./
 RUN pip install --no-cache-dir --require-hashes -r requirements.txt -r server.txt \
   && useradd bird
 COPY azure_function/birds birds
-COPY azure_function/model/birds.onnx azure_function/model/LICENSE.md model/
+COPY azure_function/model/*.onnx azure_function/model/LICENSE.md model/
 COPY --from=page page birds/page
 USER bird
 EXPOSE 7071

@@ -32,7 +32,7 @@ soak: .venv/everything  ## the endurance tests at full length, half an hour; fig
 lint: .venv/everything  ## style, types, and no outputs in notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/nbstripout --verify train.ipynb app/app.ipynb
+	$(BIN)/nbstripout --verify train.ipynb finder.ipynb app/app.ipynb
 	$(BIN)/pyright
 
 train: .venv/everything  ## run train.ipynb with RECIPE; writes runs/<name>/

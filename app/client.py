@@ -17,13 +17,26 @@ class FunctionError(Exception):
     """The function gave no usable response; the message is a sentence for the visitor."""
 
 
-def classify(photo: bytes | bytearray, top: int = 5) -> dict:
+class InvalidQuery(FunctionError):
+    """The function does not accept a parameter of the request."""
+
+
+def classify(photo: bytes | bytearray, top: int = 5, crop: str = "auto") -> dict:
     """Return the function's response for one photo, with `top` predictions and a heat map.
 
-    Raises `FunctionError`.
+    `crop` says where the bird is: `auto` to look for all birds, `center` for the middle square, or
+    left, top, width and height of a square. A function that does not know `crop` yet takes the
+    middle square. Raises `FunctionError`.
     """
     params = {"top": top, "heatmap": "true"}
-    return _request("POST", "classify", {"predictions", "answer"}, params=params, data=photo)
+    search = {"crop": crop, "birds": "all"} if crop == "auto" else {"crop": crop}
+    keys = {"predictions", "answer"}
+    try:
+        return _request("POST", "classify", keys, params=params | search, data=photo)
+    except InvalidQuery:
+        if crop not in ("auto", "center"):
+            raise
+        return _request("POST", "classify", keys, params=params, data=photo)
 
 
 def describe_model() -> dict:
@@ -46,8 +59,10 @@ def _request(method: str, path: str, expected_keys: set, **options) -> dict:
         raise FunctionError(MESSAGES["unreachable"]) from error
     if response.ok and isinstance(body, dict) and expected_keys <= body.keys():
         return body
-    detail = body.get("detail") if isinstance(body, dict) else None
-    raise FunctionError(detail if isinstance(detail, str) else MESSAGES["unreadable"])
+    problem = body if isinstance(body, dict) else {}
+    kind = InvalidQuery if problem.get("type") == "urn:fieldmark:invalid-query" else FunctionError
+    detail = problem.get("detail")
+    raise kind(detail if isinstance(detail, str) else MESSAGES["unreadable"])
 
 
 def _send_until_not_busy(method: str, path: str, **options) -> requests.Response:

@@ -17,6 +17,7 @@ MAX_FIELDS = 2**14  # bytes of a message without its part of a photo
 MAX_FRAME = MAX_PART + MAX_FIELDS
 MAX_NUMBER = 2**31 - 1  # of a request
 IDENTIFIER = re.compile(r"[\w.:-]{1,100}", re.ASCII)
+CROP = re.compile(r"auto|center|\d{1,5}(,\d{1,5}){3}", re.ASCII)
 
 
 class Rejected(ValueError):
@@ -52,9 +53,9 @@ def read_message(frame: str | bytes, *, binary: bool) -> Message:
         if bool(buffers) != is_photo(message_type, content):
             raise Rejected("a part without a request, or a request without a part")
         new_header = {
-            "msg_id": check_identifier(header["msg_id"]),
+            "msg_id": check_text(header["msg_id"]),
             "msg_type": message_type,
-            "session": check_identifier(session),
+            "session": check_text(session),
             "username": "",
             "version": "5.3",
             "date": datetime.now(UTC).isoformat(),
@@ -119,10 +120,10 @@ def check_count(value: Any, limit: int) -> int:
     return value
 
 
-def check_identifier(value: Any) -> str:
-    """Return an identifier; raise `Rejected` for any other value."""
-    if not (isinstance(value, str) and IDENTIFIER.fullmatch(value)):
-        raise Rejected("not an identifier")
+def check_text(value: Any, pattern: re.Pattern = IDENTIFIER) -> str:
+    """Return a text that matches a pattern; raise `Rejected` for any other value."""
+    if not (isinstance(value, str) and pattern.fullmatch(value)):
+        raise Rejected("not a text that a page sends")
     return value
 
 
@@ -141,7 +142,7 @@ def write_content(message_type: str, content: dict) -> dict:
             return {}
         case "comm_info_request":
             return {"target_name": "jupyter.widget"}
-    comm = {"comm_id": check_identifier(content["comm_id"])}
+    comm = {"comm_id": check_text(content["comm_id"])}
     match message_type:
         case "comm_open" if content["target_name"] == WIDGET_CONTROL:
             return comm | {"target_name": WIDGET_CONTROL, "data": {}}
@@ -164,9 +165,12 @@ def write_data(data: dict) -> dict:
             request = {"request": "model", "id": check_count(number, MAX_NUMBER)}
             return {"method": "custom", "content": request}
         case {"method": "custom", "content": {"request": "classify" | "part" as name} as request}:
-            numbers = {
+            written = {
+                "request": name,
                 "id": check_count(request["id"], MAX_NUMBER),
                 "offset": check_count(request["offset"], MAX_PHOTO),
             }
-            return {"method": "custom", "content": {"request": name, **numbers}}
+            if name == "classify":
+                written["crop"] = check_text(request["crop"], CROP)
+            return {"method": "custom", "content": written}
     raise Rejected("another kind of data")

@@ -34,12 +34,12 @@ class PageWidget(anywidget.AnyWidget):
         for part in buffers:
             photo += part
         if name != "part":
-            self.queue(number, name, photo, complete)
+            self.queue(number, name, photo, complete, content.get("crop", "auto"))
         elif complete:
             self.arriving[number] = photo
             self.discard_photos(MAX_BYTES)
 
-    def queue(self, number: int, name: str, photo: bytearray, complete: bool):
+    def queue(self, number: int, name: str, photo: bytearray, complete: bool, crop: str):
         """Queue a request for the function, or reject it."""
         self.discard_photos(MAX_BYTES - len(photo))
         too_large = sum(self.pending.values()) + len(photo) > MAX_BYTES
@@ -48,7 +48,7 @@ class PageWidget(anywidget.AnyWidget):
             return
         key = object()
         self.pending[key] = len(photo)
-        future = self.executor.submit(self.respond, number, name, photo)
+        future = self.executor.submit(self.respond, number, name, photo, crop)
         future.add_done_callback(lambda _: self.pending.pop(key))
 
     def discard_photos(self, limit: int):
@@ -58,12 +58,12 @@ class PageWidget(anywidget.AnyWidget):
         while self.arriving and (excess > 0 or len(self.arriving) > MAX_PENDING):
             excess -= len(self.arriving.pop(next(iter(self.arriving))))
 
-    def respond(self, number: int, name: str, photo: bytearray):
+    def respond(self, number: int, name: str, photo: bytearray, crop: str):
         """Send the result of one request, or a sentence that explains why there is none."""
         response: dict = {"id": number}
         try:
             if name == "classify":
-                response["result"] = client.classify(photo)
+                response["result"] = client.classify(photo, crop=crop)
             else:
                 response["result"] = client.describe_model()
         except client.FunctionError as error:

@@ -3,26 +3,31 @@
     FIELDMARK_PHOTOS=... FIELDMARK_NOT_BIRDS=... python -m benchmarks.model [RUN]
 
 RUN is a folder with birds.onnx and split.csv. Its `calibration` photos are measured by thresholds
-that were set on others. Without FIELDMARK_NOT_BIRDS the rows of photos without a bird are left out.
-Species left out of training are those of the open-set run that the card names;
-`fieldmark export runs/cub80` measures them again.
+that were set on others, as in its card. With a finder, FIELDMARK_FINDER or the published one, all
+photos are searched, and the thresholds are set on pasted photos too. Without FIELDMARK_NOT_BIRDS
+the rows of photos without a bird are left out. Species left out of training are those of the
+open-set run that the card names; `fieldmark export runs/cub80` measures them again.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import typer
 
 from benchmarks.results import FIGURE, MODEL, RunFolder, Save, number, percent, report
 from birds.classifier import Classifier
+from birds.decision import unknown_threshold
+from birds.finder import Finder
+from export.held_out import hold_out_grounds, search_kinds
 from export.rebuild import find_photos
-from fieldmark.data.ood_photos import list_ood_photos
+from fieldmark.evaluation.guarantees import measure_uncertainty
 from fieldmark.evaluation.latency import measure_latency
 from fieldmark.evaluation.metrics import ood_metrics
-from fieldmark.evaluation.predictions import predict_with_file
-from fieldmark.evaluation.uncertainty import measure_uncertainty
+from fieldmark.evaluation.predictor import Predictor
+from fieldmark.evaluation.search import search_photos
+from fieldmark.evaluation.uncertainty import UncertaintyOptions, list_unfamiliar
+from fieldmark.finder.field_photos import COPIES, FieldPhotos
 from fieldmark.run import Run
 
 ROUNDS = 200
@@ -50,19 +55,25 @@ def main(run: RunFolder = MODEL, save: Save = False) -> None:
 def metric_rows(run: Run) -> Iterator[list[str]]:
     """Yield accuracy, calibration, prediction sets and rejection: name, value and n."""
     classifier, photos = Classifier(run.model_file), run.split.query("split == 'calibration'")
-    card = classifier.card
-    predictions = predict_with_file(classifier, photos, find_photos(run))
+    card, predictor = classifier.card, Predictor.of_file(classifier)
+    recipe = card["recipe"] | {"not_birds": ""}  # only FIELDMARK_NOT_BIRDS names the folder
+    options = UncertaintyOptions.from_recipe(recipe, card.get("open_set_run"))
+    finder = Finder(options.finder) if options.finder else None
+    unfamiliar = list_unfamiliar(photos, hold_out_grounds(options))
+    grounds = [Path(path) for path in unfamiliar.query("is_ground")["path"]]
+    versions = FieldPhotos(photos, find_photos(run), grounds, COPIES if finder else 0)
+    proposals = search_photos(versions.table, versions, finder, predictor)
     families = [label["family"] for label in card["labels"]]
-    figures, _ = measure_uncertainty(predictions, card["thresholds"], families)
+    measured = measure_uncertainty(proposals, card["thresholds"], families)
+    figures = {name: measured["metrics"][name] for name in NAMES}
     yield from figure_rows(figures, NAMES)
-    threshold = (card["thresholds"]["unknown"] or {}).get("threshold")
+    whole, reports = proposals.select(np.isnan(proposals.share)), unfamiliar.query("reports")
+    for kind, searched in search_kinds(reports, Path(), finder, predictor).items():
+        scores = whole.lowest_score, searched.lowest_score
+        yield from figure_rows(
+            ood_metrics(*scores, unknown_threshold(card)), OOD_NAMES, KINDS[kind]
+        )
     recorded = (card.get("open_set_run") or card).get("out_of_distribution", {})
-    for kind, files in list_ood_photos("").items():
-        paths = [file.resolve().as_posix() for file in files]
-        table = pd.DataFrame({"path": paths, "label": None, "split": kind})
-        unfamiliar = predict_with_file(classifier, table, Path())
-        figures = ood_metrics(predictions.ood_score, unfamiliar.ood_score, threshold)
-        yield from figure_rows(figures, OOD_NAMES, KINDS[kind])
     yield from figure_rows(recorded.get("unseen", {}), OOD_NAMES, KINDS["unseen"])
 
 

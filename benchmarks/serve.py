@@ -32,7 +32,8 @@ from benchmarks import client
 from benchmarks.memory import measure_tree
 from benchmarks.results import MODEL, Save, report
 from birds import drawn
-from birds.classifier import Classifier
+from birds.finder import default_finder
+from birds.identifier import Identifier
 from birds.process import cpu_count
 from fieldmark.files import write_json
 
@@ -87,12 +88,13 @@ def draw_photos() -> dict[str, bytes]:
 
 
 def classify_repeatedly(data: bytes, threads: int, seconds: float) -> list[float]:
-    """Prepare and classify the same photo again and again; return the seconds of each."""
-    classifier, times = Classifier(MODEL_FILE, threads), []
+    """Identify the bird in the same photo again and again; return the seconds of each."""
+    finder = os.environ.get("FIELDMARK_FINDER") or default_finder(MODEL_FILE)
+    identifier, times = Identifier.load(MODEL_FILE, finder, threads), []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         started = time.perf_counter()
-        classifier.predict(classifier.prepare_photo(data).pixels[None])
+        identifier.identify(identifier.prepare(data))
         times.append(time.perf_counter() - started)
     return times
 
@@ -137,12 +139,12 @@ def measure_server(
 
 
 @contextmanager
-def run_server(name: str) -> Iterator[tuple[str, psutil.Process]]:
+def run_server(name: str, model: Path = MODEL_FILE) -> Iterator[tuple[str, psutil.Process]]:
     """Run a server until the block ends; yield the address of its route and its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    settings = {"FIELDMARK_MODEL": str(MODEL_FILE), "FIELDMARK_IN_FLIGHT": "64"}
+    settings = {"FIELDMARK_MODEL": str(model), "FIELDMARK_IN_FLIGHT": "64"}
     command = [part.format(port=port) for part in SERVERS[name]]
     process = psutil.Popen(command, env=os.environ | settings, stderr=subprocess.DEVNULL)
     try:

@@ -27,12 +27,13 @@ from fieldmark.training import learner
 from fieldmark.training.create_teacher import create_teacher
 from fieldmark.training.distillation import Distillation
 from fieldmark.training.fit import fit_phase
+from fieldmark.training.grounds import find_grounds, load_grounds
 from fieldmark.training.mixed_precision import mixed_precision_callbacks
 
 
 def list_split(recipe: Recipe) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
     """Return folder, survey and split of a recipe's photos."""
-    folder, listed = load_dataset(recipe.photos, recipe.test_name, recipe.crop_to_box)
+    folder, listed = load_dataset(recipe.photos, recipe.test_name, recipe.crop)
     survey = survey_photos(listed, folder)
     photos, _ = remove_bad_photos(survey, recipe.allow_duplicates, recipe.min_photos)
     shares = recipe.valid_share, recipe.calibration_share
@@ -83,7 +84,8 @@ def train_by_recipe(recipe: Recipe, clock: Clock, epochs: int, out: Path) -> Non
     size, filter = preparation.size, preparation.filter
     cache = build_cache(photos, survey, folder, size, filter, out / "cache") if epochs else None
     loading = {"batch_size": recipe.batch_size, "train_size": recipe.train_size, "cache": cache}
-    loading |= recipe.group("Augmentation")
+    grounds = load_grounds(find_grounds(recipe.grounds, recipe.not_birds), size)
+    loading |= recipe.group("Augmentation") | {"grounds": grounds}
     dls = make_dataloaders(photos, folder, **asdict(preparation), **loading)
     clock.end_part("decode")
     weights = resolve_weights(recipe.weights)

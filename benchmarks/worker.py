@@ -16,6 +16,7 @@ from benchmarks.results import Save, report
 from benchmarks.serve import MODEL_FILE, draw_photos
 from birds import photo
 from birds.classifier import Classifier
+from birds.identifier import Identifier
 from birds.workers.decoder import Decoded, Decoder
 
 COUNTS = {"small": 200, "12 megapixels": 40}  # photos of each way in a round
@@ -29,7 +30,7 @@ def measure(classifier: Classifier, decoder: Decoder, data: bytes, count: int) -
         return Decoded(photo.prepare_photo(data, classifier.size, classifier.filter), 0.0)
 
     def prepare_in_worker() -> Decoded:
-        return classifier.prepare_in_worker(decoder, data).result()
+        return Identifier(classifier).prepare_in_worker(decoder, data).result()
 
     seconds = np.empty((2, count))
     for turn in range(count):

@@ -20,12 +20,21 @@ def describe(
 ) -> None:
     """Describe a model file: species, metrics with 95 % intervals, data, licence, versions.
 
+    The finder that it is used with follows: the one beside it, else the published one.
+
     Example:
 
         fieldmark describe runs/cub100
     """
-    from birds.classifier import Classifier
     from birds.describe import describe as describe_card
+    from birds.finder import default_finder
+    from birds.identifier import Identifier
 
     file = model / PUBLISHED_MODEL.name if model.is_dir() else model
-    typer.echo(describe_card(Classifier(file).card, file))
+    finder_file = default_finder(file)
+    identifier = Identifier.load(file, finder_file)
+    typer.echo(describe_card(identifier.classifier.card, file))
+    if finder_file and identifier.finder:
+        typer.echo("\n" + describe_card(identifier.finder.card, finder_file))
+    if identifier.mismatch:
+        typer.echo("\n" + identifier.mismatch)

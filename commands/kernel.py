@@ -8,7 +8,6 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import default
 
 from fieldmark.files import write_text
-from fieldmark.run_folder import RunFolder
 
 PATIENCE = 10  # seconds for a killed kernel to disappear
 
@@ -37,15 +36,18 @@ class KernelManager(AsyncKernelManager):
 
 
 class NotebookFile:
-    """The executed notebook, for papermill: in `unfinished`, until the run is finished there."""
+    """The executed notebook, for papermill.
 
-    def __init__(self, run: RunFolder):
-        self.run = run
+    It is in `unfinished` until the run is finished there, and then in the run's `folder`.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
 
     def write(self, content: str, path: str) -> None:
         """Write the notebook atomically, where the files of the run are now."""
-        folder = self.run.unfinished if self.run.unfinished.is_dir() else self.run.folder
-        write_text(folder / Path(path).name, content)
+        file = Path(path)
+        write_text(file if file.parent.is_dir() else self.folder / file.name, content)
 
     def pretty_path(self, path: str) -> str:
         """Return the path as papermill reports it."""

@@ -5,6 +5,7 @@ from typer.core import TyperGroup
 
 from birds.errors import UserError
 from commands.compare import compare
+from commands.cross_validate import cross_validate
 from commands.describe import describe
 from commands.ensemble import ensemble
 from commands.export import export
@@ -13,8 +14,12 @@ from commands.predict import predict
 from commands.publish import publish
 from commands.serve import serve
 from commands.train import train
+from commands.train_finder import train_finder
 
-COMMANDS = (train, predict, compare, ensemble, export, publish, describe, serve, migrate)
+COMMANDS = (
+    *(train, train_finder, cross_validate, predict, compare, ensemble),
+    *(export, publish, describe, serve, migrate),
+)
 OURS = {"birds", "commands", "export", "fieldmark"}
 
 

@@ -3,7 +3,7 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,6 +28,10 @@ def predict(
         typer.Option(help="Write the HTTP API's results as JSON; - prints them.", metavar="FILE"),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Labels per photo in the JSON.", metavar="N")] = 5,
+    crop: Annotated[
+        Literal["auto", "center"],
+        typer.Option(help="Look at the bird that the finder finds, or at the middle square."),
+    ] = "auto",
     model: Annotated[
         Path,
         typer.Option(
@@ -36,6 +40,15 @@ def predict(
             show_default="the published model",
         ),
     ] = PUBLISHED_MODEL,
+    finder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Model file of the finder.",
+            metavar="FINDER",
+            envvar="FIELDMARK_FINDER",
+            show_default="the one beside the model, else the published one",
+        ),
+    ] = None,
 ) -> None:
     """Name the birds in photos, without a server and without PyTorch.
 
@@ -44,8 +57,9 @@ def predict(
 
     CSV columns: path; kind (species, shortlist or unknown); label, common_name, scientific_name
     and probability of the first prediction; shortlist (all labels that the photo may show,
-    separated by "; "); unknown_score (higher is less familiar); text (the answer in words); error.
-    JSON adds `predictions`, the first N labels.
+    separated by "; "); unknown_score (higher is less familiar); text (the answer in words); crop
+    (left,top,width,height of the square that was classified, in pixels of the upright photo) and
+    crop_from (finder or center); error. JSON adds `predictions`, the first N labels.
 
     Examples:
 
@@ -54,14 +68,19 @@ def predict(
         fieldmark predict photos/2026 --json - | jq .
     """
     from birds.batch import classify_files, find_photos
-    from birds.classifier import Classifier
+    from birds.finder import default_finder
+    from birds.identifier import Identifier
 
     if csv == json == STANDARD_OUTPUT:
         raise UserError("--csv - and --json - both print. Name a file for one of them.")
     paths = list(find_photos(photos))
     if not paths:
         raise UserError(f"There are no photos in {', '.join(map(str, photos))}.")
-    classifier = Classifier(model / PUBLISHED_MODEL.name if model.is_dir() else model)
+    model = model / PUBLISHED_MODEL.name if model.is_dir() else model
+    finder = (finder or default_finder(model)) if crop == "auto" else None
+    identifier = Identifier.load(model, finder)
+    if crop == "auto" and (message := identifier.mismatch):
+        typer.echo(message, err=True)
     failed = 0
     with ExitStack() as stack:
         writers = [stack.enter_context(csv_writer(csv))] if csv else []
@@ -70,7 +89,7 @@ def predict(
         prints = STANDARD_OUTPUT in (csv, json) or not (csv or json)
         rows = stack.enter_context(
             typer.progressbar(
-                classify_files(classifier, paths, top),
+                classify_files(identifier, paths, top, crop),
                 length=len(paths),
                 label="Photos",
                 file=sys.stderr,

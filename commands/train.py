@@ -1,25 +1,13 @@
 """`fieldmark train`: run train.ipynb by a recipe, into a folder in runs/."""
 
 import json
-import logging
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fieldmark.disk import RESUMES, check_writable, explain, explain_text
-from fieldmark.errors import (
-    InterruptedTrainingError,
-    RecipeError,
-    TrainingError,
-    UserError,
-    find_error_class,
-)
+from fieldmark.disk import explain
+from fieldmark.errors import RecipeError, UserError
 
 if TYPE_CHECKING:
     from fieldmark.recipe import Recipe
@@ -104,15 +92,19 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
 
 def check_inputs(recipe: "Recipe") -> None:
     """Raise UserError, which names the parameter, unless files and folders are in place."""
+    from fieldmark.data.found_birds import load_finder
     from fieldmark.data.locations import find_photo_folder
     from fieldmark.data.ood_photos import list_ood_photos
     from fieldmark.evaluation.open_set import describe_open_set_run
     from fieldmark.network.weights import fetch_weights, resolve_weights
     from fieldmark.training.create_teacher import check_teacher
+    from fieldmark.training.grounds import find_grounds
 
     checks = {
         "photos": lambda: find_photo_folder(recipe.photos),
+        "crop": lambda: recipe.crop == "auto" and load_finder(),
         "not_birds": lambda: list_ood_photos(recipe.not_birds),
+        "grounds": lambda: find_grounds(recipe.grounds, recipe.not_birds),
         "open_set_run": lambda: describe_open_set_run(recipe.open_set_run),
         "weights": lambda: fetch_weights(recipe.arch, resolve_weights(recipe.weights)),
         "teacher": lambda: recipe.teacher and check_teacher(**recipe.teacher),
@@ -133,69 +125,16 @@ def run_notebook(recipe: "Recipe", folder: Path) -> None:
 
     Raises the UserError that a cell raised, and typer.Exit for any other error in it.
     """
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-    from papermill.iorw import papermill_io
-
-    from commands.kernel import KernelManager, NotebookFile
+    from commands.notebook import execute_notebook
     from fieldmark.run import Run, lock_run
 
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # errors are reported below
     if folder.exists():
         lock_run(folder).release()  # nothing else is worth a wait if the folder is in use
     check_inputs(recipe)
     lock = lock_run(folder)
     try:
         run = Run(folder)
-        notebook = run.unfinished / run.notebook_file.name
-        check_writable(run.unfinished)
-        papermill_io.register(str(run.unfinished), NotebookFile(run))
-        with interrupted_by_signals():
-            papermill.execute_notebook(
-                str(NOTEBOOK),
-                str(notebook),
-                parameters=recipe.model_dump() | {"out": folder.as_posix()},
-                kernel_name="python3",
-                kernel_manager_class=KernelManager,
-                stdout_file=sys.stdout,
-                progress_bar=sys.stderr.isatty(),
-            )
-    except PapermillExecutionError as error:
-        if error_class := find_error_class(error.ename):
-            raise error_class(error.evalue) from error
-        if explanation := explain_text(error.evalue, folder):
-            raise explanation from error
-        print(f"{error.ename}: {error.evalue}", file=sys.stderr)
-        print(f"The notebook up to this error is {notebook}.", file=sys.stderr)
-        raise typer.Exit(1) from error
-    except DeadKernelError as error:
-        raise TrainingError(
-            f"The process that trained {folder} was killed, perhaps because memory ran out. Close "
-            f"other programs or set a smaller `batch_size`. {RESUMES}"
-        ) from error
-    except KeyboardInterrupt as error:
-        raise InterruptedTrainingError(
-            f"Training was interrupted. Start the same command again. {RESUMES}"
-        ) from error
-    except OSError as error:
-        if explanation := explain(error):
-            raise explanation from error
-        raise
+        parameters = recipe.model_dump() | {"out": folder.as_posix()}
+        execute_notebook(NOTEBOOK, run.unfinished / run.notebook_file.name, parameters, folder)
     finally:
         lock.release()
-
-
-@contextmanager
-def interrupted_by_signals() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP like Ctrl-C, so that the kernel ends with this process."""
-    signals = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
-    signals = {number for number in signals if signal.getsignal(number) is signal.SIG_DFL}
-    if threading.current_thread() is not threading.main_thread():
-        signals = set()  # Python handles signals in the main thread only
-    before = {number: signal.signal(number, signal.default_int_handler) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

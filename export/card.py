@@ -75,7 +75,7 @@ def describe_model(network: Network, graph: Graph, weights_dtype: str) -> dict:
         "tolerance": None,
         "opset": OPSET,
         "versions": package_versions(),
-    } | ({"members": network.members} if network.members else {})
+    } | {key: getattr(network, key) for key in ("members", "subclasses") if getattr(network, key)}
 
 
 def describe_drawn_photo(graph: Graph, size: int) -> dict[str, list]:

@@ -14,6 +14,7 @@ from fieldmark.evaluation.per_class import per_class_metrics
 from fieldmark.evaluation.uncertainty import UncertaintyOptions
 from fieldmark.network.ensemble import average_weights, describe_member, join_networks
 from fieldmark.network.network import Network
+from fieldmark.recipe.renamed import rename_keys
 from fieldmark.run import Run
 
 DESCRIBED = ("name", "version", "weights", "teacher")  # of each member, in the ensemble's card
@@ -103,7 +104,7 @@ def export_ensemble(paths: list[Path], out: Path, method: str = "logits") -> dic
     facts |= {
         "name": out.name,
         "weights": first.card["weights"],
-        "recipe": first.card["recipe"] | {"name": out.name, "open_set_run": ""},
+        "recipe": rename_keys(first.card["recipe"]) | {"name": out.name, "open_set_run": ""},
         "training": sum_training([member.run for member in members]),
         "ensemble": {
             "method": method,

@@ -8,34 +8,24 @@ import pandas as pd
 import yaml
 
 from birds.classifier import Classifier
+from birds.decision import unknown_threshold
+from birds.finder import Finder
 from export import quantization
 from export.card import describe_data, describe_model
-from export.checks import check_model_file
-from export.drop import check_drop
-from export.gate import check_gate, predict_over_http
 from export.graph import Graph
+from export.held_out import HeldOut, describe_finder, hold_out_grounds, search_kinds
 from export.model_file import export_features, join_outputs, write_model
-from export.predictions import (
-    drawn_photos,
-    held_out_photos,
-    predict_held_out,
-    predict_with_features,
-    with_scores,
-)
+from export.predictions import features_predictor, held_out_photos, predict_held_out
+from export.verification import verify_file
 from export.weights_dtype import DEFAULT, convert, round_network
 from fieldmark.errors import ExportError, GateError
-from fieldmark.evaluation.ood import sample_photos
-from fieldmark.evaluation.predictions import (
-    Predictions,
-    concatenate,
-    predict,
-    predict_with_file,
-    read_photo,
-)
+from fieldmark.evaluation.guarantees import describe_thresholds, describe_uncertainty
+from fieldmark.evaluation.ood import sample_photos, score_proposals
+from fieldmark.evaluation.predictions import Predictions
+from fieldmark.evaluation.predictor import Predictor
+from fieldmark.evaluation.search import search_photos
 from fieldmark.evaluation.uncertainty import (
-    Uncertainty,
     UncertaintyOptions,
-    describe_uncertainty,
     fit_uncertainty,
     list_unfamiliar,
 )
@@ -45,7 +35,6 @@ from fieldmark.replacement import replaced_by_export
 from fieldmark.run import Run, write_table
 from fieldmark.statistics import wilson_interval
 
-BATCH_PHOTOS = 64  # held-out photos whose outputs are compared alone and in batches
 DEFAULT_OPTIONS = UncertaintyOptions()
 
 
@@ -69,19 +58,25 @@ def export_model(
     """
     if weights_dtype == "int8" and network.members:
         raise ExportError("An ensemble cannot compute in 8 bits. Set `weights_dtype: fp16`.")
-    held_out = held_out_photos(photos)
+    selected = held_out_photos(photos)
     data = describe_data(photos, folder, facts["recipe"].get("allow_duplicates", False))
     before, after = predictions or predict_held_out(network, photos, folder, weights_dtype)
     rounded = round_network(network, weights_dtype)
+    finder = Finder(options.finder) if options.finder else None
+
+    unfamiliar = list_unfamiliar(photos, hold_out_grounds(options))
+    grounds = [Path(path) for path in unfamiliar["path"][unfamiliar["is_ground"]]]
+    held_out = HeldOut(selected, folder, finder, grounds)
+    middle = held_out.look_at_middle(rounded, after)
+    proposals = held_out.search(Predictor.of_network(rounded)) if finder else middle
 
     features = export_features(Graph(rounded).features, rounded.preparation.size)
-    unfamiliar = list_unfamiliar(photos, options)
-    choosing = unfamiliar[unfamiliar["chooses"]].groupby("split", sort=False)
+    predictor = features_predictor(features, rounded)
     train = sample_photos(photos[photos["split"] == "train"])
     fitted = fit_uncertainty(
-        after.of_split("valid"),
-        predict_with_features(features, rounded, train, folder),
-        {kind: predict_with_features(features, rounded, rows, folder) for kind, rows in choosing},
+        proposals.of_split("valid"),
+        search_photos(train, folder, None, predictor).crops,
+        search_kinds(unfamiliar[unfamiliar["chooses"]], folder, finder, predictor),
         options,
     )
     graph = Graph(rounded, fitted.temperature, fitted.score)
@@ -96,21 +91,37 @@ def export_model(
         scratch = Run(scratch_folder)
         file = scratch.model_file
         write_model(model, card, file)
+        if weights_dtype == "int8":
+            # the drop test measures how 8 bits differ from the network; what is guaranteed, and
+            # what the function must predict, is what the file does
+            middle, proposals = held_out.search_by_file(file)
+        else:
+            pair, temperature = (middle, proposals), fitted.temperature
+            middle, proposals = (score_proposals(fitted.score, each, temperature) for each in pair)
+        calibration = proposals.of_split("calibration")
+        card["thresholds"] = describe_thresholds(calibration, fitted, options)
+        card["finder"] = describe_finder(finder, proposals)
+        write_model(model, card, file)
         try:
-            served, report, gate = check_file(
-                file, weights_dtype, rounded, held_out, folder, before, after, fitted
+            files, threshold = (file, options.finder), unknown_threshold(card)
+            report, card["gate"] = verify_file(
+                files, weights_dtype, held_out, before, middle, proposals, threshold
             )
         except GateError as error:
             write_text(Run(out).gate_report_file, error.report.to_csv())
             raise
         card |= describe_uncertainty(
-            served.of_split("calibration"),
-            predict_unfamiliar(file, unfamiliar[~unfamiliar["chooses"]], folder),
+            calibration,
+            card["thresholds"],
+            search_kinds(
+                unfamiliar[unfamiliar["reports"]],
+                folder,
+                finder,
+                Predictor.of_file(Classifier(file)),
+            ),
             fitted,
-            options,
             [label["family"] for label in card["labels"]],
         )
-        card["gate"] = gate
         write_model(model, card, file)
         Classifier(file)  # raises ModelError unless the file loads with its final card
         rounded.save(scratch.weights_file, card, weights_dtype)
@@ -132,56 +143,3 @@ def store(
     if weights_dtype == "int8":
         return quantization.quantize_with_photos(model, network.preparation, photos, folder)
     return convert(model, weights_dtype), {}
-
-
-def predict_unfamiliar(
-    file: Path, unfamiliar: pd.DataFrame, folder: Path
-) -> dict[str, Predictions]:
-    """Predict out-of-distribution photos of each kind by a file."""
-    classifier = Classifier(file)
-    return {
-        str(kind): predict_with_file(classifier, rows, folder)
-        for kind, rows in unfamiliar.groupby("split", sort=False)
-    }
-
-
-def check_file(
-    file: Path,
-    weights_dtype: str,
-    network: Network,
-    held_out: pd.DataFrame,
-    folder: Path,
-    before: Predictions,
-    after: Predictions,
-    fitted: Uncertainty,
-) -> tuple[Predictions, pd.DataFrame, dict]:
-    """Check a file by itself, at the gate and in the drop test.
-
-    Returns the function's predictions, the gate's report, and the card's entry `gate`.
-    """
-    drawn, drawn_bytes = drawn_photos()
-    photos = {path: read_photo(folder, path) for path in held_out["path"]} | drawn_bytes
-    sample = held_out["path"].sample(min(BATCH_PHOTOS, len(held_out)), random_state=0)
-    alone = check_model_file(file, {path: photos[path] for path in (*sample, *drawn_bytes)})
-    if weights_dtype == "int8":
-        # the drop test measures how 8 bits differ from the network; the function must predict
-        # what the file does
-        expected = predict_with_file(Classifier(file), pd.concat([held_out, drawn]), photos)
-    else:
-        (of_drawn,) = predict([network], drawn, drawn_bytes)
-        expected = with_scores(concatenate([after, of_drawn]), fitted)
-    served, refusals = predict_over_http(file, photos, expected)
-    report = check_gate(expected, served, refusals)
-    served = served.select(before.paths)
-    drop = check_drop(weights_dtype, before.scaled(fitted.temperature), served)
-    return (
-        served,
-        report,
-        alone
-        | {
-            "photos": len(report),
-            "largest_difference": float(report["difference"].max()),
-            "agreement": drop["agreement"],
-            "accuracy_drop": drop["accuracy_drop"],
-        },
-    )

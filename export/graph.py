@@ -11,6 +11,7 @@ from torch.nn import functional
 from fieldmark.evaluation.ood import MaximumSoftmax, OodScore
 from fieldmark.network.head import fold_head
 from fieldmark.network.network import Network
+from fieldmark.network.subclasses import group_classes, sum_classes
 
 
 class FeatureGraph(nn.Module):
@@ -32,7 +33,9 @@ class FeatureGraph(nn.Module):
 class OutputGraph(nn.Module):
     """The second part: probability [N, C], unknown [N] and heatmap [N, h, w] of features.
 
-    Logits are divided by `temperature`; `unknown` is the out-of-distribution `score`.
+    Logits are divided by `temperature`; `unknown` is the out-of-distribution `score`. The
+    probability of a species is the sum of those of its sub-classes, and its weights are the mean of
+    theirs, by their probabilities.
 
     The head (average pool, batch norm, linear) is folded into one matrix, so that the class
     activation map is exact: a class's logit is the mean of its map, plus a constant. Equal to
@@ -47,13 +50,23 @@ class OutputGraph(nn.Module):
         weight, bias = fold_head(network.head)
         self.register_buffer("class_weight", weight)
         self.register_buffer("class_bias", bias)
+        index = network.label_index
+        self.has_subclasses = index is not None
+        if index is not None:
+            self.register_buffer("groups", group_classes(index))
+            self.register_buffer("members", functional.one_hot(torch.from_numpy(index)).T.float())
 
     def forward(self, features: torch.Tensor, embedding: torch.Tensor):
         """Return the outputs of features [N, D, h, w] and their mean [N, D]."""
         logits = (embedding @ self.class_weight.T + self.class_bias) / self.temperature
+        if self.has_subclasses:
+            by_class, logits = logits.softmax(1), sum_classes(logits, self.groups)
+            share = by_class * functional.embedding(logits.argmax(1), self.members)
+            weight = (share / share.sum(1, keepdim=True)) @ self.class_weight
+        else:
+            # one node; an index would be eight
+            weight = functional.embedding(logits.argmax(1), self.class_weight)
         probability, unknown = logits.softmax(1), self.score(embedding, logits)
-        # one node; an index would be eight
-        weight = functional.embedding(logits.argmax(1), self.class_weight)
         activation = (features * weight[:, :, None, None]).sum(1).relu()
         if not self.map_size:
             activation = torch.zeros_like(activation)

@@ -3,6 +3,7 @@
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -54,10 +55,16 @@ def join_outputs(features: onnx.ModelProto, outputs: OutputGraph) -> onnx.ModelP
 
 
 def export_module(
-    module: torch.nn.Module, inputs: dict[str, torch.Tensor], output_names: list[str]
+    module: torch.nn.Module,
+    inputs: dict[str, torch.Tensor],
+    output_names: list[str],
+    free_axes: dict[int, Any] | None = None,
 ) -> onnx.ModelProto:
-    """Export a module with a free first axis, the same for all inputs."""
-    batch = torch.export.Dim("N")
+    """Export a module with a free first axis, the same for all inputs.
+
+    `free_axes` are further ones, with torch's Dim of each.
+    """
+    axes = {0: torch.export.Dim("N")} | (free_axes or {})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its own code
         program = torch.onnx.export(
@@ -65,7 +72,7 @@ def export_module(
             tuple(inputs.values()),
             input_names=list(inputs),
             output_names=output_names,
-            dynamic_shapes=tuple({0: batch} for _ in inputs),
+            dynamic_shapes=tuple(axes for _ in inputs),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,

@@ -11,6 +11,7 @@ from fieldmark.evaluation.open_set import describe_open_set_run
 from fieldmark.evaluation.uncertainty import UncertaintyOptions
 from fieldmark.network.network import Network
 from fieldmark.recipe import Recipe
+from fieldmark.recipe.renamed import rename_keys
 from fieldmark.run import Run, lock_run
 
 KEPT = (
@@ -23,6 +24,7 @@ KEPT = (
     "baselines",
     "tests",
     "training",
+    "crops",
     "open_set_run",
     "accuracy_before_rounding",
     "ensemble",
@@ -48,6 +50,7 @@ def rebuild_model(
         run = Run(folder)
         network = Network.load(run, check_preparation=not new_preparation)
         facts = {key: run.card[key] for key in KEPT if key in run.card}
+        facts["recipe"] = rename_keys(facts["recipe"])
         if recipe:
             check_needs_no_training(facts["recipe"], recipe)
             facts |= describe_recipe(recipe, run.split, run.name)
@@ -74,8 +77,8 @@ def check_needs_no_training(old: dict, recipe: Recipe) -> None:
 
 def find_photos(run: Run) -> Path:
     """Return the folder of a run's photos; raises RunError if a photo of the split is missing."""
-    recipe = run.card["recipe"]
-    folder, _ = load_dataset(recipe["photos"], crop_to_box=recipe.get("crop_to_box", False))
+    recipe = rename_keys(run.card["recipe"])
+    folder, _ = load_dataset(recipe["photos"], crop=recipe.get("crop", "none"))
     missing = [path for path in run.split["path"] if not (folder / path).is_file()]
     if missing:
         raise RunError(

@@ -1,4 +1,4 @@
-"""Bring the files of an older run to schema 2; what the network computes stays bit-equal."""
+"""Bring the files of an older run up to date; what the network computes stays bit-equal."""
 
 import json
 import shutil
@@ -104,7 +104,7 @@ def new_contents(
     old_files = {name: run.folder / name for name in ("answers.csv", "trouble.csv")}
     obsolete = [*old_files.values(), *(run.folder / f"{name}.json" for name in ("card", "cost"))]
     contents = {}
-    if any(card.get("schema", 1) != SCHEMA for card in cards):
+    if any(needs_migration(card) for card in cards):
         extra = {"training": training or training_of(run)}
         card, other = (migrate_card(card, extra, data_sha256) for card in cards)
         if card != other:
@@ -120,6 +120,11 @@ def new_contents(
         }
         if run.metrics:
             contents[run.metrics_file] = migrate_metrics(run.metrics, card)
+    contents = {
+        file: content
+        for file, content in contents.items()
+        if not file.is_file() or file.read_bytes() != content
+    }
     if old_files["answers.csv"].is_file():
         table = read_table(old_files["answers.csv"]).rename(columns=RENAMED_COLUMNS)
         contents[run.predictions_file] = table.to_csv(index=False).encode()
@@ -131,14 +136,19 @@ def new_contents(
     return contents, obsolete
 
 
+def needs_migration(card: dict) -> bool:
+    """Return whether a card has an older schema, or a recipe with older keys."""
+    return card.get("schema", 1) != SCHEMA or rename_keys(card["recipe"]) != card["recipe"]
+
+
 def migrate_card(card: dict, extra: Mapping, data_sha256: str | None = None) -> dict:
-    """Return a card of schema 1 as one of schema 2; a card of schema 2 stays as it is.
+    """Return a card of schema 1 as one of schema 2; of a card of schema 2 the recipe may change.
 
     `extra` are entries that schema 1 did not have. The digest of the data depends on the names of
     the splits: without its new value, `data_sha256`, the old one stays under another name.
     """
     if (schema := card.get("schema", 1)) == SCHEMA:
-        return card
+        return card | {"recipe": rename_keys(card["recipe"])}
     if schema != 1:
         raise RunError(f"The card has schema {schema}, which is newer than this code. Update it.")
     if unknown := sorted(card.keys() - RENAMED_CARD_KEYS.keys() - UNCHANGED_CARD_KEYS):

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from birds import drawn
 from export.exporter import export_model
 from fieldmark.data import datasets as sources
+from fieldmark.data import found_birds
 from fieldmark.data import loaders as data
 from fieldmark.data import locations as photos
 from fieldmark.data import splits as parts
@@ -26,6 +27,7 @@ from fieldmark.evaluation.uncertainty import UncertaintyOptions
 from fieldmark.network.network import Network
 from fieldmark.network.preparation import Preparation
 from fieldmark.training.learner import make_learner
+from tests.finders import write_finder
 
 ROOT = Path(__file__).parents[1]
 KEPT = ("FIELDMARK_CHROMIUM", "FIELDMARK_SHOTS")
@@ -160,11 +162,21 @@ def model(run):
     return run / "birds.onnx"
 
 
+@pytest.fixture(scope="session")
+def finder_file(tmp_path_factory):
+    """Write a finder that needs no training; see tests/finders.py."""
+    return write_finder(tmp_path_factory.mktemp("finder") / "finder.onnx")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def no_settings():
-    """Remove the FIELDMARK_ settings of the person who runs the tests."""
+    """Remove the FIELDMARK_ settings of the person who runs the tests, and the published finder.
+
+    Models of tests are calibrated without a finder, or with that of `finder_file`.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith("FIELDMARK_") and name not in KEPT:
                 patch.delenv(name)
+        patch.setattr(found_birds, "SHIPPED_FINDER", Path("published/finder.onnx"))
         yield

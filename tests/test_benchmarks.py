@@ -7,12 +7,15 @@ import sys
 
 import onnx
 import pytest
+from PIL import Image
 
-from benchmarks import train
+from benchmarks import field, train
 from benchmarks.heatmap import remove_heatmap
+from birds import drawn
 from fieldmark.data.locations import draw_objects
 from fieldmark.network.weights import resolve_weights
 from tests.conftest import ROOT
+from tests.finders import TWO_BIRDS, draw_scene
 
 pytestmark = pytest.mark.slow
 
@@ -52,11 +55,20 @@ def test_the_function_is_measured_beside_the_model_without_http(tmp_path):
     assert rows_of(output)["this function"][-1] == f"{function['cold start']:.2f}"
 
 
+def test_looking_for_the_bird_is_measured_beside_the_middle_square(finder_file):
+    output = run_module("crop", "--count", 1, FIELDMARK_FINDER=finder_file)
+    rows = [line.split("|")[1:3] for line in output.splitlines() if " megapixels " in line]
+    one, further = (int(looks) for _, looks in rows)
+    assert one == 1 < further <= 4
+    assert float(rows_of(output)["first answer, seconds after the start"][0]) > 0
+
+
 def test_metrics_and_costs_of_a_model_are_measured(run, folder, tmp_path):
     places = {"FIELDMARK_PHOTOS": folder, "FIELDMARK_NOT_BIRDS": draw_objects(tmp_path, 20)}
     rows = rows_of(run_module("model", run, **places))
     assert rows["first prediction right (top-1)"][-1] == "12"
-    assert rows["photos without a bird: AUROC of `unknown`"][-1] == "32"
+    # 12 birds, and of 20 photos those on which no bird is pasted
+    assert 12 < int(rows["photos without a bird: AUROC of `unknown`"][-1]) < 32
     assert float(rows["milliseconds a photo, 1 thread"][0].split()[0]) > 0
 
 
@@ -65,6 +77,48 @@ def test_accuracy_is_measured_for_birds_of_two_sizes(run, folder, model):
     rows = rows_of(run_module("accuracy", folder, *options))
     assert rows["first prediction right, as they are"][-1] == "12"
     assert len([name for name in rows if "0.5 of its size" in name]) == 2
+
+
+def test_small_birds_whole_photos_and_no_birds_are_measured_with_and_without_a_finder(
+    run, folder, finder_file, tmp_path, monkeypatch, capsys
+):
+    places = {"FIELDMARK_PHOTOS": folder, "FIELDMARK_FINDER": finder_file}
+    places["FIELDMARK_NOT_BIRDS"] = draw_objects(tmp_path / "things", 40)
+    for name, place in places.items():
+        monkeypatch.setenv(name, str(place))
+    whole = tmp_path / "whole" / "Night_Inkling"
+    whole.mkdir(parents=True)
+    (whole / "one.png").write_bytes(drawn.encode_photo(draw_scene(TWO_BIRDS), "PNG"))
+    (whole / "known.png").write_bytes((whole / "one.png").read_bytes())
+    listed = tmp_path / "overlap.csv"
+    listed.write_text("photo,crop,correlation\nknown,0001,0.999\n")
+    field.main(run, whole.parent, whole, listed, photos=4)
+    rows = rows_of(capsys.readouterr().out)
+    assert rows["crops as they are"][0] == "4"
+    pasted = [name for name in rows if name.startswith("pasted at ")]
+    assert len(pasted) == 10
+    assert all(rows[name][1].count("/") == 1 for name in pasted)
+    assert rows["whole photos"][0] == "1"  # the listed one is left out
+    assert rows["other species"][0] == "2"
+    assert rows["no bird"][1] == ""
+    assert "(" in rows["no bird"][2]
+
+
+def test_whole_photos_of_known_crops_are_listed(tmp_path, finder_file):
+    """One of two crops, squeezed to a square, is a part of a whole photo."""
+    scene = Image.fromarray(draw_scene(TWO_BIRDS))
+    _, left, top, side = TWO_BIRDS[0]
+    crop = scene.crop((left - 10, top - 10, left + side + 10, top + side)).resize((90, 90))
+    for name, image in (("whole/A/scene", scene), ("crops/A/same", crop)):
+        file = tmp_path / f"{name}.jpg"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(drawn.encode_photo(image, quality=95))
+    other = drawn.draw_bird("Green_Inkling", 3, 90, 90)
+    (tmp_path / "crops/A/other.jpg").write_bytes(drawn.encode_photo(other))
+    out = tmp_path / "overlap.csv"
+    options = [tmp_path / "whole", tmp_path / "crops", "--finder", finder_file, "--out", out]
+    assert "1 of 1 photos" in run_module("overlap", *options)
+    assert out.read_text().splitlines()[1].startswith("scene,same,0.9")
 
 
 def test_number_formats_of_weights_are_compared_in_one_table(run, folder):

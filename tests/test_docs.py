@@ -16,6 +16,7 @@ from birds.workers import decoder
 from commands import main
 from fieldmark.run import Run
 from tests.conftest import ROOT
+from tests.finders import TWO_BIRDS, draw_scene
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BENCHMARKS = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
@@ -122,11 +123,11 @@ def test_every_link_to_a_file_leads_somewhere(name):
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def test_the_example_answer_has_the_shape_of_a_real_one(model):
+def test_the_example_answer_has_the_shape_of_a_real_one(model, finder_file):
     example = json.loads(re.search(r"```json\n(.*?)```", API, re.DOTALL)[1])
-    client = TestClient(api.create_app(model))
-    data = drawn.encode_photo(drawn.draw_bird("Green_Inkling"))
-    real = client.post("/api/classify?heatmap=true", content=data).json()
+    client = TestClient(api.create_app(model, finder=finder_file))
+    data = drawn.encode_photo(draw_scene(TWO_BIRDS))
+    real = client.post("/api/classify?heatmap=true&birds=all", content=data).json()
 
     def shape(value):
         if isinstance(value, dict):

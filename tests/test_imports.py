@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 APP = {path.stem for path in (ROOT / "app").glob("*.py")}
-PACKAGES = ("data", "network", "evaluation", "training")  # of fieldmark, the lowest first
+PACKAGES = ("data", "network", "evaluation", "finder", "training")  # of fieldmark, lowest first
 BASE = {"birds", "fieldmark.recipe"}  # what every package of fieldmark may import
 BASE |= {f"fieldmark.{path.stem}" for path in (ROOT / "fieldmark").glob("*.py")}
 LAYERS = {  # files -> the modules of this repository that they may import
@@ -56,7 +56,7 @@ DEPLOYED = {  # files -> packages that their requirements.txt installs
     },
 }
 LIGHT = {  # modules or packages -> what they must not load, directly or through others
-    ("birds.photo", "birds.classifier", "birds.describe"): {
+    ("birds.photo", "birds.classifier", "birds.identifier", "birds.describe"): {
         *("fastapi", "starlette", "azure", "torch", "fastai", "pandas"),
     },
     ("fieldmark.errors", "fieldmark.files", "fieldmark.recipe", "fieldmark.run"): {

@@ -22,7 +22,14 @@ from fieldmark.evaluation.ood import SCORES
 from fieldmark.network.backbone import Backbone
 from fieldmark.network.precision import PRECISIONS
 from fieldmark.network.preparation import Preparation
-from fieldmark.recipe import RENAMED_KEYS, RENAMED_VALUES, Recipe, rename_keys, validate_recipe
+from fieldmark.recipe import (
+    RENAMED_KEYS,
+    RENAMED_VALUES,
+    FinderRecipe,
+    Recipe,
+    rename_keys,
+    validate_recipe,
+)
 from fieldmark.training.fit import OPTIMIZERS
 from fieldmark.training.schedules import SCHEDULES
 from tests import networks, trees  # noqa: F401
@@ -30,7 +37,9 @@ from tests.conftest import ROOT, SIZE
 from tests.network.test_backbone import network, pretrained
 from tests.training.conftest import changed_tensors, copy_state
 
-RECIPES = [*sorted((ROOT / "recipes").glob("*.yaml")), ROOT / "azure_function/model/recipe.yaml"]
+FINDER_RECIPES = sorted((ROOT / "recipes").glob("finder*.yaml"))
+RECIPES = sorted({*(ROOT / "recipes").glob("*.yaml")} - {*FINDER_RECIPES})
+RECIPES.append(ROOT / "azure_function/model/recipe.yaml")
 FAMILIES = ROOT / "recipes/families.yaml"
 SYSTEMS = (ROOT / "docs/systems.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs/training.md").read_text(encoding="utf-8")
@@ -77,8 +86,11 @@ def test_every_old_key_is_refused_with_its_new_name():
 def test_every_old_value_is_refused_with_its_new_spelling():
     for key, values in RENAMED_VALUES.items():
         for old, new in values.items():
-            with pytest.raises(RecipeError, match=f"`{key}: {old}` to `{key}: {new}`"):
+            written = str(old).lower() if isinstance(old, bool) else old
+            with pytest.raises(RecipeError, match=f"`{key}: {written}` to `{key}: {new}`"):
                 validate_recipe({key: old})
+    with pytest.raises(RecipeError, match="`crop_to_box: true` to `crop: boxes`"):
+        validate_recipe({"crop_to_box": True})
     with pytest.raises(RecipeError, match="`classes` to `num_classes`"):
         validate_recipe({"teacher": {"arch": "resnet18", "classes": 3}})
 
@@ -190,6 +202,13 @@ def test_a_recipe_is_valid_and_states_the_licence_of_its_weights(path):
     assert recipe.licence
     assert recipe.weights == "random" or config.has_weights
     assert recipe.weights == "random" or config.license.upper() in recipe.licence.upper()
+
+
+@pytest.mark.parametrize("path", FINDER_RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_of_a_finder_is_valid_and_states_its_licence(path):
+    recipe = FinderRecipe.load(path)
+    assert recipe.licence
+    assert recipe.name
 
 
 def parse_command(command: str) -> Recipe:

@@ -5,9 +5,10 @@ import { formatPercent } from "./format.js";
 import { speciesName } from "./result.js";
 
 const PRIVACY =
-  "Your browser crops and shrinks the square before it sends it, without the place and time that a " +
-  "camera stores in a photo. The model uses it once, and it is not stored. A file that your browser " +
-  "can't open is sent unchanged.";
+  "Your browser sends a copy of the photo, so that the model can find the bird: shrunk to at most " +
+  "1,600 pixels on its longer side (usually 300 to 700 kB), and without the place and time that a camera " +
+  "stores. Once you move the square, it sends the square alone. The model uses each once, and nothing " +
+  "is stored. A file that your browser can't open is sent unchanged.";
 
 // Return the section; `model` is the model card, `error` a sentence that says why there is none.
 export function aboutView(model, error) {

@@ -1,14 +1,13 @@
-// The page: photos are added, cropped, classified and shown; a failed one can be tried again.
+// The page: photos are added, identified and shown; a failed one can be tried again.
 
 import { aboutView } from "./about.js";
-import { largestCentredSquare } from "./crop.js";
+import { answerView } from "./answer_view.js";
 import { createElement } from "./dom.js";
+import { PhotoEntry } from "./entry.js";
 import { errorText } from "./format.js";
-import { cropToBlob, decodePhoto, rejectionText } from "./photo.js";
-import { photoView, placeholder, showHeatmap } from "./photo_view.js";
+import { decodePhoto, photoToBlob } from "./photo.js";
+import { photoView, placeholder } from "./photo_view.js";
 import { TaskQueue } from "./queue.js";
-import requestSettings from "./requests.json" with { type: "json" };
-import { resultView } from "./result.js";
 import { tableView } from "./table.js";
 import { createUpload } from "./upload.js";
 
@@ -16,14 +15,16 @@ const CONCURRENT_PHOTOS = 2;
 const COLD_START = 3000; // milliseconds without a response after which the model is starting
 
 // Build the page in `root` and return a function that detaches it from the document.
-// `classify(blob)` and `describeModel()` return promises of the function's responses; they reject
-// with a sentence for the visitor.
+// `classify(blob, crop)` and `describeModel()` return promises of the function's responses; they
+// reject with a sentence for the visitor.
 export function createPage(root, { classify, describeModel }) {
-  let entries = []; // { file, name, image, crop, task, result, error, retriable }
+  let entries = [];
   let selected = null;
+  let view = null; // of the selected photo
   let model = null;
   let modelRequested = false;
   const queue = new TaskQueue(CONCURRENT_PHOTOS);
+  const heatmapQueue = new TaskQueue(1);
   const detached = new AbortController();
 
   const upload = createUpload(root, addPhotos, detached.signal);
@@ -41,7 +42,7 @@ export function createPage(root, { classify, describeModel }) {
     const timer = setTimeout(() => upload.setHint("The model is starting: the first result may take a while."), COLD_START);
     try {
       model = await describeModel();
-      upload.extendHint(`The model knows ${model.labels.length} species. It works best when the bird fills the square.`);
+      upload.extendHint(`The model knows ${model.labels.length} species. If the square misses the bird, move it there.`);
       about.replaceChildren(aboutView(model));
     } catch (error) {
       upload.setHint();
@@ -52,11 +53,8 @@ export function createPage(root, { classify, describeModel }) {
   }
 
   function addPhotos(files) {
-    for (const entry of entries) {
-      entry.task.cancel();
-      if (entry.image) URL.revokeObjectURL(entry.image.src);
-    }
-    entries = files.map((file) => ({ file, name: file.name || "photo" }));
+    for (const entry of entries) entry.discard();
+    entries = files.map((file) => new PhotoEntry(file));
     select(entries[0]);
     entries.forEach(enqueue);
   }
@@ -69,49 +67,74 @@ export function createPage(root, { classify, describeModel }) {
   }
 
   async function classifyEntry(entry, task) {
-    const outcome = {};
     try {
-      const blob = await prepareUpload(entry);
-      if (task.cancelled) return;
-      if (blob) outcome.result = await classify(blob);
-      else outcome.error = rejectionText(entry.file);
+      if (entry.image === undefined) await decode(entry);
+      if (entry.rejection) entry.fail(entry.rejection, false);
+      else {
+        const { blob, crop } = await entry.upload();
+        if (task.cancelled) return;
+        const response = await classify(blob, crop);
+        if (task.cancelled) return; // the square was moved, or other photos were added
+        entry.accept(response);
+      }
     } catch (error) {
-      Object.assign(outcome, { error: errorText(error), retriable: true });
+      if (task.cancelled) return;
+      entry.fail(errorText(error), true);
     }
-    if (outcome.result && !model && !modelRequested) loadModelCard();
-    if (task.cancelled) return; // the square was moved, or other photos were added
-    Object.assign(entry, { retriable: false }, outcome);
+    if (entry.result && !model && !modelRequested) loadModelCard();
     refresh(entry);
   }
 
-  // Return the cropped square, or the file itself if only the function may be able to decode it.
-  async function prepareUpload(entry) {
-    if (entry.image === undefined) {
-      entry.image = await decodePhoto(entry.file);
-      if (entry.image) entry.crop = largestCentredSquare(entry.image.naturalWidth, entry.image.naturalHeight);
-      if (entry === selected) showPhoto();
+  async function decode(entry) {
+    entry.image = await decodePhoto(entry.file);
+    if (entry === selected) showPhoto();
+  }
+
+  function selectBird(entry, bird) {
+    entry.task.cancel();
+    entry.select(bird);
+    refresh(entry);
+    requestHeatmap(entry, bird);
+  }
+
+  // The response for several birds has the heat map of the first one only. One is requested at a time.
+  function requestHeatmap(entry, bird) {
+    heatmapQueue.add(() => loadHeatmap(entry, bird));
+  }
+
+  async function loadHeatmap(entry, bird) {
+    const isShown = () => entry === selected && entry.bird === bird;
+    if (!isShown() || bird.result.heatmap || !entry.birds[0].result.heatmap) return;
+    try {
+      const { predictions, heatmap } = await classify(await photoToBlob(entry.image), bird.crop.join(","));
+      if (predictions[0].label === bird.result.predictions[0].label) bird.result.heatmap = heatmap;
+    } catch {
+      return; // the bird is shown without its heat map
     }
-    if (entry.image) return cropToBlob(entry.image, entry.crop);
-    return rejectionText(entry.file) ? null : entry.file;
+    if (isShown()) view.update();
   }
 
   function select(entry) {
     selected = entry;
     showPhoto();
     refresh(entry);
+    if (entry.bird) requestHeatmap(entry, entry.bird);
   }
 
   function showPhoto() {
     const entry = selected;
-    const onCrop = (crop) => enqueue(Object.assign(entry, { crop }));
-    photo.replaceChildren(photoView(entry, onCrop));
+    view = photoView(entry, {
+      onMove: (square) => enqueue(entry.moveSquare(square)),
+      onSelect: (bird) => selectBird(entry, bird),
+    });
+    photo.replaceChildren(view.element);
   }
 
   function refresh(entry) {
     refreshTable();
     if (entry !== selected) return;
-    showHeatmap(photo, entry.result?.heatmap);
-    answer.replaceChildren(...answerViews(entry).filter(Boolean));
+    view.update();
+    answer.replaceChildren(...answerView(entry, model, root, () => enqueue(entry)));
   }
 
   function refreshTable() {
@@ -123,28 +146,4 @@ export function createPage(root, { classify, describeModel }) {
     table.querySelector(".scrolls").scrollTop = scrollTop;
     table.querySelectorAll("button")[focused]?.focus({ preventScroll: true });
   }
-
-  function answerViews(entry) {
-    if (entry.error) {
-      const retry = { type: "button", class: "second", onclick: () => enqueue(entry) };
-      return [errorView(entry.error), entry.retriable && createElement("button", retry, "Try again")];
-    }
-    if (!entry.result) {
-      const spinner = createElement("span", { class: "spinner", "aria-hidden": "true" });
-      return [createElement("p", { class: "busy" }, spinner, "Identifying the bird…")];
-    }
-    try {
-      return [...resultView(entry.result, model), entry.result.heatmap && entry.image && heatmapSwitch()];
-    } catch {
-      return [errorView(requestSettings.messages.unreadable)];
-    }
-  }
-
-  function heatmapSwitch() {
-    const checkbox = createElement("input", { type: "checkbox", checked: !root.classList.contains("without-heatmap") });
-    checkbox.onchange = () => root.classList.toggle("without-heatmap", !checkbox.checked);
-    return createElement("p", { class: "quiet switch" }, createElement("label", {}, checkbox, " Outline what mattered most to the model"));
-  }
 }
-
-const errorView = (text) => createElement("p", { class: "problem" }, text);

@@ -1,6 +1,8 @@
-// Decode a photo in the browser, and crop the square that is sent.
+// Decode a photo in the browser, and encode what is sent of it: all of it shrunk, or a square.
 
-const MAX_SIDE = 1024; // pixels, of what is sent and of what is shown
+const SENT_PHOTO = 1600; // pixels of the longer side of a whole photo
+const SENT_SQUARE = 1024; // pixels of the side of a square
+const SHOWN_PHOTO = 1024; // pixels of the longer side
 const JPEG_QUALITY = 0.9;
 const MAX_BYTES = 20 * 2 ** 20; // the function's limit
 const PHOTO_NAME = /\.(heic|heif|avif|jpe?g|png|webp|gif|bmp)$/i;
@@ -18,16 +20,16 @@ export async function decodePhoto(file) {
   }
 }
 
-// Return the size of a region shrunk to MAX_SIDE at most.
-export function shrunkSize(width, height) {
-  const scale = Math.min(1, MAX_SIDE / Math.max(width, height));
+// Return the size of a region whose longer side is shrunk to `longest` pixels, and never enlarged.
+export function shrunkSize(width, height, longest) {
+  const scale = Math.min(1, longest / Math.max(width, height));
   return [width, height].map((extent) => Math.max(1, Math.round(extent * scale)));
 }
 
 // Draw a region of a photo on a canvas, which drops the metadata that the camera wrote.
-function drawRegion(image, left, top, width, height) {
+function drawRegion(image, { left, top, width, height }, longest) {
   const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = shrunkSize(width, height);
+  [canvas.width, canvas.height] = shrunkSize(width, height, longest);
   const context = canvas.getContext("2d", { alpha: false });
   context.fillStyle = "#fff"; // under transparent pixels, as in the function
   context.fillRect(0, 0, canvas.width, canvas.height);
@@ -36,13 +38,20 @@ function drawRegion(image, left, top, width, height) {
   return canvas;
 }
 
-export const drawPhoto = (image) => drawRegion(image, 0, 0, image.naturalWidth, image.naturalHeight);
+const wholePhoto = (image) => ({ left: 0, top: 0, width: image.naturalWidth, height: image.naturalHeight });
 
-// Return a crop as a JPEG.
-export function cropToBlob(image, { left, top, side }) {
-  const canvas = drawRegion(image, left, top, side, side);
+export const drawPhoto = (image) => drawRegion(image, wholePhoto(image), SHOWN_PHOTO);
+
+// Return the whole photo as a JPEG; the same bytes each time.
+export const photoToBlob = (image) => toJpeg(drawRegion(image, wholePhoto(image), SENT_PHOTO));
+
+// Return a square as a JPEG.
+export const squareToBlob = (image, { left, top, side }) =>
+  toJpeg(drawRegion(image, { left, top, width: side, height: side }, SENT_SQUARE));
+
+function toJpeg(canvas) {
   return new Promise((resolve, reject) => {
-    const settle = (blob) => (blob ? resolve(blob) : reject(new Error("the browser could not encode the crop")));
+    const settle = (blob) => (blob ? resolve(blob) : reject(new Error("the browser could not encode the photo")));
     canvas.toBlob(settle, "image/jpeg", JPEG_QUALITY);
   });
 }

@@ -1,5 +1,6 @@
-// The selected photo with its crop box and heat map, or a placeholder.
+// The selected photo with its birds, square and heat map, or a placeholder.
 
+import { birdButtons } from "./birds.js";
 import { createCropBox } from "./crop.js";
 import { createElement, createSvg } from "./dom.js";
 import { heatmapView } from "./heatmap.js";
@@ -12,30 +13,46 @@ const BIRD =
   "M44 190l72-46c-6-52 26-88 74-88 30 0 50 16 54 38l34 8-32 14c0 56-42 84-88 84-26 0-44-12-52-24z";
 const WING = "M196 140c-10 30-40 40-70 34 16-10 22-24 26-40z";
 
-// Return the view of an entry; `onCrop(crop)` is called when the visitor moved the square.
-// `entry.image` is undefined before the file is decoded, and null if it can't be.
-export function photoView({ image, crop, result }, onCrop) {
-  if (image === null) return createElement("p", { class: "quiet" }, "Your browser cannot show this kind of photo.");
-  if (!image) return placeholder();
+// Return the element that shows an entry, and `update()` for when the entry changed. The visitor calls
+// `onMove(square)` by moving the square, `onSelect(bird)` by selecting a bird.
+export function photoView(entry, { onMove, onSelect }) {
+  const { image } = entry;
+  if (!image) return { element: image === null ? noPicture() : placeholder(), update() {} };
+  const [width, height] = [image.naturalWidth, image.naturalHeight];
   const canvas = drawPhoto(image);
-  const { width, height } = canvas;
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", "The photo you picked");
-  const box = createCropBox(image.naturalWidth, image.naturalHeight, crop, onCrop);
+  const { box, moveTo } = createCropBox(width, height, { onChange: onMove, onTap: selectBelow });
   const frame = createElement("div", { class: "photo-frame" }, canvas, box);
-  frame.style.width = `min(100%, ${Math.max(width, MIN_WIDTH)}px, ${(MAX_HEIGHT * width) / height}rem)`;
-  frame.style.aspectRatio = `${width} / ${height}`;
-  showHeatmap(frame, result?.heatmap);
-  return frame;
+  frame.style.width = `min(100%, ${Math.max(canvas.width, MIN_WIDTH)}px, ${(MAX_HEIGHT * width) / height}rem)`;
+  frame.style.aspectRatio = `${canvas.width} / ${canvas.height}`;
+  let buttons = [];
+  let shown = {};
+  update();
+  return { element: frame, update };
+
+  function update() {
+    const { birds, bird, square, result } = entry;
+    if (birds !== shown.birds) {
+      for (const button of buttons) button.remove();
+      buttons = birdButtons(birds, width, height, onSelect);
+      canvas.after(...buttons);
+    }
+    buttons.forEach((button, index) => button.setAttribute("aria-pressed", birds[index] === bird));
+    if (square !== shown.square) moveTo(square);
+    box.querySelector(".heatmap")?.remove();
+    if (result?.heatmap) box.prepend(heatmapView(result.heatmap));
+    shown = { birds, square };
+  }
+
+  // Select the bird below the square at a point of the window, if there is one.
+  function selectBelow(x, y) {
+    const below = document.elementsFromPoint(x, y);
+    buttons.find((button) => below.includes(button))?.click();
+  }
 }
 
-// Replace the heat map over the square; `heatmap` may be missing.
-export function showHeatmap(view, heatmap) {
-  const box = view.querySelector(".box");
-  box?.querySelector(".heatmap")?.remove();
-  box?.classList.remove("moved");
-  if (box && heatmap) box.prepend(heatmapView(heatmap));
-}
+const noPicture = () => createElement("p", { class: "quiet" }, "Your browser cannot show this kind of photo.");
 
 export function placeholder() {
   const attributes = { class: "placeholder", role: "img", "aria-label": "A bird that fills the frame" };

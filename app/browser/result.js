@@ -23,6 +23,17 @@ export function resultView(result, model) {
   ];
 }
 
+// Return a note on where the model looked, or null if the square says it.
+export function searchNote({ birds, bird, image, moved, foundNone }) {
+  const text = {
+    none: `No bird found; I looked at the middle.${image ? " If there is a bird, move the square to it." : ""}`,
+    uncertain: "No bird found for certain; I looked at the middle. Select another place on the photo.",
+    several: `${birds.length} birds found; this is bird ${birds.indexOf(bird) + 1}. Select another on the photo.`,
+  };
+  const kind = birds.length < 2 ? foundNone && "none" : foundNone ? "uncertain" : "several";
+  return kind && !moved ? createElement("p", { class: "note" }, text[kind]) : null;
+}
+
 // Without probabilities: they are shares among the species that the model knows.
 function similarSpecies(predictions) {
   const items = predictions.slice(0, SIMILAR_SPECIES).map((species) => createElement("li", {}, speciesName(species)));

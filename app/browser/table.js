@@ -54,9 +54,9 @@ function tableRow(entry, selected, onSelect) {
 }
 
 // Return what a row says of a photo: its likeliest species with the probability, or why not.
-export function birdAndProbability({ result, error }) {
+export function birdAndProbability({ result, error, foundNone, moved }) {
   if (!result) return [error || "…", ""];
-  if (result.answer.kind === "unknown") return ["Unknown", ""];
+  if (result.answer.kind === "unknown") return [foundNone && !moved ? "No bird found" : "Unknown", ""];
   return [displayName(result.predictions[0]), formatPercent(result.predictions[0].probability)];
 }
 

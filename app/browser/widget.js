@@ -19,13 +19,13 @@ function render({ model: widget, el }) {
     });
 
   // Send a photo in parts, of which the last one gets the response.
-  async function classify(photo) {
+  async function classify(photo, crop) {
     const data = await photo.arrayBuffer();
     const id = (lastId += 1);
     let offset = 0;
     for (; data.byteLength - offset > PART_SIZE; offset += PART_SIZE)
       widget.send({ request: "part", offset, id }, undefined, [data.slice(offset, offset + PART_SIZE)]);
-    return request({ request: "classify", offset }, [data.slice(offset)], id);
+    return request({ request: "classify", crop, offset }, [data.slice(offset)], id);
   }
 
   function settle({ id, result, error }) {

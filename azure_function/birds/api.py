@@ -13,8 +13,8 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 
-from .classifier import Classifier
 from .errors import UserError
+from .finder import default_finder
 from .http import pages, routes
 from .http.body_buffer import BodyBuffer
 from .http.load_shedding import LoadShedder, Slots
@@ -23,6 +23,7 @@ from .http.problems import problem_response
 from .http.request_log import RequestLogMiddleware
 from .http.security_headers import SecurityHeadersMiddleware
 from .http.settings import Settings, SettingsError, load_settings
+from .identifier import Identifier
 from .json_log import JsonMessage, configure_logging
 from .workers.decoder import Decoder, Limits, shared_decoder
 
@@ -44,24 +45,27 @@ def create_app(
     settings: Settings = DEFAULTS,
     fault: str | None = None,
     decoder: Decoder | None = None,
+    finder: Path | str | None = None,
 ) -> FastAPI:
-    """Create the app around a model file; `decoder` is one of this process's by default.
+    """Create the app around a model file, and a finder's, if any.
 
-    If the file cannot be loaded, or `fault` describes another error, the app responds with 503 and
-    /api/health says why.
+    `decoder` is one of this process's by default. If a file cannot be loaded, or `fault` describes
+    another error, the app responds with 503 and /api/health says why.
     """
-    classifier = None
+    identifier = None
     limits = Limits(memory=settings.large_memory)
     decoder = decoder or shared_decoder(settings.decoders, limits)
     try:
         if not fault:
             decoder.start()  # while the model is loaded
-            classifier = Classifier(model, settings.workers)
+            identifier = Identifier.load(model, finder, settings.workers)
     except UserError as error:
         fault = str(error)
     if fault:
         message = f"Photos cannot be classified: {fault}"
         logging.getLogger("fieldmark").error(JsonMessage(message=message))
+    elif identifier and (message := identifier.mismatch):
+        logging.getLogger("fieldmark").warning(JsonMessage(message=message))
     app = FastAPI(
         title="Fieldmark",
         description="Classify the bird in a photo.",
@@ -71,7 +75,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,  # such a redirect repeats the client's Host header
     )
-    app.state.classifier, app.state.fault, app.state.key = classifier, fault, settings.key
+    app.state.identifier, app.state.fault, app.state.key = identifier, fault, settings.key
     app.state.decoder = decoder
     app.state.slots = Slots(settings.workers, settings.max_in_flight)
     app.state.bodies = BodyBuffer()
@@ -89,7 +93,7 @@ def create_app(
             allow_headers=["x-functions-key"],
             expose_headers=["retry-after"],
         )
-    version = classifier.version if classifier else None
+    version = identifier.classifier.version if identifier else None
     app.add_middleware(RequestLogMiddleware, version, settings.log)
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(PiecesMiddleware)  # the outermost
@@ -103,4 +107,6 @@ try:
     settings, fault = load_settings(), None
 except SettingsError as error:  # raised here, it would leave Azure without a single route
     settings, fault = DEFAULTS, str(error)
-app = create_app(os.environ.get("FIELDMARK_MODEL") or SHIPPED_MODEL, settings, fault)
+model = Path(os.environ.get("FIELDMARK_MODEL") or SHIPPED_MODEL)
+finder = os.environ.get("FIELDMARK_FINDER") or default_finder(model)
+app = create_app(model, settings, fault, finder=finder)

@@ -6,16 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import photo
-from .classifier import Classifier
 from .errors import UserError
+from .identifier import AUTO, Identifier, Where
 from .photo import PhotoError
-from .prediction import classify_photo
+from .prediction import Options, classify_photo
 from .process import cpu_count
 from .workers.decoder import Decoder, job_decoder
 
 COLUMNS = (  # of a row that are plain values, in the order of a table
     *("path", "kind", "label", "common_name", "scientific_name", "probability"),
-    *("shortlist", "unknown_score", "text", "error"),
+    *("shortlist", "unknown_score", "text", "crop", "crop_from", "error"),
 )
 
 
@@ -35,36 +35,45 @@ def find_photos(paths: Iterable[Path | str]) -> Iterator[Path]:
 
 
 def classify_files(
-    classifier: Classifier, paths: Iterable[Path], top: int = 5, workers: int | None = None
+    identifier: Identifier,
+    paths: Iterable[Path],
+    top: int = 5,
+    where: Where = AUTO,
+    workers: int | None = None,
 ) -> Iterator[dict]:
-    """Yield a row for each photo file, in order.
+    """Yield a row for each photo file, in order; `where` is AUTO or CENTER.
 
     Each of `workers` threads (default: one more than the CPUs) reads and classifies one photo at a
     time, which worker processes decode, so memory does not grow with the number of photos. A row
-    has the keys COLUMNS and `predictions` (the `top` predictions as in the HTTP API). A photo that
-    cannot be read has `error`, its other values are None.
+    has the keys COLUMNS and `predictions` (the `top` predictions as in the HTTP API). `crop` is a
+    text, "left,top,width,height". A photo that cannot be read has `error`, its other values are
+    None.
     """
     workers, pending, decoder = workers or cpu_count() + 1, deque(), job_decoder()
+    options = Options(top, where=where)
     with ThreadPoolExecutor(workers, "photo") as executor:
         for path in paths:
-            pending.append(executor.submit(classify_file, classifier, decoder, path, top))
+            pending.append(executor.submit(classify_file, identifier, decoder, path, options))
             if len(pending) == 2 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
-def classify_file(classifier: Classifier, decoder: Decoder, path: Path, top: int) -> dict:
+def classify_file(identifier: Identifier, decoder: Decoder, path: Path, options: Options) -> dict:
     """Return the row of one photo file; see `classify_files`."""
     row = dict.fromkeys((*COLUMNS, "predictions")) | {"path": str(path)}
     try:
         photo.check_bytes(path.stat().st_size)  # before the file is in memory
-        decoded = classifier.prepare_in_worker(decoder, path.read_bytes()).result()
-        result = classify_photo(classifier, decoded, top, False, lambda: True)
+        data = path.read_bytes()
+        decoded = identifier.prepare_in_worker(decoder, data, options.where).result()
+        result = classify_photo(identifier, decoded, options, lambda: True)
     except PhotoError as error:
         return row | {"error": str(error)}
     except OSError as error:
         return row | {"error": f"This file cannot be read: {error.strerror}."}
     answer, predictions = result["answer"], result["predictions"]
     row |= predictions[0] | {"predictions": predictions, "shortlist": "; ".join(answer["labels"])}
+    place = result["photo"]
+    row |= {"crop": ",".join(map(str, place["crop"])), "crop_from": place["crop_from"]}
     return row | {key: answer[key] for key in ("kind", "unknown_score", "text")}

@@ -1,16 +1,13 @@
 """Load a model file and classify prepared photos."""
 
-import math
-from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 
 from . import drawn, model_file, photo, process
 from .model_file import ModelError
-from .workers.decoder import Decoded, Decoder
+from .sessions import check_recorded, load_errors, load_sessions
 
 OUTPUTS = tuple(model_file.OUTPUTS)
 TOLERANCE = 1e-3  # largest difference from the outputs that a card records
@@ -41,12 +38,10 @@ class Classifier:
     """
 
     def __init__(self, path: Path | str, threads: int | None = None):
-        path, threads = Path(path), threads or process.cpu_count()
-        try:
-            model_file.check_bytes(path)
-            self.session = create_session(path, threads)
-            self.single_thread_session = create_session(path, 1) if threads > 1 else self.session
-            process.release_freed_memory()
+        path = Path(path)
+        with load_errors(path):
+            sessions = load_sessions(path, threads or process.cpu_count())
+            self.session, self.single_thread_session = sessions
             self.size = model_file.check_graph(self.session, path.name)
             metadata = self.session.get_modelmeta().custom_metadata_map
             self.card = model_file.read_card(metadata, self.size, path.name)
@@ -54,27 +49,10 @@ class Classifier:
             self.filter = self.card["preparation"]["filter"]
             self.version = {"name": self.card["name"], "version": self.card["version"]}
             self.check_outputs(self.card["drawn_photo"])
-        except ModelError:
-            raise
-        except OSError as error:
-            raise ModelError(
-                f"{path.name} cannot be read ({error.strerror}). Give this user read access."
-            ) from error
-        except Exception as error:  # onnxruntime's own errors share no base class
-            raise ModelError(
-                f"{path.name} is damaged or not a Fieldmark model. Export it again."
-            ) from error
 
     def prepare_photo(self, data: bytes) -> photo.PreparedPhoto:
         """Prepare the bytes of a photo for this model in this process; raises PhotoError."""
         return photo.prepare_photo(data, self.size, self.filter)
-
-    def prepare_in_worker(
-        self, decoder: Decoder, data: bytes, patience: float = math.inf
-    ) -> "Future[Decoded]":
-        """Prepare the bytes of a photo in a process of a decoder, as `Decoder.submit` does."""
-        call = photo.prepare_photo, data, self.size, self.filter
-        return decoder.submit(*call, patience=patience)
 
     def predict(self, pixels: np.ndarray, single_thread: bool = False) -> Outputs:
         """Compute the outputs for prepared photos, uint8 [N, size, size, 3]."""
@@ -91,29 +69,9 @@ class Classifier:
                 f"The card of this model has {len(self.labels)} labels, its graph {classes} "
                 "classes. Export it again."
             )
-        for name in OUTPUTS:
-            computed = np.concatenate([getattr(output, name) for output in outputs])
-            expected = np.asarray(recorded.get(name))
-            tolerance = (self.card.get("tolerance") or {}).get(name, TOLERANCE)  # int8: its own
-            if computed.shape[1:] != expected.shape or not np.allclose(
-                computed, expected, atol=tolerance
-            ):
-                raise ModelError(
-                    f"This model's {name} for its drawn photo differs from the one in its card: "
-                    "the file is damaged, or this onnxruntime computes it wrongly. Export it again."
-                )
-
-
-def create_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """Load a graph to be computed by `threads`, which spin only while it is being computed."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors are reported as ModelError
-    options.intra_op_num_threads = threads
-    options.enable_mem_pattern = False  # it keeps a block of memory for every batch size
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    return onnxruntime.InferenceSession(
-        str(path), options, providers=["CPUExecutionProvider"], enable_fallback=False
-    )
+        computed = {name: np.concatenate([getattr(o, name) for o in outputs]) for name in OUTPUTS}
+        own = self.card.get("tolerance") or {}  # of int8
+        check_recorded(computed, recorded, {name: own.get(name, TOLERANCE) for name in OUTPUTS})
 
 
 def drawn_photo(size: int) -> np.ndarray:

@@ -14,10 +14,10 @@ def decide_answer(probability: np.ndarray, unknown: float, card: dict) -> dict:
     Without thresholds in the card the answer is always a species.
     """
     thresholds = card.get("thresholds") or {}
-    unknown_rule = thresholds.get("unknown")
+    threshold = unknown_threshold(card)
     indices = prediction_set(probability, thresholds.get("shortlist"))
     labels, taxon = [card["labels"][index] for index in indices], None
-    if unknown_rule and unknown > unknown_rule["threshold"]:
+    if threshold is not None and unknown > threshold:
         kind, labels = "unknown", []
         text = f"I don't know this bird: it is unlike the {len(probability)} that I learned."
     elif len(labels) == 1:
@@ -33,6 +33,12 @@ def decide_answer(probability: np.ndarray, unknown: float, card: dict) -> dict:
         "taxon": taxon,
         "unknown_score": float(unknown),
     }
+
+
+def unknown_threshold(card: dict) -> float | None:
+    """Return the score over which a photo is called unknown, None if the card has none."""
+    rule = (card.get("thresholds") or {}).get("unknown")
+    return rule["threshold"] if rule else None
 
 
 def shortlist_text(labels: list[dict], probability: np.ndarray, taxon: dict | None) -> str:

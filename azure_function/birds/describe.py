@@ -19,7 +19,7 @@ NOT_A_PROPORTION = re.compile(
 
 
 def describe(card: dict, file: Path) -> str:
-    """Return a model card as indented text, its main keys first.
+    """Return the card of a species model or a finder as indented text, its main keys first.
 
     `file` is the model file; its name and size are included. Unfamiliar keys are included too.
     """
@@ -29,8 +29,10 @@ def describe(card: dict, file: Path) -> str:
     for key in [*FIRST_KEYS, *other_keys, *LAST_KEYS]:
         if key in card:
             lines += entry_lines(key, card[key])
-    species = ", ".join(label["common_name"] for label in card["labels"])
-    return "\n".join([*lines, *entry_lines(f"{len(card['labels'])} species", species)])
+    if labels := card.get("labels"):
+        species = ", ".join(label["common_name"] for label in labels)
+        lines += entry_lines(f"{len(labels)} species", species)
+    return "\n".join(lines)
 
 
 def entry_lines(key: str, value: object, parents: tuple[str, ...] = ()) -> Iterator[str]:

@@ -36,7 +36,7 @@ def check_bytes(path: Path) -> None:
     """Raise ModelError unless a path is a complete single file, as far as its bytes show."""
     name = path.name
     if path.is_dir():
-        raise ModelError(f"{name} is a folder. Give the path of the birds.onnx in it.")
+        raise ModelError(f"{name} is a folder. Give the path of the model file in it.")
     if not path.is_file():
         raise ModelError(f"Model file {name} does not exist. `make publish RUN=...` copies one.")
     if not path.stat().st_size:
@@ -82,19 +82,7 @@ def read_card(metadata: dict[str, str], size: int, name: str) -> dict:
     Raises ModelError for a card that is missing, unreadable, of another schema or incomplete, or
     that does not fit photos of `size` pixels.
     """
-    if "card" not in metadata:
-        raise ModelError(f"{name} is not a Fieldmark model: it has no card. {EXPORT_AGAIN}")
-    if len(metadata["card"]) > MAX_CARD:
-        raise ModelError(
-            f"The card of {name} is over {MAX_CARD // 2**20} MiB. Shorten its entries."
-        )
-    try:
-        # int refuses NaN and infinity, which Python parses and browsers do not
-        card = json.loads(metadata["card"], parse_constant=int)
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"The card of {name} is not JSON. {EXPORT_AGAIN}") from error
-    if not isinstance(card, dict):
-        raise ModelError(f"The card of {name} is not a JSON object. {EXPORT_AGAIN}")
+    card = parse_card(metadata, name)
     schema = card.get("schema", 1)
     if schema != SCHEMA:
         advice = "Run `fieldmark migrate RUN` on its run." if schema == 1 else "Update Fieldmark."
@@ -115,6 +103,27 @@ def read_card(metadata: dict[str, str], size: int, name: str) -> dict:
         )
     if str(preparation.get("filter")).upper() not in Image.Resampling.__members__:
         raise ModelError(f"The card of {name} has no valid resampling `filter`. {EXPORT_AGAIN}")
+    for key, has_shape in OPTIONAL.items():
+        if card.get(key) is not None and not has_shape(card[key]):
+            raise ModelError(f"The card of {name} has no valid `{key}`. {EXPORT_AGAIN}")
+    return card
+
+
+def parse_card(metadata: dict[str, str], name: str) -> dict:
+    """Return the card in a file's metadata; raise ModelError if it is missing or unreadable."""
+    if "card" not in metadata:
+        raise ModelError(f"{name} is not a Fieldmark model: it has no card. {EXPORT_AGAIN}")
+    if len(metadata["card"]) > MAX_CARD:
+        raise ModelError(
+            f"The card of {name} is over {MAX_CARD // 2**20} MiB. Shorten its entries."
+        )
+    try:
+        # int refuses NaN and infinity, which Python parses and browsers do not
+        card = json.loads(metadata["card"], parse_constant=int)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"The card of {name} is not JSON. {EXPORT_AGAIN}") from error
+    if not isinstance(card, dict):
+        raise ModelError(f"The card of {name} is not a JSON object. {EXPORT_AGAIN}")
     return card
 
 
@@ -126,3 +135,21 @@ def is_label(label: object) -> bool:
         and isinstance(label.get("common_name"), str)
         and isinstance(label.get("scientific_name", 0), str | None)
     )
+
+
+def is_thresholds(entry: object) -> bool:
+    """Return whether an entry `thresholds` has none for unknown birds, or a number."""
+    unknown = entry.get("unknown") if isinstance(entry, dict) else entry
+    return unknown is None or (
+        isinstance(unknown, dict) and isinstance(unknown.get("threshold"), int | float)
+    )
+
+
+def is_finder(entry: object) -> bool:
+    """Return whether an entry `finder` names one."""
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(key), str) for key in ("name", "version", "sha256")
+    )
+
+
+OPTIONAL = {"thresholds": is_thresholds, "finder": is_finder}  # entries, read when it is loaded

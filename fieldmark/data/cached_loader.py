@@ -20,7 +20,7 @@ class CachedCrop(AffineCoordTfm):
     def __init__(self, size: int, min_area: float):
         self.min_area = min_area
         self.aspects: torch.Tensor | None = None
-        super().__init__(self.crop_matrices, size=size, pad_mode="border", align_corners=True)
+        super().__init__(self.crop_matrices, size=size, pad_mode="reflection", align_corners=True)
 
     def crop_matrices(self, photos: torch.Tensor) -> torch.Tensor | None:
         """Return matrices [n, 3, 3] from the coordinates of crops to those of cached photos."""

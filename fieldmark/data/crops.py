@@ -27,7 +27,7 @@ def crop_to_boxes(
     boxes.
     """
     if not set(BOX) <= set(photos.columns):
-        raise DatasetError(f"{folder} has no bounding_boxes.txt. Set `crop_to_box: false`.")
+        raise DatasetError(f"{folder} has no bounding_boxes.txt. Set `crop: none`.")
     content = f"{folder.resolve()}\n{photos[['path', *BOX]].to_csv(index=False)}"
     out = crops / f"{folder.name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     missing = [row for row in photos[["path", *BOX]].to_numpy() if not (out / row[0]).is_file()]
@@ -70,7 +70,7 @@ def fit_interval(middle: float, side: float, length: int) -> tuple[int, int]:
     if not (0 <= middle < length and side >= 1):
         raise DatasetError(
             f"The box around pixel {middle:g} lies outside of {length} pixels. Correct "
-            "bounding_boxes.txt, or set `crop_to_box: false`."
+            "bounding_boxes.txt, or set `crop: none`."
         )
     side = min(round(side), length)
     start = min(max(round(middle - side / 2), 0), length - side)

@@ -2,7 +2,7 @@
 
 Columns: `path` (relative to the folder), `label`, `split` (`train` may be split further; other
 splits stay as the data set has them), `source`; some data sets add `box_x`, `box_y`, `box_width`,
-`box_height` (pixels of the file) or `class` (a competition's own name of the label).
+`box_height` (pixels of the file), `class` (a competition's own name of the label) or `subclass`.
 """
 
 from pathlib import Path
@@ -11,23 +11,28 @@ import pandas as pd
 
 from birds import photo
 from fieldmark.data.crops import crop_to_boxes
+from fieldmark.data.found_birds import crop_to_birds, load_finder
 from fieldmark.data.listings import list_annotated_photos, make_unique_labels
 from fieldmark.data.locations import find_photo_folder
+from fieldmark.data.subclasses import add_subclasses
 from fieldmark.errors import DatasetError
 
 TRAIN_FOLDERS = ("train", "valid", "val", "validation")
 
 
 def load_dataset(
-    photos: str, test_name: str = "test", crop_to_box: bool = False
+    photos: str, test_name: str = "test", crop: str = "none"
 ) -> tuple[Path, pd.DataFrame]:
     """Return the folder that a recipe's `photos` names and the table of its photos.
 
-    With `crop_to_box` both are those of the photos cropped to their boxes.
+    With `crop` both are those of cropped photos: `boxes` crops to the boxes of the data set, `auto`
+    to the first square in which the function would look for a bird.
     """
     folder = find_photo_folder(photos)
     table = list_photos(folder, test_name)
-    return crop_to_boxes(table, folder) if crop_to_box else (folder, table)
+    if crop == "boxes":
+        return crop_to_boxes(table, folder)
+    return crop_to_birds(table, folder, load_finder()) if crop == "auto" else (folder, table)
 
 
 def list_photos(folder: Path, test_name: str = "test") -> pd.DataFrame:
@@ -42,9 +47,9 @@ def list_photos(folder: Path, test_name: str = "test") -> pd.DataFrame:
     elif (folder / "names.txt").is_file() and (folder / "train").is_dir():
         photos = list_competition(folder)
     elif (folder / "train").is_dir():
-        photos = list_split_folders(folder, test_name)
+        photos = add_subclasses(list_split_folders(folder, test_name))
     else:
-        photos = list_class_folders(folder)
+        photos = add_subclasses(list_class_folders(folder))
     train_labels = set(photos["label"][photos["split"] == "train"])
     if len(train_labels) < 2:
         raise DatasetError(

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -16,6 +17,7 @@ from fieldmark.data.augmentation import make_augmentations
 from fieldmark.data.cache import PixelCache
 from fieldmark.data.cached_loader import CachedCrop, CachedLoader
 from fieldmark.data.splits import check_no_leak
+from fieldmark.data.subclasses import class_names, list_classes
 from fieldmark.errors import DatasetError
 
 
@@ -83,10 +85,11 @@ def make_dataloaders(
     min_crop_area: float = 0.5,
     cache: PixelCache | None = None,
     train_size: int = 0,
-    **augmentation: float,
+    **augmentation: Any,
 ) -> vision.DataLoaders:
     """Return DataLoaders that train on the split `train` and validate on `valid`, on no other.
 
+    Their targets are the sub-classes of `photos`, where it has them, and else the labels.
     A training photo is cropped at random to at least `min_crop_area` of its area and resized to
     `train_size` pixels a side (0: `size`), then changed by `make_augmentations(**augmentation)`.
     `num_workers` of -1 takes as many as suit the device. With a `cache` of the training photos, in
@@ -97,10 +100,10 @@ def make_dataloaders(
     block = vision.DataBlock(
         blocks=(
             vision.TransformBlock(type_tfms=PhotoFile.read, batch_tfms=vision.IntToFloatTensor),
-            vision.CategoryBlock(vocab=sorted(set(used["label"][used["split"] == "train"]))),
+            vision.CategoryBlock(vocab=list(list_classes(used))),
         ),
         get_x=vision.ColReader("path", pref=f"{folder}/"),
-        get_y=vision.ColReader("label"),
+        get_y=vision.ColReader(class_names(used).name),
         splitter=vision.ColSplitter("split", on="valid"),
         item_tfms=[DecodePhoto(size, min_crop_area, filter, train_size)],
         batch_tfms=vision.Normalize.from_stats(
@@ -117,8 +120,8 @@ def make_dataloaders(
         return dls
     crop = CachedCrop(train_size or size, min_crop_area)
     dls.add_tfms(setup_aug_tfms([crop, *augmentations]), "after_batch", "train")
-    labels = torch.tensor(used["label"][used["split"] == "train"].map(dls.vocab.o2i).to_numpy())
+    labels = class_names(used)[used["split"] == "train"].map(dls.vocab.o2i)
     options = {"bs": batch_size, "shuffle": True, "drop_last": True, "device": dls.device}
     options |= {"after_batch": dls.train.after_batch}
-    dls.train = CachedLoader(dls.train_ds, cache, labels, crop, **options)
+    dls.train = CachedLoader(dls.train_ds, cache, torch.tensor(labels.to_numpy()), crop, **options)
     return dls

@@ -21,8 +21,15 @@ def list_ood_photos(folder: str, readable: bool = False) -> dict[str, list[Path]
     those that cannot be are reported and left out. Raises DatasetError if there are too few.
     """
     folder = os.environ.get(VARIABLE) or folder
-    if not folder:
-        return {}
+    return {"not_birds": list_photos_below(folder, readable)} if folder else {}
+
+
+def list_photos_below(folder: str, readable: bool = False) -> list[Path]:
+    """List the photos without birds below a folder; `drawn` draws some.
+
+    With `readable` each photo is decoded, and those that cannot be are reported and left out.
+    Raises DatasetError if there are too few.
+    """
     root = draw_objects() if folder == "drawn" else Path(folder).expanduser()
     photos = sorted(file for file in root.rglob("*") if is_photo(file))
     if readable:
@@ -32,7 +39,7 @@ def list_ood_photos(folder: str, readable: bool = False) -> dict[str, list[Path]
             f"There are {len(photos)} photos without birds in {root}, and at least "
             f"{MIN_OOD_PHOTOS} are needed. Add some, or set {VARIABLE} to another folder."
         )
-    return {"not_birds": photos}
+    return photos
 
 
 def leave_out_unreadable(photos: list[Path]) -> list[Path]:

@@ -4,6 +4,7 @@ import pandas as pd
 
 from fieldmark.data.duplicates import MAX_DISTANCE, find_duplicates, group_photos
 from fieldmark.data.splits import MIN_PHOTOS, check_class_sizes
+from fieldmark.data.subclasses import class_names
 from fieldmark.data.survey import COLUMNS
 from fieldmark.errors import DatasetError
 
@@ -34,7 +35,7 @@ def remove_bad_photos(
     groups = train["group"].where(train["group"].duplicated(keep=False)).dropna()
     first_paths = train["path"].groupby(groups).transform("first")
     kept = kept.assign(group=first_paths).drop(columns=[*COLUMNS, "same_photo"])
-    check_class_sizes(kept, min_photos, survey["label"])
+    check_class_sizes(kept, min_photos, class_names(survey))
     bad_files = report(survey[unreadable], survey["problem"], "left out")
     reports = [bad_files, leaks, copies, report_near_duplicates(train)]
     return kept.reset_index(drop=True), pd.concat(reports, ignore_index=True)

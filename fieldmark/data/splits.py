@@ -9,6 +9,7 @@ one split.
 
 import pandas as pd
 
+from fieldmark.data.subclasses import class_names
 from fieldmark.errors import DatasetError
 
 UNSEEN = "unseen"
@@ -41,7 +42,7 @@ def split_photos(
     sizes = groups.value_counts().to_dict()
     groups = groups[groups.map(sizes).sort_values(kind="stable").index]
     assigned = keep_previous(shuffled, groups, previous) if previous is not None else {}
-    for _, names in groups.groupby(shuffled["label"]):
+    for _, names in groups.groupby(class_names(shuffled)):
         for split, fraction in (("valid", valid), ("calibration", calibration)):
             target = max(round(len(names) * fraction), 1)
             count = sum(assigned.get(name) == split for name in names)
@@ -51,7 +52,7 @@ def split_photos(
                     count += sizes[name]
     splits = photos["split"].copy()
     splits[groups.index] = groups.map(assigned).fillna("train")
-    counts = pd.crosstab(photos["label"][has_classes], splits)
+    counts = pd.crosstab(class_names(photos)[has_classes], splits)
     filled = counts.reindex(columns=["train", "valid", "calibration"], fill_value=0).all(axis=1)
     if not filled.all():
         raise DatasetError(
@@ -114,8 +115,8 @@ def check_class_sizes(
     photos: pd.DataFrame, min_photos: int = MIN_PHOTOS, labels: pd.Series | None = None
 ) -> None:
     """Raise DatasetError if a class has too few training photos; `labels` adds empty classes."""
-    counts = photos["label"][photos["split"] == "train"].value_counts()
-    labels = photos["label"] if labels is None else labels
+    counts = class_names(photos)[photos["split"] == "train"].value_counts()
+    labels = class_names(photos) if labels is None else labels
     counts = counts.reindex(labels.dropna().unique(), fill_value=0)
     if small := [f"{label} ({n})" for label, n in counts.items() if n < min_photos]:
         raise DatasetError(

@@ -7,20 +7,32 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from fieldmark.network.subclasses import sum_to_labels
+
 BINS = 15
 MAX_FACTOR = 20  # a temperature lies between 1 / MAX_FACTOR and MAX_FACTOR
 
 
-def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
+def fit_temperature(
+    logits: np.ndarray,
+    truth: np.ndarray,
+    label_index: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+) -> float:
     """Return the temperature that maximises the likelihood of `truth` [n] given logits [n, C].
 
+    With `label_index` [B], the label of each sub-class, the logits are those of sub-classes.
+    `weight` [n] is 1 by default.
     Guo et al. 2017. A standard normal prior on its logarithm bounds it where there are few photos
     and all are correct, which alone would drive it to 0.
     """
+    weight = np.ones(len(truth)) if weight is None else weight
 
     def loss(log_temperature: float) -> float:
-        scaled = log_softmax(logits.astype(np.float64) / np.exp(log_temperature), axis=1)
-        return -scaled[np.arange(len(truth)), truth].sum() + log_temperature**2 / 2
+        scaled = sum_to_labels(logits.astype(np.float64) / np.exp(log_temperature), label_index)
+        scaled = log_softmax(scaled, axis=1)
+        likelihood = scaled[np.arange(len(truth)), truth] @ weight
+        return -likelihood + log_temperature**2 / 2
 
     bounds = (-np.log(MAX_FACTOR), np.log(MAX_FACTOR))
     result: Any = minimize_scalar(loss, bounds=bounds, method="bounded")

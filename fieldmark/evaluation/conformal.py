@@ -8,17 +8,26 @@ RANDOM_HALVES = 100
 SOURCES = {LAC: "Sadinle et al. 2019", RAPS: "Angelopoulos et al. 2021"}
 
 
-def conformal_quantile(scores: np.ndarray, level: float) -> float | None:
+def conformal_quantile(
+    scores: np.ndarray, level: float, weight: np.ndarray | None = None
+) -> float | None:
     """Return the bound that a further photo's score meets with probability `level` at least.
 
     That is the ceil((n + 1) level)-th smallest of n scores (Vovk et al. 2005), or the midpoint
     between it and the next one, so that a score that another number of threads computes slightly
     differently stays on the same side. None where there are too few scores for the guarantee.
+
+    `weight` [n] are those of versions of photos, 1 in sum for each photo; the bound then holds for
+    a further photo of which one version is drawn by weight (Lee et al. 2023).
     """
-    position = int(np.ceil(round((len(scores) + 1) * level, 9)))
-    if not 0 < position <= len(scores):
+    weight = np.ones(len(scores)) if weight is None else weight
+    order = np.argsort(scores, kind="stable")
+    reached = np.round(weight[order].cumsum(), 9)
+    needed = round(level * (weight.sum() + 1), 9)
+    position = int(np.searchsorted(reached, needed))
+    if position >= len(scores):
         return None
-    return float(np.sort(scores)[position - 1 :][:2].mean())
+    return float(scores[order][position:][:2].mean())
 
 
 def ordered_scores(probability: np.ndarray, truth: np.ndarray, method: str):
@@ -28,13 +37,19 @@ def ordered_scores(probability: np.ndarray, truth: np.ndarray, method: str):
     return nonconformity_scores(ordered, method), (order == truth[:, None]).argmax(1)
 
 
-def fit_rule(probability: np.ndarray, truth: np.ndarray, level: float, method: str) -> dict | None:
+def fit_rule(
+    probability: np.ndarray,
+    truth: np.ndarray,
+    level: float,
+    method: str,
+    weight: np.ndarray | None = None,
+) -> dict | None:
     """Return the rule of prediction sets that hold the true label with probability `level`.
 
-    None where there are too few photos for the guarantee.
+    None where there are too few photos for the guarantee; `weight` as for `conformal_quantile`.
     """
     scores, position = ordered_scores(probability, truth, method)
-    threshold = conformal_quantile(scores[np.arange(len(truth)), position], level)
+    threshold = conformal_quantile(scores[np.arange(len(truth)), position], level, weight)
     if threshold is None:
         return None
     source = SOURCES[method]

@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
+from birds.photo import decode_upright
 from fieldmark.evaluation.predictions import Predictions
 from fieldmark.network.preparation import Preparation
-from fieldmark.plotting import BLUE, RED, styled
+from fieldmark.plotting import BLUE, ORANGE, RED, styled
 
 COLUMNS = 4
 
@@ -36,6 +38,33 @@ def show_top_losses(
     """Show the photos with the highest loss, whose label has the lowest probability."""
     rows = predictions.table.nlargest(count, "loss")
     return show_gallery(rows, folder, preparation, "Highest losses")
+
+
+@styled
+def show_crops(crops: pd.DataFrame, folder: Path, count: int = 16) -> Figure:
+    """Show whole photos with the best box (orange) and the crop (blue), those without a box first.
+
+    `crops` is a table of `fieldmark.data.found_birds.read_crops`, `folder` holds the whole photos.
+    Photos without a box are a quarter at most, where there are others.
+    """
+    readable = crops[crops["source"] != "unreadable"].sample(frac=1, random_state=0)
+    missed, found = (readable[readable["birds"].eq(0) == empty] for empty in (True, False))
+    missed = missed.head(max(count // 4, count - len(found)))
+    rows = pd.concat([missed, found.head(count - len(missed))])
+    height = -(-len(rows) // COLUMNS)
+    figure = Figure(figsize=(3 * COLUMNS, 3 * height + 0.5), layout="constrained")
+    figure.suptitle("Where the finder looks", x=0, ha="left")
+    for position, row in enumerate(rows.to_dict("records"), 1):
+        axes = figure.add_subplot(height, COLUMNS, position)
+        show_photo(axes, decode_upright((Path(folder) / row["path"]).read_bytes()).pixels)
+        axes.images[0].set_extent((0, row["width"], row["height"], 0))
+        crop = [row[f"crop_{key}"] for key in ("left", "top", "side", "side")]
+        found_box = [row[f"found_{key}"] for key in ("left", "top", "width", "height")]
+        for (left, top, width, height_), colour in ((crop, BLUE), (found_box, ORANGE)):
+            axes.add_patch(Rectangle((left, top), width, height_, fill=False, color=colour, lw=2))
+        score = f"score {row['score']:.2f}" if row["birds"] else "none found: middle square"
+        axes.set_title(f"{row['path']}\n{score}", size=7, loc="center")
+    return figure
 
 
 @styled

@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from fieldmark.evaluation.calibration import expected_calibration_error
 from fieldmark.evaluation.ood import auroc
@@ -32,6 +33,21 @@ def accuracy_metrics(predictions: Predictions) -> dict[str, dict]:
         "accuracy": wilson_interval(int(predictions.correct.sum()), n),
         "top_5": wilson_interval(int((predictions.rank < 5).sum()), n),
     }
+
+
+def accuracy_by_subclass(predictions: Predictions) -> dict[str, dict]:
+    """Measure how often the species is right, by sub-class of the photos, the lowest first.
+
+    Species without sub-classes are left out.
+    """
+    if predictions.subclass is None:
+        return {}
+    facts = {"subclass": predictions.subclass, "correct": predictions.correct}
+    photos = pd.DataFrame(facts | {"label": np.array(predictions.labels)[predictions.truth]})
+    divided = photos["label"][photos["subclass"] != photos["label"]]
+    groups = photos[photos["label"].isin(divided)].groupby("subclass")["correct"]
+    accuracy = {str(name): wilson_interval(int(part.sum()), len(part)) for name, part in groups}
+    return dict(sorted(accuracy.items(), key=lambda item: item[1]["value"]))
 
 
 def macro_mean(truth: np.ndarray, predicted: np.ndarray, name: str) -> float:

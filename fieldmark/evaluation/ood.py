@@ -1,6 +1,7 @@
 """Out-of-distribution scores that fit in the graph; each is higher for less familiar photos."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from fieldmark.evaluation.predictions import Predictions
+from fieldmark.evaluation.proposals import Proposals
 
 FIT_PHOTOS = 1000  # training photos that scores are fitted to
 FEW_CLASSES = 10  # at most so many logits do not separate classes well
@@ -84,7 +86,7 @@ class MeanLogits(OodScore):
 
     def __init__(self, train: Predictions):
         super().__init__()
-        means = class_means(train.logits, train.truth)
+        means = class_means(train.scaled_logits, train.truth)
         means = means - means.mean(1, keepdims=True)
         self.register_buffer("means", to_half(means.T / np.linalg.norm(means, axis=1)))
 
@@ -133,7 +135,7 @@ def fit_scores(train: Predictions, names: Iterable[str] = SCORES) -> dict[str, O
 
 def compute_score(score: OodScore, predictions: Predictions, temperature: float) -> np.ndarray:
     """Return the score of each photo, [n]."""
-    logits = to_float(predictions.logits / temperature)
+    logits = to_float(predictions.scaled(temperature).scaled_logits)
     with torch.no_grad():
         return score(to_float(predictions.embedding), logits).numpy()
 
@@ -149,19 +151,33 @@ def auroc(familiar: np.ndarray, unfamiliar: np.ndarray) -> float:
     return float((ranks.sum() - m * (m + 1) / 2) / (n * m))
 
 
+def score_proposals(score: OodScore, proposals: Proposals, temperature: float) -> Proposals:
+    """Return proposals whose crops have a temperature and its scores."""
+    values = compute_score(score, proposals.crops, temperature)
+    crops = replace(proposals.crops, temperature=temperature, ood_score=values)
+    return replace(proposals, crops=crops)
+
+
 def compare_scores(
     scores: Mapping[str, OodScore],
-    valid: Predictions,
-    unfamiliar: Mapping[str, Predictions],
+    valid: Proposals,
+    unfamiliar: Mapping[str, Proposals],
     temperature: float,
 ) -> dict[str, dict[str, float]]:
-    """Return the AUROC of each score for each kind of unfamiliar photos against `valid`."""
-    valid.require_split("valid", "Choosing an out-of-distribution score")
+    """Return the AUROC of each score for each kind of unfamiliar photos against `valid`.
+
+    The score of a photo is the lowest of the crops that are proposed in it.
+    """
+    valid.crops.require_split("valid", "Choosing an out-of-distribution score")
+    weight = valid.weight
+    repeats = np.round(weight / weight[weight > 0].min()).astype(int)
     compared = {}
     for name, score in scores.items():
-        familiar = compute_score(score, valid, temperature)
+        familiar = score_proposals(score, valid, temperature).lowest_score.repeat(repeats)
         compared[name] = {
-            kind: round(auroc(familiar, compute_score(score, photos, temperature)), 4)
+            kind: round(
+                auroc(familiar, score_proposals(score, photos, temperature).lowest_score), 4
+            )
             for kind, photos in unfamiliar.items()
         }
     return compared

@@ -14,9 +14,12 @@ from tqdm import tqdm
 
 from birds.classifier import Classifier, Outputs
 from fieldmark.data.parallel import map_threads
+from fieldmark.data.subclasses import class_names
 from fieldmark.network.network import Network
+from fieldmark.network.subclasses import sum_to_labels
 
 TINY = np.finfo(np.float32).tiny
+PER_PHOTO = ("truth", "logits", "embedding", "splits", "ood_score", "subclass")  # arrays
 PhotoSource = Path | Mapping[str, bytes]  # a folder that holds paths, or their bytes
 
 
@@ -26,8 +29,10 @@ class Predictions:
 
     `truth` [n] is the index of the true label in `labels`, -1 where the model does not have it.
     `logits` [n, C] are those before the temperature, `embedding` [n, D] the pooled features,
-    `splits` [n] the split of each photo, `ood_score` [n] is higher for less familiar photos; these
-    arrays are None where they were not computed.
+    `splits` [n] the split of each photo, `ood_score` [n] is higher for less familiar photos,
+    `subclass` [n] is the name of each photo's sub-class, or else of its label; these arrays are
+    None where they were not computed. With `label_index` [B], the label of each sub-class, the
+    logits are those of sub-classes, [n, B].
     """
 
     labels: list[str]
@@ -38,15 +43,22 @@ class Predictions:
     splits: Any = None
     temperature: float = 1.0
     ood_score: Any = None
+    subclass: Any = None
+    label_index: Any = None
 
     def __len__(self) -> int:
         """Return the number of photos."""
         return len(self.paths)
 
     @cached_property
+    def scaled_logits(self) -> np.ndarray:
+        """Return the logits of the labels divided by the temperature, [n, C]."""
+        return sum_to_labels(self.logits / self.temperature, self.label_index)
+
+    @cached_property
     def probability(self) -> np.ndarray:
         """Return the probability of each label, [n, C]."""
-        return softmax(self.logits / self.temperature, axis=1)
+        return softmax(self.scaled_logits, axis=1)
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -79,10 +91,11 @@ class Predictions:
     def table(self) -> pd.DataFrame:
         """List path, label, prediction, the probabilities of both, the label's rank, and the loss.
 
-        The loss is the cross-entropy, whatever loss the network was trained with.
+        The loss is the cross-entropy, whatever loss the network was trained with. Photos of
+        sub-classes also have a column `subclass`.
         """
         names = np.array(self.labels)
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 "path": self.paths,
                 "label": names[self.truth],
@@ -93,6 +106,9 @@ class Predictions:
                 "loss": -np.log(np.maximum(self.probability_of_label, TINY)),
             }
         )
+        if self.subclass is None or (self.subclass == table["label"]).all():
+            return table
+        return table.assign(subclass=self.subclass)
 
     def select(self, rows: np.ndarray | Sequence[str]) -> "Predictions":
         """Return the predictions of some photos, given a boolean mask, indices or paths."""
@@ -101,7 +117,7 @@ class Predictions:
             indices = pd.Series(np.arange(len(self)), self.paths).loc[list(indices)].to_numpy()
         chosen = {
             name: None if values is None else values[indices]
-            for name in ("truth", "logits", "embedding", "splits", "ood_score")
+            for name in PER_PHOTO
             for values in (getattr(self, name),)
         }
         return replace(self, paths=list(np.array(self.paths, object)[indices]), **chosen)
@@ -126,7 +142,7 @@ def concatenate(parts: Sequence[Predictions]) -> Predictions:
     """Return the predictions of one model for several sets of photos as one."""
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("truth", "logits", "embedding", "splits", "ood_score")
+        for name in PER_PHOTO
         if getattr(parts[0], name) is not None
     }
     return replace(parts[0], paths=[path for part in parts for path in part.paths], **columns)
@@ -157,7 +173,8 @@ def predict(
                 batch_logits, batch_embedding = network.forward_pixels(np.stack(pixels))
                 logits.append(batch_logits.numpy())
                 embeddings.append(batch_embedding.numpy())
-    facts = describe_photos(photos, first.labels)
+    facts: dict[str, Any] = describe_photos(photos, first.labels)
+    facts["label_index"] = first.label_index
     return [
         Predictions(logits=np.concatenate(logits), embedding=np.concatenate(embedding), **facts)
         for logits, embedding in outputs
@@ -194,10 +211,11 @@ def from_probability(probability: np.ndarray, temperature: float, **facts: Any) 
 
 
 def describe_photos(photos: pd.DataFrame, labels: Sequence[str]) -> dict:
-    """Return labels, paths, truth and splits of Predictions of a table of photos."""
+    """Return labels, paths, truth, splits and sub-classes of Predictions of a table of photos."""
     return {
         "labels": list(labels),
         "paths": list(photos["path"]),
         "truth": pd.Index(labels).get_indexer(pd.Index(photos["label"])),
         "splits": photos["split"].to_numpy(str),
+        "subclass": class_names(photos).to_numpy(object),
     }

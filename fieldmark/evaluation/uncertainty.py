@@ -1,8 +1,4 @@
-"""Temperature, out-of-distribution score and thresholds: chosen on `valid`, set on `calibration`.
-
-A rule of thresholds in a card keeps the names that the HTTP API documents: `shortlist` is the rule
-of prediction sets, `unknown` the one of out-of-distribution scores.
-"""
+"""Temperature, out-of-distribution score and method of prediction sets, chosen on `valid`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,14 +8,16 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from fieldmark.data.found_birds import locate_finder
 from fieldmark.data.ood_photos import list_ood_photos
-from fieldmark.evaluation import conformal, metrics, ood
+from fieldmark.evaluation import conformal, ood
 from fieldmark.evaluation.calibration import fit_temperature
 from fieldmark.evaluation.predictions import Predictions
+from fieldmark.evaluation.proposals import Proposals
+from fieldmark.evaluation.thresholds import rejection_threshold
 
 AUTO = "auto"
 UNSEEN = "unseen"
-FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -29,20 +27,22 @@ class UncertaintyOptions:
     `coverage` is the probability that a prediction set holds the true label,
     `known_rejection_rate` the proportion of photos of the model's species that may be called
     unknown. `ood_score` is a name in `ood.SCORES`, or `auto` to compare them. `ood_photos` are
-    photos of other things than birds, by kind.
+    photos of other things than birds, by kind. `finder` is the file of the finder that serves with
+    the model, None for the middle square.
     """
 
     coverage: float = 0.95
     known_rejection_rate: float = 0.05
     ood_score: str = AUTO
     ood_photos: Mapping[str, list[Path]] = field(default_factory=dict)
+    finder: Path | None = None
 
     @classmethod
     def from_recipe(cls, recipe: Mapping, open_set_run: dict | None = None) -> Self:
         """Return the options of a recipe; an open-set run has chosen the score for `auto`.
 
-        Photos of the recipe's `not_birds` that cannot be decoded are reported and left out. Raises
-        DatasetError if there are too few.
+        The finder is that of `locate_finder`. Photos of the recipe's `not_birds` that cannot be
+        decoded are reported and left out. Raises DatasetError if there are too few.
         """
         score = recipe.get("ood_score", AUTO)
         if score == AUTO and open_set_run:
@@ -50,7 +50,7 @@ class UncertaintyOptions:
         keys = ("coverage", "known_rejection_rate")
         options = {key: recipe[key] for key in keys if key in recipe}
         photos = list_ood_photos(recipe.get("not_birds", ""), readable=True)
-        return cls(ood_score=score, ood_photos=photos, **options)
+        return cls(ood_score=score, ood_photos=photos, finder=locate_finder(), **options)
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,9 @@ class Uncertainty:
 def list_unfamiliar(photos: pd.DataFrame, options: UncertaintyOptions) -> pd.DataFrame:
     """List photos of no species that the model has, by kind in `split`, with absolute paths or not.
 
-    These are `options.ood_photos` and the split `unseen` of `photos`. The column `chooses` is True
-    for every other photo of a kind where scores are compared; the others measure the choice.
+    These are `options.ood_photos` and the split `unseen` of `photos`. Of each kind every other
+    photo has a use: where the column `chooses` is True it compares scores, where `is_ground` is
+    True known birds are pasted on it. The others, where `reports` is True, measure the result.
     """
     rows = [
         (path.resolve().as_posix(), kind)
@@ -80,114 +81,43 @@ def list_unfamiliar(photos: pd.DataFrame, options: UncertaintyOptions) -> pd.Dat
     rows += [(path, UNSEEN) for path in sorted(photos["path"][photos["split"] == UNSEEN])]
     table = pd.DataFrame(rows, columns=["path", "split"]).assign(label=None)
     is_even = table.groupby("split").cumcount() % 2 == 0
-    return table.assign(chooses=is_even & (options.ood_score == AUTO))
+    chooses = is_even & (options.ood_score == AUTO)
+    is_ground = is_even & (table["split"] != UNSEEN) & (options.finder is not None)
+    return table.assign(chooses=chooses, is_ground=is_ground, reports=~(chooses | is_ground))
 
 
 def fit_uncertainty(
-    valid: Predictions,
+    valid: Proposals,
     train: Predictions,
-    unfamiliar: Mapping[str, Predictions],
+    unfamiliar: Mapping[str, Proposals],
     options: UncertaintyOptions,
 ) -> Uncertainty:
     """Fit the temperature and the scores, and choose a score and a method of prediction sets.
 
     `valid` decides every choice, together with photos of each kind of `unfamiliar`; the scores
-    are fitted to `train`. Raises ValueError for photos of other splits.
+    are fitted to `train`. The temperature is fitted to the first crops of photos, then to those
+    that are chosen by the score. Raises ValueError for photos of other splits.
     """
-    valid.require_split("valid", "Fitting the temperature")
-    temperature = fit_temperature(valid.logits, valid.truth)
-    calibrated = valid.scaled(temperature)
+    valid.crops.require_split("valid", "Fitting the temperature")
+    first = valid.crops.select(valid.starts)
+    temperature = weighted_temperature(first, valid.weight)
     compared, name = None, options.ood_score
-    scores = ood.fit_scores(train, ood.SCORES if name == AUTO else [name])
+    names = ood.SCORES if name == AUTO else [name]
+    scores = ood.fit_scores(train.scaled(temperature), names)
     if name == AUTO:
         compared = ood.compare_scores(scores, valid, unfamiliar, temperature)
-        name = ood.choose_score(compared, len(valid.labels))
-    sets = conformal.compare_methods(calibrated.probability, valid.truth, options.coverage)
+        name = ood.choose_score(compared, len(first.labels))
+    scored = ood.score_proposals(scores[name], valid, temperature)
+    chosen = scored.choose(rejection_threshold(scored, options.known_rejection_rate))
+    temperature = weighted_temperature(chosen, valid.weight)
+    score = ood.fit_scores(train.scaled(temperature), [name])[name]
+    calibrated = chosen.scaled(temperature)
+    sets = conformal.compare_methods(calibrated.probability, calibrated.truth, options.coverage)
     method = conformal.choose_method(sets)
-    return Uncertainty(temperature, name, scores[name], method, len(train), compared, sets)
+    return Uncertainty(temperature, name, score, method, len(train), compared, sets)
 
 
-def set_thresholds(
-    predictions: Predictions, method: str, coverage: float, known_rejection_rate: float
-) -> dict:
-    """Return the rules `shortlist` and `unknown`, each None where there are too few photos."""
-    rule = conformal.fit_rule(predictions.probability, predictions.truth, coverage, method)
-    threshold = conformal.conformal_quantile(predictions.ood_score, 1 - known_rejection_rate)
-    unknown = {"rejected": known_rejection_rate, "threshold": threshold}
-    return {"shortlist": rule, "unknown": unknown if threshold is not None else None}
-
-
-def cross_fit(predictions: Predictions, thresholds: dict, seed: int = 0):
-    """Apply thresholds as in a card to photos, each set on the other nine of ten folds.
-
-    Returns whether each photo's prediction set holds the truth, bool [n], the set's size, int [n],
-    and whether the photo is called unknown, bool [n].
-    """
-    n, (sets, unknown) = len(predictions), (thresholds["shortlist"], thresholds["unknown"])
-    covered, size, rejected = np.zeros(n, bool), np.ones(n, int), np.zeros(n, bool)
-    folds = np.random.default_rng(seed).permutation(n) % FOLDS
-    for fold in range(FOLDS):
-        held_out = folds == fold
-        measured, fitted = predictions.select(held_out), predictions.select(~held_out)
-        rules = set_thresholds(
-            fitted,
-            sets["method"] if sets else conformal.LAC,
-            sets["level"] if sets else 1.0,
-            unknown["rejected"] if unknown else 0.0,
-        )
-        covered[held_out], size[held_out] = conformal.apply_rule(
-            measured.probability, measured.truth, rules["shortlist"]
-        )
-        if rules["unknown"]:
-            rejected[held_out] = measured.ood_score > rules["unknown"]["threshold"]
-    return covered, size, rejected
-
-
-def measure_uncertainty(
-    predictions: Predictions, thresholds: dict, families: list[str | None]
-) -> tuple[dict, dict]:
-    """Return the metrics of a card, and the coverage of each family, cross-fitted.
-
-    `families` are those of the labels.
-    """
-    covered, size, rejected = cross_fit(predictions, thresholds)
-    figures = {
-        **metrics.accuracy_metrics(predictions),
-        **metrics.calibration_metrics(predictions),
-        **metrics.set_metrics(covered, size, rejected),
-    }
-    truth = predictions.truth[~rejected]
-    return figures, metrics.coverage_by_family(covered[~rejected], truth, families)
-
-
-def describe_uncertainty(
-    calibration: Predictions,
-    unfamiliar: Mapping[str, Predictions],
-    fitted: Uncertainty,
-    options: UncertaintyOptions,
-    families: list[str | None],
-) -> dict:
-    """Set the thresholds of a model on `calibration`; return its card's entries.
-
-    All predictions are those of the file that is served. Raises ValueError for another split.
-    """
-    calibration.require_split("calibration", "Setting thresholds")
-    thresholds = set_thresholds(
-        calibration, fitted.set_method, options.coverage, options.known_rejection_rate
-    )
-    if thresholds["unknown"]:
-        thresholds["unknown"] = {"score": fitted.score_name} | thresholds["unknown"]
-    threshold = (thresholds["unknown"] or {}).get("threshold")
-    figures, by_family = measure_uncertainty(calibration, thresholds, families)
-    return {
-        "thresholds": thresholds,
-        "metrics": figures | {"split": "calibration"},
-        "coverage_by_family": by_family,
-        "prediction_sets_compared": fitted.sets_compared,
-        "ood_scores_compared": fitted.scores_compared,
-        "ood_score_fit": {"split": "train", "photos": fitted.train_photos},
-        "out_of_distribution": {
-            kind: metrics.ood_metrics(calibration.ood_score, photos.ood_score, threshold)
-            for kind, photos in unfamiliar.items()
-        },
-    }
+def weighted_temperature(predictions: Predictions, weight: np.ndarray) -> float:
+    """Return the temperature of photos of which each counts by its weight, [n]."""
+    logits, label_index = predictions.logits, predictions.label_index
+    return fit_temperature(logits, predictions.truth, label_index, weight)

@@ -55,7 +55,7 @@ def join_networks(networks: list["Network"], temperatures: list[float]) -> "Netw
     preparations = [network.preparation for network in networks]
     model = combine(
         JoinedBackbones([network.backbone for network in networks], statistics(preparations)),
-        len(networks[0].labels),
+        len(networks[0].classes),
     )
     with torch.no_grad():
         factors = [1 / temperature / len(networks) for temperature in temperatures]

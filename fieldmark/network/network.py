@@ -1,6 +1,7 @@
 """A network with everything that is needed to use it: labels, preparation, backbone and head."""
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from fieldmark.errors import NetworkError
 from fieldmark.files import write_bytes
 from fieldmark.network.backbone import Backbone, timm_options
 from fieldmark.network.ensemble import create_joined_model
+from fieldmark.network.half import round_to_half, stored_weights
 from fieldmark.network.head import create_head
 from fieldmark.network.preparation import Preparation
 from fieldmark.network.weights import load_pretrained, load_run_weights
@@ -24,9 +25,10 @@ from fieldmark.run import Run
 class Network:
     """A classifier of photos: a backbone and a head in `model`, and how photos are prepared.
 
-    `arch` and `arch_options` are timm's name and options, `labels` the C classes in the order of
-    the logits. `pretrained` is False for a network that starts from random weights. `members` are
-    timm's options of each backbone of an ensemble.
+    `arch` and `arch_options` are timm's name and options, `labels` the C species. `subclasses` are
+    the names of the B classes that the logits tell apart, with their species; empty where the
+    classes are the labels. `pretrained` is False for a network that starts from random weights.
+    `members` are timm's options of each backbone of an ensemble.
     """
 
     arch: str
@@ -36,12 +38,13 @@ class Network:
     model: nn.Sequential
     pretrained: bool = True
     members: list[dict] = field(default_factory=list)
+    subclasses: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def create(
         cls,
         arch: str,
-        labels: list[str],
+        classes: Iterable[str],
         preparation: Preparation,
         weights: str = "pretrained",
         dropout: float = 0.2,
@@ -49,16 +52,23 @@ class Network:
     ) -> "Network":
         """Create a network with a new head; `arch_options` go to timm.
 
+        `classes` are the labels, or a mapping from sub-classes to their labels.
         `weights` are those of the backbone: `pretrained` (timm downloads them), `random`, a file
         that timm can load, or the weights of a run. Raises WeightsError if they are missing or of
         another network, NetworkError for a size or options that the architecture does not accept.
         """
         options = timm_options(arch, preparation.size, **arch_options)
         backbone = Backbone(load_pretrained(arch, weights, **options), preparation.size)
-        head = create_head(backbone.width, len(labels), dropout)
+        classes = (
+            dict(classes) if isinstance(classes, Mapping) else {name: name for name in classes}
+        )
+        labels = list(dict.fromkeys(classes.values()))
+        head = create_head(backbone.width, len(classes), dropout)
         model = nn.Sequential(backbone, head)
         pretrained = weights != "random"
-        return cls(arch, arch_options, list(labels), preparation, model, pretrained)
+        subclasses = classes if list(classes) != labels else {}
+        facts = {"pretrained": pretrained, "subclasses": subclasses}
+        return cls(arch, arch_options, labels, preparation, model, **facts)
 
     @classmethod
     def load(
@@ -75,18 +85,32 @@ class Network:
         if check_preparation:
             preparation.check_fingerprints(card["preparation"])
         labels = [label["label"] for label in card["labels"]]
+        subclasses = card.get("subclasses", {})
         arch, members = card["architecture"], card.get("members", [])
         if members:
-            model = create_joined_model(members, preparation.size, len(labels))
-            network = cls(arch, {}, labels, preparation, model, members=members)
+            model = create_joined_model(members, preparation.size, len(subclasses or labels))
+            facts = {"members": members, "subclasses": subclasses}
+            network = cls(arch, {}, labels, preparation, model, **facts)
         else:
             arch_options = card["recipe"].get("arch_options", {})
-            network = cls.create(arch, labels, preparation, "random", **arch_options)
+            network = cls.create(arch, subclasses or labels, preparation, "random", **arch_options)
             network.pretrained = True
         weights = load_file(snapshot) if snapshot else load_run_weights(run.weights_file)
         network.model.load_state_dict(weights)
         network.model.eval()
         return network
+
+    @property
+    def classes(self) -> list[str]:
+        """Return the B classes in the order of the logits: the sub-classes, or else the labels."""
+        return list(self.subclasses or self.labels)
+
+    @property
+    def label_index(self) -> np.ndarray | None:
+        """Return the index of the label of each class, int [B]; None if classes are labels."""
+        if not self.subclasses:
+            return None
+        return np.array([self.labels.index(label) for label in self.subclasses.values()])
 
     @property
     def backbone(self) -> Backbone:
@@ -105,7 +129,7 @@ class Network:
 
     @torch.no_grad()
     def forward_pixels(self, pixels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits [N, C] and embedding [N, D] of prepared photos, uint8 [N, S, S, 3].
+        """Return logits [N, B] and embedding [N, D] of prepared photos, uint8 [N, S, S, 3].
 
         Computed in evaluation mode, returned as float32 on the CPU.
         """
@@ -118,28 +142,11 @@ class Network:
 
         Raises NetworkError if a weight is beyond the range of float16.
         """
-        for name, tensor in self.model.state_dict().items():
-            if tensor.is_floating_point() and tensor.ndim > 1:
-                half = tensor.half().to(tensor.dtype)
-                if not half.isfinite().all():
-                    raise NetworkError(
-                        f"The weight {name} is beyond the range of float16. Set `weights_dtype: "
-                        "fp32`, or train with a higher `weight_decay`."
-                    )
-                tensor.copy_(half)
+        round_to_half(self.model)
 
     def stored_weights(self, weights_dtype: str = "fp16") -> dict[str, torch.Tensor]:
         """Return the state dict as a run stores it: matrices as float16, except for fp32."""
-        return {
-            name: (
-                tensor.half()
-                if weights_dtype != "fp32" and tensor.ndim > 1 and tensor.is_floating_point()
-                else tensor
-            )
-            .contiguous()
-            .clone()
-            for name, tensor in self.model.cpu().state_dict().items()
-        }
+        return stored_weights(self.model, weights_dtype)
 
     def save(self, path: Path, card: dict, weights_dtype: str = "fp16") -> None:
         """Write weights and card as one safetensors file, from which `load` restores the network.

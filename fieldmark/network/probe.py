@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from fieldmark.network.head import find_batch_norm
+from fieldmark.network.subclasses import sum_to_labels
 from fieldmark.statistics import wilson_interval
 
 
@@ -49,9 +50,16 @@ class LinearProbe:
         """Return logits [n, C] of embeddings [n, D]."""
         return embeddings @ self.weight.T + self.bias
 
-    def accuracy(self, embeddings: np.ndarray, labels: np.ndarray) -> dict:
-        """Return the accuracy with its 95 % interval; embeddings [n, D], labels [n]."""
-        correct = self.logits(embeddings).argmax(1) == labels
+    def accuracy(
+        self, embeddings: np.ndarray, labels: np.ndarray, label_index: np.ndarray | None = None
+    ) -> dict:
+        """Return the accuracy with its 95 % interval; embeddings [n, D], labels [n].
+
+        With `label_index`, the label of each sub-class, `labels` are sub-classes.
+        """
+        logits = sum_to_labels(self.logits(embeddings), label_index)
+        truth = labels if label_index is None else label_index[labels]
+        correct = logits.argmax(1) == truth
         return wilson_interval(int(correct.sum()), len(labels))
 
     def initialize_head(self, head: nn.Sequential) -> None:

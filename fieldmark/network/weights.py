@@ -179,7 +179,8 @@ def load_head(network: "Network", file: Path | None) -> None:
     card = read_weights_card(file) if file else None
     if not card:
         raise WeightsError("`head_init: weights` needs `weights` to be the weights of a run.")
-    if [label["label"] for label in card["labels"]] != network.labels:
+    classes = list(card.get("subclasses") or [label["label"] for label in card["labels"]])
+    if classes != network.classes:
         raise WeightsError(
             f"{file} was trained on other labels. Leave `head_init` out: the backbone keeps its "
             "weights, and the head is trained from the start."

@@ -1,6 +1,14 @@
 """A recipe: the parameters of one training, validated before anything runs."""
 
+from fieldmark.recipe.finder_recipe import FinderRecipe
 from fieldmark.recipe.recipe import Recipe, validate_recipe
 from fieldmark.recipe.renamed import RENAMED_KEYS, RENAMED_VALUES, rename_keys
 
-__all__ = ["RENAMED_KEYS", "RENAMED_VALUES", "Recipe", "rename_keys", "validate_recipe"]
+__all__ = [
+    "RENAMED_KEYS",
+    "RENAMED_VALUES",
+    "FinderRecipe",
+    "Recipe",
+    "rename_keys",
+    "validate_recipe",
+]

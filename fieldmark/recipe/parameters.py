@@ -4,41 +4,21 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MANY = 1_000_000
-STRICT = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+from fieldmark.recipe.recipe_file import MANY, STRICT, RecipeFile, parameter
 
 
-def parameter(
-    group: str,
-    default: Any,
-    help: str,
-    low: float | None = None,
-    high: float | None = None,
-    *,
-    retrain: bool = True,
-    exclude: bool = False,
-) -> Any:
-    """Return a field; `retrain` says whether another value needs another training."""
-    return Field(
-        default,
-        description=help,
-        ge=low,
-        le=high,
-        exclude=exclude,
-        json_schema_extra={"group": group, "retrain": retrain},
-    )
-
-
-class Parameters(BaseModel):
+class Parameters(RecipeFile):
     """The parameters cell of train.ipynb, in its order."""
-
-    model_config = STRICT | ConfigDict(extra="forbid")
 
     photos: str = parameter(
         "Photos", "drawn", "folder of photos, `drawn` (six invented species) or `cub-200-2011`"
     )
     test_name: str = parameter("Photos", "test", "name of the split in a folder `test`")
-    crop_to_box: bool = parameter("Photos", False, "crop to the data set's bounding boxes")
+    crop: Literal["none", "boxes", "auto"] = parameter(
+        "Photos",
+        "none",
+        "crop whole photos: to the data set's bounding boxes, or `auto` to what the finder finds",
+    )
     allow_duplicates: bool = parameter(
         "Photos", False, "accept the same photo in several official splits"
     )
@@ -81,7 +61,23 @@ class Parameters(BaseModel):
         "Augmentation", 0.5, "smallest share of the area that a random crop keeps", 0.05, 1
     )
     min_scale: float = parameter(
-        "Augmentation", 0.6, "smallest scale, as of a bird farther away", 0.05, 1
+        "Augmentation", 0.6, "smallest scale of shrunk photos, as of a bird farther away", 0.05, 1
+    )
+    shrink_share: float = parameter("Augmentation", 0.25, "share of the photos to shrink", 0, 1)
+    max_shift: float = parameter(
+        "Augmentation", 0.1, "largest share of the side by which shrunk photos are cut off", 0, 0.5
+    )
+    min_aspect: float = parameter(
+        "Augmentation", 0.75, "smallest ratio of the sides of shrunk photos", 0.2, 1
+    )
+    grounds: str = parameter(
+        "Augmentation",
+        "",
+        "folder of photos without birds around shrunk photos, or `reflection`; "
+        "default: half of `not_birds`",
+    )
+    min_resolution: float = parameter(
+        "Augmentation", 0.5, "smallest resolution, as of a bird of few pixels; 1: off", 0.05, 1
     )
     flip: bool = parameter("Augmentation", True, "mirror half of the photos")
     max_rotate: float = parameter("Augmentation", 10.0, "largest rotation in degrees", 0, 180)
@@ -147,6 +143,9 @@ class Parameters(BaseModel):
     ema_decay: float = parameter(
         "Schedule", 0.0, "decay of a moving average of the weights; 0: off", 0, 1
     )
+    start_weights_share: float = parameter(
+        "Schedule", 0.0, "share of the weights from before fine-tuning in the result", 0, 1
+    )
     patience: int = parameter(
         "Schedule", 0, "epochs without a lower log loss before stopping; 0: never", 0, MANY
     )
@@ -206,4 +205,4 @@ class TeacherParameters(ArchOptions):
     probe_weight: float = Field(0.0, ge=0, le=1)
 
 
-SCHEMA: dict[str, Any] = Parameters.model_json_schema()["properties"]
+SCHEMA: dict[str, Any] = Parameters.schema_of()

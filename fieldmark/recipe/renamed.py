@@ -1,4 +1,4 @@
-"""Names that parameters had before schema 2, and what they are called now."""
+"""Names that parameters had before, and what they are called now."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from fieldmark.errors import RecipeError
 
 RENAMED_KEYS = {
+    "crop_to_box": "crop",
     "fewest": "min_photos",
     "tune_share": "valid_share",
     "calibrate_share": "calibration_share",
@@ -35,7 +36,8 @@ RENAMED_KEYS = {
     "stored": "weights_dtype",
 }
 RENAMED_TEACHER_KEYS = {"classes": "num_classes", "probe_share": "probe_weight"}
-RENAMED_VALUES = {
+RENAMED_VALUES: dict[str, dict[Any, str]] = {
+    "crop": {False: "none", True: "boxes"},
     "batch_norm": {"still": "frozen", "learn": "train"},
     "ood_score": {"probability": "msp", "neighbours": "knn"},
     "schedule": {
@@ -47,11 +49,11 @@ RENAMED_VALUES = {
 
 
 def rename_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe of before schema 2 with today's keys and values, without `out`."""
+    """Return an older recipe with today's keys and values, without `out`."""
     renamed = {}
     for key, value in values.items():
         key = RENAMED_KEYS.get(key, key)
-        if isinstance(value, str):
+        if isinstance(value, str | bool):
             value = RENAMED_VALUES.get(key, {}).get(value, value)
         renamed[key] = value
     if isinstance(teacher := renamed.get("teacher"), dict):
@@ -72,6 +74,7 @@ def refuse_old_names(values: Mapping[str, Any]) -> None:
         elif key in RENAMED_KEYS or key in RENAMED_VALUES:
             ((new_key, new_value),) = rename_keys({key: value}).items()
             if (new_key, new_value) != (key, value):
-                changes.append(f"`{key}: {value}` to `{new_key}: {new_value}`")
+                old_value = str(value).lower() if isinstance(value, bool) else value
+                changes.append(f"`{key}: {old_value}` to `{new_key}: {new_value}`")
     if changes:
         raise RecipeError(f"Some names have changed; change {', '.join(changes)}.")

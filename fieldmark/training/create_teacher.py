@@ -106,7 +106,7 @@ def load_run_network(folder: str, learn: Learner) -> tuple[Renormalized, float]:
         network, card, split = Network.load(run), run.card, run.split
     except RunError as error:
         raise WeightsError(f"The teacher's run {folder} cannot be loaded: {error}") from error
-    if network.labels != learn.network.labels:
+    if network.classes != learn.network.classes:
         raise WeightsError(f"The teacher's run {folder} has other labels. Train it on these.")
     sizes = [member.preparation.size for member in (network, learn.network)]
     if sizes[0] != sizes[1]:

@@ -1,9 +1,12 @@
 """Learn from the predictions of a teacher network as well as from the labels."""
 
 import torch
+from fastai.callback.mixup import MixHandler
+from fastai.vision.all import Normalize, TensorImage
 from torch import nn
 from torch.nn import functional
 
+from fieldmark.data.distance import Shrink
 from fieldmark.training.callbacks import StatefulCallback
 
 
@@ -14,7 +17,8 @@ class Distillation(StatefulCallback):
     Learner. `weight` is the weight of the divergence from the first; the labels have the rest. An
     auxiliary head, discarded after training, learns the second with the weight `auxiliary_weight`,
     so that the backbone keeps features that the labels alone do not need. Logits of both are
-    divided by `temperature`.
+    divided by `temperature`. The teacher, perhaps not trained for small birds, sees photos before
+    `Shrink` and later transforms change them; mixed photos it sees as the network does.
     """
 
     run_valid = False
@@ -54,7 +58,7 @@ class Distillation(StatefulCallback):
     def after_loss(self):
         """Combine the losses."""
         with torch.no_grad():
-            logits, own_logits = self.teacher(self.x)
+            logits, own_logits = self.teacher(self.teacher_photos())
         divergence = self.divergence(self.pred, logits)
         loss = (1 - self.weight) * self.loss_grad + self.weight * divergence
         if self.auxiliary_weight:
@@ -62,6 +66,15 @@ class Distillation(StatefulCallback):
             loss = loss + self.auxiliary_weight * auxiliary
         self.learn.loss_grad = loss
         self.learn.loss = loss.clone()
+
+    def teacher_photos(self) -> torch.Tensor:
+        """Return the photos of the batch as the teacher sees them."""
+        transforms = {type(transform): transform for transform in self.dls.train.after_batch.fs}
+        before = getattr(transforms.get(Shrink), "last_input", None)
+        is_mixed = any(isinstance(cb, MixHandler) for cb in self.learn.cbs)
+        if before is None or is_mixed:
+            return self.x
+        return transforms[Normalize](TensorImage(before), split_idx=0)
 
     def divergence(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the Kullback-Leibler divergence of softened logits [n, K] from a target."""

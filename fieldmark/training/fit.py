@@ -18,6 +18,7 @@ from fastai.vision.all import (
 
 from fieldmark.errors import TrainingError
 from fieldmark.run import Run
+from fieldmark.training.averaging import average_states, copy_state
 from fieldmark.training.callbacks import (
     ProgressiveResizing,
     SeedEpochs,
@@ -46,15 +47,18 @@ def fit_phase(
     patience: int = 0,
     seed: int = 0,
     ema_decay: float = 0.0,
+    start_weights_share: float = 0.0,
     start_size_fraction: float = 1.0,
     cbs: list[Callback] | None = None,
 ) -> Checkpoint:
     """Fit the `epochs` of a phase that `run` has no checkpoint of; load the best epoch's weights.
 
     `learning_rates` is one learning rate, or one per layer group. `ema_decay` is that of a moving
-    average of the weights, 0 for none. `start_size_fraction` is the fraction of the full size that
-    photos start at. Raises TrainingError if memory runs out.
+    average of the weights, 0 for none. `start_weights_share` is the share that the weights from
+    before the phase have in the loaded ones. `start_size_fraction` is the fraction of the full size
+    that photos start at. Raises TrainingError if memory runs out.
     """
+    start = copy_state(learn.model) if start_weights_share else {}
     state = run.take_checkpoint(phase)
     checkpoint = Checkpoint(run, phase, patience, state)
     done = checkpoint.epochs_done
@@ -90,7 +94,10 @@ def fit_phase(
                 raise TrainingError(suggest_batch_size(learn.dls.bs)) from error
             raise
     if checkpoint.epochs_done:
-        learn.model.load_state_dict(checkpoint.state["best_model"])
+        kept = checkpoint.state["best_model"]
+        if start_weights_share:
+            kept = average_states(start, kept, start_weights_share)
+        learn.model.load_state_dict(kept)
     return checkpoint
 
 

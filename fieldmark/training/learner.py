@@ -1,5 +1,7 @@
 """A fastai Learner around a Network, whose frozen backbone does not change."""
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,12 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
+from fieldmark.data.subclasses import class_names
 from fieldmark.errors import NetworkError
 from fieldmark.evaluation import calibration
 from fieldmark.network.embeddings import compute_features
 from fieldmark.network.network import Network
+from fieldmark.network.subclasses import group_classes, sum_classes
 from fieldmark.training.callbacks import FreezeBatchNorm
 from fieldmark.training.fit import OPTIMIZERS
 from fieldmark.training.memory import keep_freed_memory
@@ -42,9 +46,9 @@ def make_learner(
     or `auto`, which keeps pretrained ones. Raises NetworkError if the DataLoaders have other labels
     than the network. The network is the Learner's attribute `network`.
     """
-    if list(dls.vocab) != network.labels:
+    if list(dls.vocab) != network.classes:
         raise NetworkError(
-            f"The photos have {len(dls.vocab)} labels and the network {len(network.labels)}, or "
+            f"The photos have {len(dls.vocab)} labels and the network {len(network.classes)}, or "
             "in another order. Create the network with the labels of the photos."
         )
     keep_freed_memory()
@@ -53,7 +57,11 @@ def make_learner(
         dls,
         network.model,
         LabelSmoothingCrossEntropy(label_smoothing),
-        metrics=[accuracy, top_5, AccumMetric(log_loss, flatten=False)],
+        metrics=[
+            by_label(accuracy, network.label_index),
+            by_label(top_5, network.label_index),
+            AccumMetric(by_label(log_loss, network.label_index), flatten=False),
+        ],
         splitter=layer_groups,
         train_bn=not freezes,
         cbs=[ChannelsLast(), *([FreezeBatchNorm()] if freezes else [])],
@@ -88,7 +96,7 @@ def layer_learning_rates(learn: Learner, learning_rate: float, layer_decay: floa
 def embed_splits(
     learn: Learner, folder: Path, precision: str = "float32", backbone: nn.Module | None = None
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return embeddings [n, D] and label indices [n] of a Learner's `train` and `valid` photos.
+    """Return embeddings [n, D] and class indices [n] of a Learner's `train` and `valid` photos.
 
     Photos in `folder` are prepared as for validation. `backbone` is another module than the
     Learner's own backbone, for photos in the same normalisation.
@@ -96,7 +104,7 @@ def embed_splits(
     network, splits = learn.network, {}
     for split, loader in (("train", learn.dls.train), ("valid", learn.dls.valid)):
         files = [folder / path for path in loader.items["path"]]
-        labels = np.array([network.labels.index(label) for label in loader.items["label"]])
+        labels = np.array([network.classes.index(name) for name in class_names(loader.items)])
         module = backbone or network.backbone
         splits[split] = compute_features(module, network.preparation, files, precision), labels
     return splits
@@ -121,6 +129,26 @@ def head_learner(learn: Learner, embeddings: dict[str, tuple[np.ndarray, np.ndar
         metrics=learn.metrics,
         path="runs",  # where lr_find saves the weights temporarily
     )
+
+
+def by_label(metric: Callable, label_index: np.ndarray | None) -> Callable:
+    """Return a metric of logits of sub-classes [n, B] that measures those of their labels.
+
+    `label_index` [B] is the label of each class; None: classes are labels.
+    """
+    if label_index is None:
+        return metric
+    index, groups = torch.from_numpy(label_index), group_classes(label_index)
+
+    @wraps(metric)
+    def measured(predictions: torch.Tensor, targets: torch.Tensor):
+        logits, classes = (
+            values.as_subclass(torch.Tensor).float() for values in (predictions, targets)
+        )
+        labels = index.to(classes.device)[classes.long()]
+        return metric(sum_classes(logits, groups.to(logits.device)), labels)
+
+    return measured
 
 
 def top_5(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

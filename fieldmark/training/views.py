@@ -7,6 +7,7 @@ from fastai.vision.all import DataLoaders, Learner, noop
 from matplotlib.figure import Figure
 
 from fieldmark.data.loaders import augmented_loader
+from fieldmark.data.subclasses import class_names
 from fieldmark.evaluation.galleries import show_photo
 from fieldmark.evaluation.predictions import Predictions, describe_photos
 from fieldmark.plotting import create_axes, styled
@@ -27,7 +28,7 @@ def show_augmentation(dls: DataLoaders, count: int = 6, times: int = 2, seed: in
         for axes, photo in zip(line, photos, strict=True):
             show_photo(axes, photo)
         line[0].set_ylabel(name)
-    for axes, label in zip(grid[0], items["label"], strict=True):
+    for axes, label in zip(grid[0], class_names(items), strict=True):
         axes.set_title(label, size=8, loc="center")
     figure.suptitle("The same photos before and after augmentation", x=0, ha="left")
     return figure
@@ -52,7 +53,8 @@ def predict_with_views(learn: Learner, photos: pd.DataFrame, views: int) -> Pred
         with augmented_loader(learn.dls, loader) as augmented:
             mean = np.mean([predict_probability(learn, augmented) for _ in range(views)], 0)
     probability = PLAIN_WEIGHT * served + (1 - PLAIN_WEIGHT) * mean
-    described = describe_photos(photos, list(learn.dls.vocab))
+    network = learn.network
+    described = describe_photos(photos, network.labels) | {"label_index": network.label_index}
     return Predictions(logits=np.log(probability), **described)
 
 

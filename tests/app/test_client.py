@@ -1,12 +1,15 @@
 """The client of the function: its requests, its retries, and a sentence for each failure."""
 
 from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from app import client
 from app.client import MESSAGES, SETTINGS
 from tests.fake_function import BUSY, MODEL, RESULT, response, run_fake_function
+
+LOOK = "&crop=auto&birds=all"
 
 
 @pytest.fixture
@@ -26,8 +29,25 @@ def error_of(request=lambda: client.classify(b"photo")) -> str:
 def test_a_photo_is_sent_as_raw_bytes(function):
     assert client.classify(b"\xff\xd8photo", top=3) == RESULT
     path, headers, photo = function.requests[0]
-    assert (path, photo) == ("/api/classify?top=3&heatmap=true", b"\xff\xd8photo")
+    assert (path, photo) == (f"/api/classify?top=3&heatmap=true{LOOK}", b"\xff\xd8photo")
     assert "x-functions-key" not in {name.lower() for name in headers}
+
+
+@pytest.mark.parametrize("crop", ["center", "10,20,300,300"])
+def test_a_square_is_classified_without_looking_for_birds(function, crop):
+    client.classify(b"photo", crop=crop)
+    assert parse_qs(urlsplit(function.requests[0][0]).query)["crop"] == [crop]
+    assert "birds" not in function.requests[0][0]
+
+
+def test_a_function_that_looks_for_no_birds_is_asked_for_the_middle_square(function):
+    function.birds = None
+    assert client.classify(b"photo") == RESULT
+    assert [path for path, _, _ in function.requests] == [
+        f"/api/classify?top=5&heatmap=true{LOOK}",
+        "/api/classify?top=5&heatmap=true",
+    ]
+    assert "crop" in error_of(lambda: client.classify(b"photo", crop="9,9,9,9"))
 
 
 def test_the_model_card_is_returned(function):

@@ -26,7 +26,10 @@ OPEN = binary_message("comm_open", {"comm_id": "c", "target_name": WIDGET_CONTRO
 STATES = binary_message("comm_msg", {"comm_id": "c", "data": {"method": "request_states"}})
 LONG_ID = {"method": "custom", "content": {"request": "model", "id": "x" * 2 * 10**6}}
 PART = {"method": "custom", "content": {"request": "part", "id": 1, "offset": 0}}
-PHOTO = {"method": "custom", "content": {"request": "classify", "id": 1, "offset": 0}}
+PHOTO = {
+    "method": "custom",
+    "content": {"request": "classify", "id": 1, "offset": 0, "crop": "auto"},
+}
 
 
 def request(widget: str, data: dict, **options) -> bytes:

@@ -30,7 +30,8 @@ def json_message(message_type, content, channel: str | None = "shell") -> str:
 
 
 def request(name: str = "classify", number=1, **more) -> dict:
-    content = {"request": name, "id": number} | ({} if name == "model" else {"offset": 0}) | more
+    fields = {"model": {}, "part": {"offset": 0}, "classify": {"offset": 0, "crop": "auto"}}
+    content = {"request": name, "id": number} | fields[name] | more
     return {"comm_id": "c", "data": {"method": "custom", "content": content}}
 
 
@@ -58,12 +59,18 @@ def test_a_photo_is_passed_with_its_request_and_nothing_else_is():
         written = read_message(frame, binary=True)
         assert written.fields["content"] == request(name)
         assert [bytes(part) for part in written.buffers] == [b"photo"]
+    square = binary_message("comm_msg", request(crop="0,25,300,300"), photo=b"photo")
+    assert read_message(square, binary=True).fields["content"] == request(crop="0,25,300,300")
     for wrong in (
         binary_message("comm_msg", request()),
         binary_message("comm_msg", request("model"), photo=b"photo"),
         binary_message("comm_msg", STATES, photo=b"photo"),
         binary_message("comm_msg", request(offset=-1), photo=b"photo"),
         binary_message("comm_msg", request(offset=2**40), photo=b"photo"),
+        *(
+            binary_message("comm_msg", request(crop=crop), photo=b"photo")
+            for crop in (None, 5, "", "1,2,3", "auto&top=9", "1,2,3,4\n", "1,2,3," + "4" * 99)
+        ),
         json_message("comm_msg", request()),
     ):
         with pytest.raises(Rejected):

@@ -17,25 +17,25 @@ def widget(monkeypatch):
 
     page_widget, sent = PageWidget(), []
     monkeypatch.setattr(page_widget, "send", sent.append)
-    monkeypatch.setattr(client, "classify", lambda photo: {"photo": photo})
+    monkeypatch.setattr(client, "classify", lambda photo, crop: {"photo": photo, "crop": crop})
     monkeypatch.setattr(client, "describe_model", lambda: {"labels": []})
     return page_widget, sent, client
 
 
 def test_each_request_gets_its_own_response(widget):
     page_widget, sent, _ = widget
-    page_widget.handle_message(None, {"id": 1, "request": "classify"}, [memoryview(b"photo")])
+    page_widget.handle_message(None, {"id": 1, "request": "classify", "crop": "center"}, [b"photo"])
     page_widget.handle_message(None, {"id": 2, "request": "model"}, [])
     wait_until(lambda: len(sent) == 2)
     assert sorted(sent, key=lambda response: response["id"]) == [
-        {"id": 1, "result": {"photo": b"photo"}},
+        {"id": 1, "result": {"photo": b"photo", "crop": "center"}},
         {"id": 2, "result": {"labels": []}},
     ]
 
 
 def test_an_unexpected_error_gets_a_response_too(widget, monkeypatch):
     page_widget, sent, client = widget
-    monkeypatch.setattr(client, "classify", lambda photo: 1 / 0)
+    monkeypatch.setattr(client, "classify", lambda photo, crop: 1 / 0)
     page_widget.handle_message(None, {"id": 3, "request": "classify"}, [b"photo"])
     wait_until(lambda: sent)
     assert sent == [{"id": 3, "error": client.MESSAGES["unreadable"]}]
@@ -47,7 +47,7 @@ def test_a_photo_in_parts_is_put_together(widget):
         request = {"id": 4, "request": name, "offset": offset}
         page_widget.handle_message(None, request, [memoryview(part)])
     wait_until(lambda: sent)
-    assert sent == [{"id": 4, "result": {"photo": b"onetwo!"}}]
+    assert sent == [{"id": 4, "result": {"photo": b"onetwo!", "crop": "auto"}}]
     assert not page_widget.arriving
 
 
@@ -76,7 +76,7 @@ def test_a_request_whose_number_no_page_sends_gets_no_response(widget, number):
 def test_pending_photos_are_bounded_by_their_bytes_too(widget, monkeypatch):
     page_widget, sent, client = widget
     gate, photo = threading.Event(), bytes(2**23)
-    monkeypatch.setattr(client, "classify", lambda photo: gate.wait(60) and {})
+    monkeypatch.setattr(client, "classify", lambda photo, crop: gate.wait(60) and {})
     for number in range(4):
         page_widget.handle_message(None, {"id": number, "request": "classify"}, [photo])
     assert [response["id"] for response in sent] == [3]
@@ -87,7 +87,7 @@ def test_pending_photos_are_bounded_by_their_bytes_too(widget, monkeypatch):
 def test_photos_beyond_the_bound_are_rejected_at_once(widget, monkeypatch):
     page_widget, sent, client = widget
     gate = threading.Event()
-    monkeypatch.setattr(client, "classify", lambda photo: gate.wait(60) and {})
+    monkeypatch.setattr(client, "classify", lambda photo, crop: gate.wait(60) and {})
     for number in range(10):
         page_widget.handle_message(None, {"id": number, "request": "classify"}, [b"photo"])
     assert [response["id"] for response in sent] == [8, 9]

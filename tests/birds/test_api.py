@@ -30,12 +30,14 @@ def test_the_answer_has_all_documented_fields(client):
     assert body["answer"]["labels"] == [first["label"]]
     assert first["common_name"] in body["answer"]["text"]
     assert body["answer"]["unknown_score"] == pytest.approx(1 - first["probability"])
-    assert body["photo"] == {"width": 120, "height": 90, "crop": [15, 0, 90, 90]}
+    crop = {"crop": [15, 0, 90, 90], "crop_from": "center"}
+    assert body["photo"] == {"width": 120, "height": 90} | crop
+    assert body["birds"] is None  # they were not requested
     heatmap = body["heatmap"]
     assert len(heatmap["values"]) == heatmap["width"] * heatmap["height"]
     assert max(heatmap["values"]) in (pytest.approx(1), 0)
     assert min(heatmap["values"]) >= 0
-    assert set(body["milliseconds"]) == {"prepare", "model", "total"}
+    assert set(body["milliseconds"]) == {"prepare", "find", "model", "total"}
 
 
 @pytest.mark.parametrize(("top", "count"), [(0, 1), (-3, 1), (1, 1), (6, 6), (1000, 6)])
@@ -141,7 +143,8 @@ def test_the_model_card_is_public_except_for_the_outputs_that_the_loader_checks(
 def test_health_reports_the_model_uptime_and_memory(client, monkeypatch):
     body = client.get("/api/health").json()
     assert body["status"] == "ready"
-    assert body["model"] == client.app.state.classifier.version
+    assert body["model"] == client.app.state.identifier.classifier.version
+    assert body["finder"] is None
     assert body["uptime_seconds"] >= 0
     assert 30e6 < body["resident_bytes"] < 30e9
     assert body["in_flight"] == 0

@@ -7,26 +7,23 @@ import pytest
 from benchmarks.hostile_photos import lossless_webp
 from birds import drawn
 from birds.batch import COLUMNS, classify_files, find_photos
-from birds.classifier import Classifier
+from birds.crops import overlap
 from birds.errors import UserError
 from birds.photo import MAX_BYTES
+from tests.birds.photos import encode_png
+from tests.finders import TWO_BIRDS, draw_scene
 
 BIRD = drawn.encode_photo(drawn.draw_bird("Green_Inkling"))
 
 
-@pytest.fixture(scope="module")
-def classifier(run):
-    return Classifier(run / "birds.onnx", 1)
-
-
-def test_a_broken_photo_is_a_row_with_its_error_and_the_others_are_classified(classifier, tmp_path):
+def test_a_broken_photo_is_a_row_with_its_error_and_the_others_are_classified(identifier, tmp_path):
     (tmp_path / "bird.jpg").write_bytes(BIRD)
     (tmp_path / "letter.jpg").write_bytes(b"Dear bird,")
     (tmp_path / "bomb.webp").write_bytes(lossless_webp())
     with (tmp_path / "large.jpg").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     names = ["bird.jpg", "letter.jpg", "missing.jpg", "large.jpg", "bomb.webp", "bird.jpg"]
-    rows = list(classify_files(classifier, [tmp_path / name for name in names], top=3))
+    rows = list(classify_files(identifier, [tmp_path / name for name in names], top=3))
     assert [row["path"] for row in rows] == [str(tmp_path / name) for name in names]
     assert all(set(row) == {*COLUMNS, "predictions"} for row in rows)
     first, *bad, last = rows
@@ -42,7 +39,19 @@ def test_a_broken_photo_is_a_row_with_its_error_and_the_others_are_classified(cl
     assert "MiB" in bad[2]["error"]
 
 
-def test_photos_are_read_as_rows_are_taken(classifier, tmp_path):
+def test_a_row_says_where_the_model_looked(identifier, tmp_path):
+    (tmp_path / "bird.png").write_bytes(encode_png(draw_scene(TWO_BIRDS)))
+    found, centre = (
+        next(classify_files(identifier, [tmp_path / "bird.png"], where=where))
+        for where in ("auto", "center")
+    )
+    assert (centre["crop"], centre["crop_from"]) == ("120,0,480,480", "center")
+    assert found["crop_from"] == "finder"
+    square = [int(number) for number in found["crop"].split(",")]
+    assert max(overlap(square, place[1:] + place[3:]) for place in TWO_BIRDS) > 0.5
+
+
+def test_photos_are_read_as_rows_are_taken(identifier, tmp_path):
     (tmp_path / "bird.jpg").write_bytes(BIRD)
     requested = []
 
@@ -51,7 +60,7 @@ def test_photos_are_read_as_rows_are_taken(classifier, tmp_path):
             requested.append(number)
             yield tmp_path / "bird.jpg"
 
-    rows = classify_files(classifier, paths(), workers=2)
+    rows = classify_files(identifier, paths(), workers=2)
     next(rows)
     rows.close()
     assert len(requested) < 10

@@ -26,7 +26,7 @@ def arguments(stage, instruction: str) -> list[str]:
 
 def copy(sources: list[str], root, target) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    for source in sources:
+    for source in (path for pattern in sources for path in root.glob(pattern)):
         if (root / source).is_dir():
             ignored = shutil.ignore_patterns("*.pyc", "page")
             shutil.copytree(root / source, target, ignore=ignored, dirs_exist_ok=True)

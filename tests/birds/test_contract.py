@@ -25,9 +25,9 @@ for media_type in ("image/*", "image/jpeg", "application/octet-stream"):
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_every_response_is_one_that_the_document_allows(model, share, figures, mode):
+def test_every_response_is_one_that_the_document_allows(model, finder_file, share, figures, mode):
     """All checks but one: the document cannot say which bytes are a photo."""
-    app = api.create_app(model, Settings(key="a-long-key"))
+    app = api.create_app(model, Settings(key="a-long-key"), finder=finder_file)
     document = schemathesis.openapi.from_asgi("/api/openapi.json", app)
     statuses = {}
 

@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from birds import drawn, photo
 from birds.workers.decoder import LARGE_MEMORY, MEMORY, Decoder, Limits, plan_memory
@@ -43,6 +44,20 @@ def test_a_worker_returns_what_the_function_returns_here(decoder, monkeypatch, s
         assert prepared[1:] == expected[1:]
     with pytest.raises(photo.NotAPhoto):
         run(decoder, photo.prepare_photo, 64, data=b"Dear bird,")
+
+
+@linux_only
+@pytest.mark.parametrize("size", [(4000, 3000), (6000, 4000)])
+def test_a_whole_png_is_reduced_in_a_worker(size):
+    data = drawn.encode_photo(Image.new("RGBA", size, (9, 9, 9, 255)), "PNG")
+    decoder = Decoder(1)
+    try:
+        decoded = run(decoder, photo.decode_upright, 320, data=data)
+    finally:
+        decoder.close()
+    assert min(decoded.pixels.shape[:2]) == 1000
+    assert (decoded.width, decoded.height) == size
+    assert decoded.finder_pixels.min() == decoded.pixels.max() == 9
 
 
 def test_an_image_of_2000_pixels_a_side_comes_back(decoder):

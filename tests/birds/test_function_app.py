@@ -119,7 +119,7 @@ results["hostile"] = {name: response.status for name, response in responses.item
 assert all(response.headers["x-content-type-options"] == "nosniff"
            and response.headers["content-security-policy"].startswith("default-src 'none'")
            and not response.cookies for response in responses.values())
-vars(function_app.api.state.classifier or SimpleNamespace())["predict"] = None
+vars(function_app.api.state.identifier or SimpleNamespace())["identify"] = None
 results["fault"] = get("POST", classify, photo_bytes)
 print(json.dumps(results))
 """

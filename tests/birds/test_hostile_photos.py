@@ -78,13 +78,14 @@ REFUSED = {
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("name", CLASSIFIED)
-def test_an_awkward_photo_is_classified(client, name):
+def test_an_awkward_photo_is_classified(finding_client, name):
     data, size = CLASSIFIED[name]
-    response = client.post("/api/classify", content=data)
-    assert response.status_code == 200, response.text
-    body = response.json()
-    assert len(body["predictions"]) == 5
-    assert size in (None, (body["photo"]["width"], body["photo"]["height"]))
+    for crop in ("center", "auto"):
+        response = finding_client.post(f"/api/classify?crop={crop}", content=data)
+        assert response.status_code == 200, response.text
+        body = response.json()
+        assert len(body["predictions"]) == 5
+        assert size in (None, (body["photo"]["width"], body["photo"]["height"]))
 
 
 BOMBS = {  # to the share of their full size that a test sends, and the limit that ends them
@@ -125,8 +126,9 @@ def test_each_bomb_is_ended_by_its_limit_and_a_normal_photo_beside_it_is_decoded
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_hostile_photo_is_refused(client, name):
+def test_a_hostile_photo_is_refused(finding_client, name):
     data, status, kind = REFUSED[name]
-    response = client.post("/api/classify", content=data)
-    assert (response.status_code, response.json()["type"]) == (status, f"urn:fieldmark:{kind}")
-    assert client.get("/api/health").json()["in_flight"] == 0
+    for crop in ("center", "auto"):
+        response = finding_client.post(f"/api/classify?crop={crop}", content=data)
+        assert (response.status_code, response.json()["type"]) == (status, f"urn:fieldmark:{kind}")
+    assert finding_client.get("/api/health").json()["in_flight"] == 0

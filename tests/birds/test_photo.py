@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from birds import drawn, photo
+from birds import drawn, photo, photo_limits
 from birds.errors import UserError
 from tests.birds import photos
 from tests.birds.photos import KINDS, QUARTERS, encode_heic, encode_png, in_mode
@@ -92,6 +92,72 @@ def test_a_large_jpeg_decoded_at_reduced_scale_looks_the_same():
     assert prepared.crop == (500, 0, 3000, 3000)
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "CMYK", "transparent", "transparent RGB"])
+def test_the_middle_square_of_a_whole_photo_is_the_one_that_prepare_takes(kind):
+    data = {
+        "CMYK": drawn.encode_photo(in_mode("CMYK"), quality=95),
+        "transparent": encode_png(in_mode("P"), transparency=0),
+        "transparent RGB": encode_png(in_mode("RGB"), transparency=(255, 0, 0)),
+    } | {name: data for name, (data, _) in KINDS.items()}
+    decoded = photo.decode_upright(data[kind])
+    assert decoded.pixels.shape == (64, 64, 3)
+    prepared = photo.crop_photo(decoded, (0, 0, 64, 64), 48)
+    assert np.array_equal(prepared.pixels, photo.prepare(data[kind], 48))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_whole_photo_is_upright_and_its_finder_input_too(orientation):
+    pixels = drawn.draw_bird("Night_Inkling", 0, 320, 200)
+    decoded = photo.decode_upright(drawn.encode_rotated(orientation, pixels), 320)
+    assert (decoded.width, decoded.height) == (320, 200)
+    assert abs(decoded.pixels.astype(int) - pixels).mean() < 2
+    assert decoded.finder_pixels.shape == (192, 320, 3)
+    crop = photo.crop_photo(decoded, (100, 50, 64, 64), 64).pixels.astype(int)
+    assert abs(crop - pixels[50:114, 100:164]).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("size", "kind", "reduced"),
+    [
+        ((4000, 3000), "JPEG", (2000, 1500)),
+        ((3000, 4000), "PNG", (1000, 1334)),
+        ((1999, 1999), "JPEG", (1999, 1999)),
+        ((1999, 2999), "PNG", (1000, 1500)),  # or it would have over 4 megapixels
+        ((9000, 900), "JPEG", (4500, 450)),
+        ((9, 12), "PNG", (9, 12)),
+        ((5000, 1), "PNG", (5000, 1)),
+        ((1, 9_000_000), "PNG", (1, 3_000_000)),  # each partial square takes a whole pixel
+    ],
+)
+def test_a_whole_photo_is_reduced_to_at_most_four_megapixels(size, kind, reduced):
+    grey = Image.linear_gradient("L").resize(size)
+    decoded = photo.decode_upright(drawn.encode_photo(grey, kind), 320)
+    assert decoded.pixels.shape[1::-1] == reduced
+    assert (decoded.width, decoded.height) == size
+    assert all(side % 32 == 0 and side >= 96 for side in decoded.finder_pixels.shape[:2])
+    side = min(size)
+    whole = photo.crop_photo(decoded, (0, 0, side, side), 16).pixels.astype(int)
+    expected = grey.crop((0, 0, side, side)).resize((16, 16), Image.Resampling.BICUBIC)
+    assert abs(whole - np.asarray(expected, int)[..., None]).mean() < 2
+
+
+def test_a_requested_crop_is_widened_to_a_square_inside_the_photo():
+    pixels = drawn.draw_bird("Night_Inkling", 0, 100, 80)
+    prepared = photo.prepare_photo(encode_png(pixels), 40, crop=(60, 45, 40, 20))
+    assert prepared.crop == (60, 35, 40, 40)
+    assert np.array_equal(prepared.pixels, pixels[35:75, 60:])
+    assert photo.prepare_photo(encode_png(pixels), 8, crop=(0, 0, 100, 10)).crop == (10, 0, 80, 80)
+
+
+@pytest.mark.parametrize(
+    "crop", [(-1, 0, 9, 9), (0, 0, 0, 5), (95, 0, 6, 6), (0, 75, 6, 6), (0, 0, 10**30, 1)]
+)
+def test_a_crop_outside_of_the_photo_is_refused_with_its_size(crop):
+    data = encode_png(drawn.draw_bird("Night_Inkling", 0, 100, 80))
+    with pytest.raises(photo.CropOutsidePhoto, match="100 x 80"):
+        photo.prepare_photo(data, 8, crop=crop)
+
+
 NO_EXIF = b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"
 ROTATED_EXIF = (  # orientation 3, then a sub-directory that points nowhere
     b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x02\x01\x12\x00\x03\x00\x00\x00\x01\x00\x03\x00\x00"
@@ -133,7 +199,7 @@ def test_a_heic_of_too_many_pixels_is_refused_before_it_is_decoded(monkeypatch):
     huge = data[:width] + (60_000).to_bytes(4) * 2 + data[width + 8 :]
     with pytest.raises((photo.PhotoTooLarge, photo.NotAPhoto)):
         photo.prepare(huge, 64)
-    monkeypatch.setattr(photo, "MAX_PIXELS", 64 * 64 - 1)
+    monkeypatch.setattr(photo_limits, "MAX_PIXELS", 64 * 64 - 1)
     with pytest.raises(photo.PhotoTooLarge):
         photo.prepare(data, 64)
 

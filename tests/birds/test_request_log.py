@@ -34,9 +34,9 @@ def test_an_answer_is_logged_with_the_milliseconds_of_each_stage(client, lines):
     assert line["message"] == "POST /api/classify: 200"
     assert line["bytes"] == len(PNG)
     assert line["kinds"] == ["species"]
-    assert line["model"] == client.app.state.classifier.version
+    assert line["model"] == client.app.state.identifier.classifier.version
     stages = line["milliseconds"]
-    assert set(stages) == {"read", "wait", "prepare", "model", "total"}
+    assert set(stages) == {"read", "wait", "prepare", "find", "model", "total"}
     assert min(stages.values()) >= 0
 
 

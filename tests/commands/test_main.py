@@ -1,5 +1,6 @@
 """The command line: documented, quick to start, and errors without tracebacks."""
 
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from commands import main
 from tests.command_line import run_command
 from tests.conftest import ROOT
 
-NAMES = [command.__name__ for command in main.COMMANDS]
+NAMES = [command.__name__.replace("_", "-") for command in main.COMMANDS]
 
 
 def test_help_lists_every_command_without_loading_heavy_packages():
@@ -47,3 +48,18 @@ def test_a_package_that_is_not_installed_is_named():
     assert done.returncode == 2, done.stderr
     assert "pandas" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_model_is_described_with_the_finder_beside_it(model, finder_file, tmp_path):
+    shutil.copy(model, tmp_path)
+    shutil.copy(finder_file, tmp_path)
+    result = run_command("describe", tmp_path)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("tiny ")
+    for text in (
+        "6 species",
+        "blobs 1\nfinder.onnx",
+        "threshold: 0.4",
+        "calibrated with no finder",
+    ):
+        assert text in result.stdout

@@ -139,6 +139,22 @@ def test_a_second_migration_changes_nothing(old_run):
     assert contents(old_run.folder) == before
 
 
+def test_a_renamed_key_of_a_current_run_is_rewritten_in_recipe_and_cards(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    now, before = Run(folder), outputs(folder / "birds.onnx")
+    card = now.card | {"recipe": now.card["recipe"] | {"crop_to_box": True}}
+    write_card(now, card)
+    now.recipe_file.write_text(yaml.safe_dump(card["recipe"]))
+    names = {path.name for path in (now.model_file, now.weights_file, now.recipe_file)}
+    assert set(migration.migrate_run(folder)) == names
+    migrated = Run(folder)
+    assert migrated.recipe["crop"] == "boxes"
+    assert "crop_to_box" not in migrated.recipe
+    assert migrated.card == card | {"recipe": migrated.recipe}
+    assert all(map(np.array_equal, before, outputs(folder / "birds.onnx")))
+    assert migration.migrate_run(folder) == []
+
+
 def test_the_old_files_are_restored_if_the_new_model_does_not_load(old_run, monkeypatch):
     before = contents(old_run.folder)
 

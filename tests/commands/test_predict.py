@@ -10,6 +10,7 @@ import pytest
 from birds import drawn
 from tests.command_line import run_command
 from tests.conftest import ROOT
+from tests.finders import TWO_BIRDS, draw_scene
 
 
 @pytest.fixture
@@ -73,6 +74,20 @@ def test_csv_and_json_hold_the_same_results(photos, model, tmp_path):
         assert row == {key: "" if found[key] is None else str(found[key]) for key in row}
         assert bool(row["error"]) == row["path"].endswith("broken.jpg")
         assert row["error"] or len(found["predictions"]) == 2
+
+
+def test_the_finder_decides_where_to_look_unless_the_middle_is_requested(
+    tmp_path, model, finder_file
+):
+    photo, table = tmp_path / "bird.jpg", tmp_path / "birds.csv"
+    photo.write_bytes(drawn.encode_photo(draw_scene(TWO_BIRDS)))
+    for words, source in (((), "finder"), (("--crop", "center"), "center")):
+        words = *words, "--finder", finder_file, "--model", model, "--csv", table
+        result = run_command("predict", photo, *words)
+        with table.open(newline="", encoding="utf-8") as file:
+            (row,) = csv.DictReader(file)
+        assert row["crop_from"] == source
+        assert ("calibrated with no finder" in result.stderr) == (source == "finder")
 
 
 def test_the_exit_status_is_1_if_no_photo_could_be_read(photos, model):

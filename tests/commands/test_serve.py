@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "closed terminal"])
-def test_both_servers_respond_until(end):
+def test_both_servers_respond_until(end, default_signals):
     function_port, page_port = free_port(), free_port()
     function, page = f"http://127.0.0.1:{function_port}", f"http://127.0.0.1:{page_port}"
     command = [sys.executable, "-m", "commands", "serve", "--page-port", str(page_port)]
@@ -34,7 +34,10 @@ def test_both_servers_respond_until(end):
         assert requests.get(f"{function}/api/health", timeout=60).json()["status"] == "ready"
         assert "Fieldmark" in requests.get(page, timeout=60).text
         server.send_signal(end)
-        assert server.wait(60) == 0
+        try:
+            assert server.wait(60) == 0
+        finally:
+            server.kill()
     wait_until(lambda: not responds(f"{function}/api/health") and not responds(page))
 
 

@@ -31,12 +31,13 @@ EPOCHS = 12
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
+def workspace(tmp_path_factory, finder_file):
     """Return a folder for recipes and runs, and make it the working directory."""
     path = tmp_path_factory.mktemp("workspace")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
         patch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'azure_function'}")
+        patch.setenv("FIELDMARK_FINDER", str(finder_file))  # quick, whatever is published
         yield path
 
 

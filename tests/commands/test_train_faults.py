@@ -11,7 +11,8 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from commands import train as command
-from commands.train import interrupted_by_signals, run_notebook
+from commands.notebook import interrupted_by_signals
+from commands.train import run_notebook
 from fieldmark.errors import (
     DatasetError,
     DiskError,
@@ -126,7 +127,7 @@ def test_the_executed_notebook_moves_with_the_finished_run(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_a_signal_ends_training_as_ctrl_c_does(name):
+def test_a_signal_ends_training_as_ctrl_c_does(name, default_signals):
     number = signal.Signals[name]
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), interrupted_by_signals():

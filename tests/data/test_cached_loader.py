@@ -12,8 +12,8 @@ from fieldmark.data.loaders import augmented_loader, make_dataloaders
 from fieldmark.data.survey import survey_photos
 from tests.conftest import SIZE
 
-NO_CHANGE = {"min_crop_area": 1, "min_scale": 1, "flip": False, "max_rotate": 0}
-NO_CHANGE |= {"max_warp": 0, "max_lighting": 0}
+NO_CHANGE = {"min_crop_area": 1, "shrink_share": 0, "min_resolution": 1, "flip": False}
+NO_CHANGE |= {"max_rotate": 0, "max_warp": 0, "max_lighting": 0}
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,8 @@ def test_the_crop_does_nothing_for_other_loaders(make_cached):
 
 def test_all_coordinate_transforms_are_one_resampling(make_cached):
     names = [type(transform).__name__ for transform in make_cached().train.after_batch.fs]
-    assert names == ["IntToFloatTensor", "CachedCrop", "Brightness", "Normalize"]
+    expected = ["IntToFloatTensor", "CachedCrop", "Shrink", "Brightness", "LoseDetail", "Normalize"]
+    assert names == expected
 
 
 def test_a_new_loader_has_the_same_photos(make_cached):

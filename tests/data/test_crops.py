@@ -104,11 +104,11 @@ def test_a_box_outside_of_its_photo_is_reported(cub, tmp_path):
 def test_a_data_set_is_cropped_on_request(cub, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_dataset("cub")[0].resolve() == cub
-    out, photos = load_dataset("cub", crop_to_box=True)
+    out, photos = load_dataset("cub", crop="boxes")
     assert out.resolve().is_relative_to(tmp_path / "runs")
     assert (out / photos["path"][0]).is_file()
 
 
 def test_photos_without_boxes_cannot_be_cropped(folder, tmp_path):
-    with pytest.raises(DatasetError, match="crop_to_box: false"):
+    with pytest.raises(DatasetError, match="crop: none"):
         crop_to_boxes(list_photos(folder), folder, tmp_path)

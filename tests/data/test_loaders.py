@@ -42,8 +42,8 @@ def test_a_photo_that_cannot_be_decoded_is_named(tmp_path, split_idx):
         DecodePhoto(SIZE, min_area=0.3)(file, split_idx=split_idx)
 
 
-NO_CHANGE = {"flip": False, "max_rotate": 0.0, "max_lighting": 0.0, "min_scale": 1.0}
-NO_CHANGE |= {"max_warp": 0.0}
+NO_CHANGE = {"flip": False, "max_rotate": 0.0, "max_lighting": 0.0, "shrink_share": 0.0}
+NO_CHANGE |= {"max_warp": 0.0, "min_resolution": 1.0}
 
 
 def measure_changes(**options) -> torch.Tensor:
@@ -63,7 +63,9 @@ def measure_changes(**options) -> torch.Tensor:
     [
         {"flip": True},
         {"max_rotate": 30.0},
-        {"min_scale": 0.5},
+        {"shrink_share": 0.5},
+        {"shrink_share": 0.5, "min_scale": 1.0, "min_aspect": 1.0},
+        {"min_resolution": 0.3},
         {"max_warp": 0.3},
         {"max_lighting": 0.4},
         {"colour_jitter": 0.3},

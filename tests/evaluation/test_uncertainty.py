@@ -2,8 +2,10 @@
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.special import softmax
@@ -11,18 +13,19 @@ from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 
 from birds.prediction_set import prediction_set
+from fieldmark.data import found_birds
 from fieldmark.data.locations import draw_objects
 from fieldmark.errors import RunError
 from fieldmark.evaluation import calibration, conformal, ood
+from fieldmark.evaluation.guarantees import measure_uncertainty
 from fieldmark.evaluation.open_set import describe_open_set_run
 from fieldmark.evaluation.predictions import Predictions
+from fieldmark.evaluation.proposals import propose_middle
+from fieldmark.evaluation.thresholds import cross_fit, set_thresholds
 from fieldmark.evaluation.uncertainty import (
     UncertaintyOptions,
-    cross_fit,
     fit_uncertainty,
     list_unfamiliar,
-    measure_uncertainty,
-    set_thresholds,
 )
 
 with warnings.catch_warnings():
@@ -44,6 +47,13 @@ def calibrated():
 def create(logits, truth, split, **columns) -> Predictions:
     labels, paths = [str(n) for n in range(logits.shape[1])], [str(n) for n in range(len(truth))]
     return Predictions(labels, paths, truth, logits, splits=np.full(len(truth), split), **columns)
+
+
+def look_at_middle(predictions):
+    """Return predictions for the only crop of each photo."""
+    return propose_middle(
+        pd.DataFrame({"path": predictions.paths, "split": predictions.splits}), predictions
+    )
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
@@ -145,12 +155,14 @@ def test_cross_fitted_thresholds_hold_as_guaranteed_and_no_better(calibrated):
     """A photo that set its own threshold would hold more often."""
     score = np.random.default_rng(1).random(400)
     predictions = create(calibrated[0][:400], calibrated[1][:400], "calibration", ood_score=score)
-    thresholds = set_thresholds(predictions, "lac", 0.9, 0.05)
-    covered, _, rejected = cross_fit(predictions, thresholds)
-    assert 0.85 < covered.mean() < 0.96
-    assert 0.02 < rejected.mean() < 0.08
-    figures, _ = measure_uncertainty(predictions, thresholds, [None] * 5)
-    assert figures["known_rejection_rate"]["value"] == pytest.approx(rejected.mean())
+    proposals = look_at_middle(predictions)
+    thresholds = set_thresholds(proposals, "lac", 0.9, 0.05)
+    applied = cross_fit(proposals, thresholds)
+    assert applied.chosen.paths == predictions.paths
+    assert 0.85 < applied.covered.mean() < 0.96
+    assert 0.02 < applied.rejected.mean() < 0.08
+    figures = measure_uncertainty(proposals, thresholds, [None] * 5)["metrics"]
+    assert figures["known_rejection_rate"]["value"] == pytest.approx(applied.rejected.mean())
     low, high = figures["coverage"]["interval"]
     assert low < 0.9 < high
 
@@ -215,7 +227,7 @@ def test_the_best_score_is_chosen_or_a_default_without_unfamiliar_photos():
 def test_only_valid_photos_choose_temperature_score_and_method(train, split):
     other = replace(train, splits=np.full(len(train), split))
     with pytest.raises(ValueError, match="`valid` only"):
-        fit_uncertainty(other, train, {}, UncertaintyOptions())
+        fit_uncertainty(look_at_middle(other), train, {}, UncertaintyOptions())
 
 
 def test_half_of_the_unfamiliar_photos_choose_and_the_others_measure(table, tmp_path):
@@ -228,9 +240,16 @@ def test_half_of_the_unfamiliar_photos_choose_and_the_others_measure(table, tmp_
     assert counts["unseen"].sum() == (photos["split"] == "unseen").sum()
     fixed = list_unfamiliar(photos, replace(options, ood_score="energy"))
     assert not fixed["chooses"].any()
+    assert fixed["reports"].all()
+    searched = list_unfamiliar(photos, replace(options, finder=tmp_path, ood_score="energy"))
+    uses = searched.groupby("split")[["is_ground", "reports"]].sum()
+    assert uses.loc["not_birds"].tolist() == [10, 10]
+    assert uses.loc["unseen", "is_ground"] == 0
+    assert (searched["is_ground"] ^ searched["reports"]).all()
 
 
-def test_a_recipe_gives_the_options_and_an_open_set_run_the_score(tmp_path, capsys):
+def test_a_recipe_gives_the_options_and_an_open_set_run_the_score(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(found_birds, "SHIPPED_FINDER", tmp_path / "missing.onnx")
     things = str(draw_objects(tmp_path, 20))
     cut = tmp_path / "cut.jpg"
     cut.write_bytes((tmp_path / "000.jpg").read_bytes()[:-200])
@@ -243,6 +262,10 @@ def test_a_recipe_gives_the_options_and_an_open_set_run_the_score(tmp_path, caps
     fixed = UncertaintyOptions.from_recipe(recipe | {"ood_score": "msp"}, {"score": "energy"})
     assert fixed.ood_score == "msp"
     assert UncertaintyOptions.from_recipe({}) == UncertaintyOptions()
+    monkeypatch.setattr(found_birds, "SHIPPED_FINDER", cut)
+    assert UncertaintyOptions.from_recipe({}).finder == cut
+    monkeypatch.setenv("FIELDMARK_FINDER", "mine.onnx")
+    assert UncertaintyOptions.from_recipe({}).finder == Path("mine.onnx")
 
 
 def test_a_run_that_left_out_no_species_is_no_open_set_run(tmp_path, run):

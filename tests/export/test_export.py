@@ -21,7 +21,7 @@ from export.card import describe_labels
 from export.exporter import export_model
 from export.gate import predict_over_http
 from export.graph import Graph
-from export.predictions import drawn_photos, predict_held_out, predict_with_features
+from export.predictions import drawn_photos, features_predictor, predict_held_out
 from export.publish import publish
 from export.quantization import compute_outputs
 from export.rebuild import rebuild_model
@@ -37,7 +37,9 @@ from fieldmark.errors import (
 from fieldmark.evaluation import ood
 from fieldmark.evaluation.open_set import describe_open_set_run
 from fieldmark.evaluation.predictions import predict
+from fieldmark.evaluation.search import search_photos
 from fieldmark.evaluation.uncertainty import UncertaintyOptions
+from fieldmark.finder.grounds import split_grounds
 from fieldmark.network.network import Network
 from fieldmark.recipe import Recipe
 from fieldmark.run import Run
@@ -281,7 +283,7 @@ def features(graph):
 @pytest.mark.parametrize("name", ood.SCORES)
 def test_the_file_computes_every_score_as_torch_does(name, features, run, table, folder):
     network, photos = Network.load(run), table[table["split"] == "train"]
-    train = predict_with_features(features, network, photos, folder)
+    train = search_photos(photos, folder, None, features_predictor(features, network)).crops
     (by_torch,) = predict([network], photos, folder)
     assert np.allclose(train.embedding, by_torch.embedding, atol=1e-4)
     assert np.allclose(train.logits, by_torch.logits, atol=1e-4)
@@ -309,7 +311,7 @@ def test_the_card_says_what_was_compared_and_what_is_guaranteed(network, table, 
     assert set(card["ood_scores_compared"]) == set(ood.SCORES)
     assert set(card["out_of_distribution"]) == {"not_birds", "unseen"}
     measured = card["out_of_distribution"]["not_birds"]["called_unknown"]
-    assert measured["n"] == len(things) // 2  # the others chose
+    assert measured["n"] == len(split_grounds(things)[1]) // 2  # the others chose, or are grounds
     assert card["thresholds"]["shortlist"]["level"] == 0.8
     best = ood.choose_score(card["ood_scores_compared"], 4)
     assert card["thresholds"]["unknown"]["score"] == best

@@ -14,11 +14,15 @@ from torch.utils.data import TensorDataset
 
 from fieldmark.checkpoints import load_checkpoints
 from fieldmark.network.head import create_head
+from fieldmark.recipe.recipe_file import to_yaml
 from fieldmark.run import Run
 from fieldmark.training.fit import OPTIMIZERS, fit_phase
 from fieldmark.training.learner import log_loss, top_5
+from tests.conftest import ARCH, SIZE
 
 CLASSES, WIDTH = 6, 8
+SHORT = {"frozen_epochs": 1, "frozen_learning_rate": 0.01, "epochs": 1}
+SHORT |= {"batch_size": 8, "num_workers": 0}
 
 
 def copy_state(module) -> dict[str, torch.Tensor]:
@@ -99,3 +103,14 @@ def quiet_fit(tmp_path, table):
             return fit_phase(learn, run, phase, epochs, learning_rates, **options)
 
     return fit
+
+
+@pytest.fixture
+def recipe_file(folder, weights, tmp_path, monkeypatch):
+    """Write a recipe that trains the tiny network on the drawn birds; start in its folder."""
+    monkeypatch.chdir(tmp_path)
+    values = {"photos": str(folder), "arch": ARCH, "weights": str(weights), "size": SIZE} | SHORT
+    values |= {"valid_share": 0.2, "calibration_share": 0.2, "not_birds": "drawn"}
+    file = tmp_path / "tiny.yaml"
+    file.write_text("".join(f"{key}: {to_yaml(value)}\n" for key, value in values.items()))
+    return file

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import timm
 import torch
+from fastai.vision.all import MixUp
 from torch.nn import functional
 
 from birds import photo
@@ -39,6 +40,27 @@ def test_a_student_learns_the_predictions_of_its_teacher(new_learner, quiet_fit)
         with learn.no_bar(), learn.no_logging():
             probability[weight] = learn.get_preds()[0][:, 0].mean()
     assert probability[1.0] > probability[0.0] + 0.2
+
+
+def test_the_teacher_sees_photos_before_they_are_shrunk(table, folder, settings, weights):
+    options = {"shrink_share": 1.0, "min_scale": 0.3, "max_lighting": 0.0, "min_crop_area": 1.0}
+    options |= {"flip": False, "max_rotate": 0.0, "max_warp": 0.0, "min_resolution": 0.3}
+    learn = create_learner(
+        data.make_dataloaders(table, folder, **settings, batch_size=8, **options), weights
+    )
+    distillation = Distillation(FirstLabel(), 1.0)
+    learn.add_cb(distillation)
+    distillation.x = learn.dls.train.one_batch()[0]
+    seen = distillation.teacher_photos().as_subclass(torch.Tensor)
+    served = torch.cat(
+        [photos for photos, _ in learn.dls.test_dl(learn.dls.train.items, with_labels=True)]
+    )
+    differences = (seen[:, None] - served.as_subclass(torch.Tensor)[None]).abs().mean((2, 3, 4))
+    assert (differences.amin(1) < 0.05).all()
+    shrunk = (distillation.x.as_subclass(torch.Tensor) - seen).abs().mean((1, 2, 3))
+    assert (shrunk > 0.2).all()
+    learn.add_cb(MixUp(0.4))
+    assert distillation.teacher_photos() is distillation.x
 
 
 @pytest.mark.slow

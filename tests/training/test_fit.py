@@ -63,6 +63,27 @@ def test_a_whole_network_on_growing_photos_resumes_as_well(new_learner, quiet_fi
     assert {x.shape[-1] for x in recorder.inputs} == {64}  # the first epoch had 32
 
 
+def test_the_weights_before_training_have_their_share_in_the_result(new_head_learner, quiet_fit):
+    start = copy_state(new_head_learner().model)
+    trained, averaged, resumed = (new_head_learner() for _ in range(3))
+    quiet_fit(trained, 2, folder="trained", start_weights_share=0.0)
+    kept = copy_state(trained.model)
+    assert kept.keys() == set(changed_tensors(start, trained.model))
+    options = {"folder": "averaged", "start_weights_share": 0.25}
+    with pytest.raises(KeyboardInterrupt):
+        quiet_fit(new_head_learner(), 2, cbs=[PowerCut(0)], **options)
+    checkpoint = quiet_fit(averaged, 2, **options)
+    assert changed_tensors(checkpoint.state["best_model"], trained.model) == []
+    for name, tensor in averaged.model.state_dict().items():
+        if tensor.is_floating_point():
+            expected = 0.25 * start[name] + 0.75 * kept[name]
+            torch.testing.assert_close(tensor, expected)
+        else:
+            assert torch.equal(tensor, kept[name])
+    quiet_fit(resumed, 2, **options)  # the phase is finished
+    assert changed_tensors(copy_state(averaged.model), resumed.model) == []
+
+
 def test_a_finished_phase_is_not_fitted_again_when_the_run_resumes(new_head_learner, quiet_fit):
     first = quiet_fit(new_head_learner(), 2)
     recorder, learn = Recorder(), new_head_learner()

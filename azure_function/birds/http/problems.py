@@ -21,6 +21,7 @@ PHOTO_PROBLEMS = {
     photo.PhotoTooLarge: (413, "photo-too-large"),
     photo.PhotoNeedsMemory: (413, "photo-too-large"),
     photo.PhotoTooSlow: (422, "photo-too-slow"),
+    photo.CropOutsidePhoto: (422, "invalid-query"),
 }
 
 

@@ -78,6 +78,6 @@ def add_photo(facts: dict, kind: str, stages: dict[str, float], total: float) ->
     """
     sums = facts.setdefault("milliseconds", {})
     stages = {"wait": total - stages.get("total", total)} | stages
-    for stage in ("wait", "prepare", "model"):
+    for stage in ("wait", "prepare", "find", "model"):
         sums[stage] = round(sums.get(stage, 0) + stages.get(stage, 0), 3)
     facts.setdefault("kinds", []).append(kind)

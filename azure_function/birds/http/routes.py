@@ -5,37 +5,36 @@ import hmac
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyHeader
 from starlette.datastructures import State
 from starlette.requests import ClientDisconnect
 
 from .. import process
-from ..classifier import Classifier
+from ..identifier import Identifier
 from ..photo import TOO_SLOW, PhotoError, PhotoTooSlow
-from ..prediction import classify_photo
+from ..prediction import Options, classify_photo
 from ..workers.task import DecoderBusy
 from . import problems, schema
 from .body_buffer import Body
 from .load_shedding import RETRY_AFTER, run_while_connected
+from .query import parse_options, reject_unknown_parameters
 from .request_body import open_body, read_photos
 from .request_log import add_photo, milliseconds_since
 
 PATIENCE = 0.5  # seconds that a large photo waits for the worker for large ones
 MAX_TOO_SLOW = 2  # photos of a form; those after them are not decoded
-PARAMETERS = ("top", "heatmap")
-AZURE_PARAMETERS = ("code", "clientId")  # a key and its name, which Azure has checked already
 KEY = APIKeyHeader(name="x-functions-key", description="If one is set.", auto_error=False)
 
 routes = APIRouter(prefix="/api")
 
 
-async def require_classifier(request: Request) -> Classifier:
-    """Return the classifier, or raise a Problem; only /api/health says the reason."""
+async def require_identifier(request: Request) -> Identifier:
+    """Return the identifier, or raise a Problem; only /api/health says the reason."""
     if request.app.state.fault:
         raise problems.not_ready("No bird can be named just now. Please try again later.")
-    return request.app.state.classifier
+    return request.app.state.identifier
 
 
 async def require_key(request: Request, sent: Annotated[str | None, Depends(KEY)]) -> None:
@@ -46,16 +45,7 @@ async def require_key(request: Request, sent: Annotated[str | None, Depends(KEY)
         raise problems.Problem(401, "key-missing", detail)
 
 
-async def reject_unknown_parameters(request: Request) -> None:
-    """Raise a Problem for a parameter that does not exist; a typo would be ignored otherwise."""
-    for name in request.query_params:
-        if name not in PARAMETERS + AZURE_PARAMETERS:
-            listed = " and ".join(PARAMETERS)
-            detail = f"There is no parameter {name!r}. The parameters are {listed}."
-            raise problems.Problem(422, "invalid-query", detail)
-
-
-LoadedClassifier = Annotated[Classifier, Depends(require_classifier)]
+LoadedIdentifier = Annotated[Identifier, Depends(require_identifier)]
 
 
 @routes.post(
@@ -67,10 +57,9 @@ LoadedClassifier = Annotated[Classifier, Depends(require_classifier)]
 )
 async def classify(
     request: Request,
-    classifier: LoadedClassifier,
+    identifier: LoadedIdentifier,
+    options: Annotated[Options, Depends(parse_options)],
     body: Annotated[Body, Depends(open_body, scope="function")],
-    top: Annotated[int, Query(description="How many predictions to return.")] = 5,
-    heatmap: Annotated[bool, Query(description="Also return the heat map.")] = False,
 ) -> JSONResponse:
     """Classify the bird in a photo: the body is its bytes, with a type image/* or none.
 
@@ -90,7 +79,7 @@ async def classify(
             try:
                 if too_slow >= MAX_TOO_SLOW:
                     raise PhotoTooSlow(TOO_SLOW)
-                work = classify_bytes(request.app.state, data, top, heatmap)
+                work = classify_bytes(request.app.state, data, options)
                 result = await run_while_connected(request, work)
                 kind, stages = result["answer"]["kind"], result["milliseconds"]
             except (PhotoError, DecoderBusy) as error:
@@ -106,22 +95,22 @@ async def classify(
     return JSONResponse(results[0])
 
 
-async def classify_bytes(state: State, data: bytes, top: int, heatmap: bool) -> dict:
+async def classify_bytes(state: State, data: bytes, options: Options) -> dict:
     """Decode a photo in a worker process and classify it in a thread; raises PhotoError.
 
     Cancelling it ends the decoding at once.
     """
-    future = state.classifier.prepare_in_worker(state.decoder, data, PATIENCE)
+    identifier, is_contended = state.identifier, state.slots.is_contended
+    future = identifier.prepare_in_worker(state.decoder, data, options.where, PATIENCE)
     decoded = await asyncio.wrap_future(future)
-    return await state.slots.run(
-        classify_photo, state.classifier, decoded, top, heatmap, state.slots.is_contended
-    )
+    return await state.slots.run(classify_photo, identifier, decoded, options, is_contended)
 
 
 @routes.get("/model", responses=schema.problem_responses(500, 503))
-async def model_card(classifier: LoadedClassifier) -> dict:
+async def model_card(identifier: LoadedIdentifier) -> dict:
     """Return the model card, without the outputs that only the loader checks."""
-    return {key: value for key, value in classifier.card.items() if key != "drawn_photo"}
+    card = identifier.classifier.card
+    return {key: value for key, value in card.items() if key != "drawn_photo"}
 
 
 @routes.get("/health", responses=schema.problem_responses(500, 503))
@@ -137,7 +126,8 @@ async def health(request: Request) -> schema.Health:
         detail = f"Photos that arrive fill {state.bodies.used:,} bytes. New ones are refused."
         raise problems.busy(RETRY_AFTER, detail)
     return schema.Health(
-        model=state.classifier.version,
+        model=state.identifier.classifier.version,
+        finder=finder_state(state.identifier),
         uptime_seconds=process.uptime(),
         resident_bytes=process.resident_bytes(),
         in_flight=state.slots.in_flight,
@@ -146,6 +136,14 @@ async def health(request: Request) -> schema.Health:
         max_buffered_bytes=state.bodies.capacity,
         refused=state.slots.refused,
     )
+
+
+def finder_state(identifier: Identifier) -> schema.FinderState | None:
+    """Describe the finder, and whether it is the one that the model card names."""
+    if not (finder := identifier.finder):
+        return None
+    matches = identifier.mismatch is None
+    return schema.FinderState(**finder.version, sha256=finder.sha256, matches=matches)
 
 
 @routes.get("/health/alive", responses=schema.problem_responses(500))

@@ -22,11 +22,20 @@ BLUE_JAY = {
         "taxon": None,
         "unknown_score": 0.13,
     },
-    "photo": {"width": 4000, "height": 3000, "crop": [500, 0, 3000, 3000]},
+    "photo": {
+        **{"width": 4000, "height": 3000, "crop": [2310, 840, 1150, 1150]},
+        "crop_from": "finder",
+    },
     "heatmap": {"width": 2, "height": 2, "values": [0.0, 0.4, 0.1, 1.0]},
     "model": {"name": "cub100", "version": "2026.11.22"},
-    "milliseconds": {"prepare": 18.7, "model": 10.2, "total": 28.9},
+    "milliseconds": {"prepare": 88.7, "find": 9.1, "model": 10.2, "total": 108.0},
 }
+BLUE_JAY["birds"] = [
+    {
+        **{"box": [2385.0, 915.5, 1000.0, 760.0], "score": 0.93, "crop": [2310, 840, 1150, 1150]},
+        **{key: BLUE_JAY[key] for key in ("predictions", "answer")},
+    }
+]
 DAMAGED = problem_document(Problem(422, "damaged-photo", "This photo is damaged. Save it again."))
 
 
@@ -65,6 +74,10 @@ class Photo(BaseModel):
     width: int
     height: int
     crop: tuple[int, int, int, int]
+    crop_from: Literal["finder", "center", "request"] = Field(
+        description="How the crop was decided: a bird that the finder found, the middle square, "
+        "or the crop that was requested."
+    )
 
 
 class Heatmap(BaseModel):
@@ -73,6 +86,19 @@ class Heatmap(BaseModel):
     width: int
     height: int
     values: list[float]
+
+
+class Bird(BaseModel):
+    """One bird in the photo: the finder's box, and the crop that was classified."""
+
+    box: tuple[float, float, float, float] | None = Field(
+        description="Left, top, width and height in pixels of the upright photo. Null if the crop "
+        "is not the finder's."
+    )
+    score: float | None = Field(description="The finder's, 0 to 1.")
+    crop: tuple[int, int, int, int]
+    predictions: list[Prediction]
+    answer: Decision
 
 
 class Version(BaseModel):
@@ -86,6 +112,7 @@ class Milliseconds(BaseModel):
     """Duration of each step."""
 
     prepare: float
+    find: float
     model: float
     total: float
 
@@ -100,6 +127,9 @@ class Answer(BaseModel):
     photo: Photo
     heatmap: Heatmap | None = Field(
         description="Null unless requested, and for models without an exact heat map."
+    )
+    birds: list[Bird] | None = Field(
+        description="Null unless requested. The first has the answer of the whole response."
     )
     model: Version
     milliseconds: Milliseconds
@@ -124,11 +154,19 @@ class Results(BaseModel):
     results: list[Answer | ProblemDocument]
 
 
+class FinderState(Version):
+    """The finder, and whether it is the one that the model was calibrated with."""
+
+    sha256: str
+    matches: bool
+
+
 class Health(BaseModel):
     """The state of a function that accepts photos now."""
 
     status: Literal["ready"] = "ready"
     model: Version
+    finder: FinderState | None = Field(description="Null if the middle square is classified.")
     uptime_seconds: float
     resident_bytes: int | None = Field(description="Null where the system does not report it.")
     in_flight: int = Field(description="Photos being processed or queued.")

@@ -23,7 +23,8 @@ from .task import Output, run_task
 MEMORY = 112 * 2**20  # bytes of a worker: enough for a HEIC or PNG of 12 megapixels
 LARGE_MEMORY = 352 * 2**20  # of the worker for large photos: a HEIC of 48 megapixels
 START_SECONDS = 60.0  # of the first task, which does nothing
-FUNCTION_MEMORY = 300 * 2**20  # of everything else: model, server, processes at rest
+FUNCTION_MEMORY = 300 * 2**20  # of everything else: models, server, processes at rest
+IMAGE_MEMORY = 24 * 2**20  # of decoded photos for each worker: two of 4 megapixels are in flight
 ATTEMPTS = 2  # of a task whose pool breaks, because idle processes were killed from outside
 ENDED: Future = Future()
 ENDED.cancel()
@@ -120,12 +121,12 @@ def job_decoder() -> Decoder:
 def plan_memory(memory: float, cpus: int) -> tuple[int, int]:
     """Return how many workers a function with so many bytes and CPUs may have, and LARGE_MEMORY.
 
-    One worker more than CPUs, so that a slow photo leaves every CPU a worker. With less than 900 MB
-    there are fewer, or the largest photos are refused.
+    One worker more than CPUs, so that a slow photo leaves every CPU a worker. With less memory than
+    they need there are fewer, or the largest photos are refused.
     """
     room = memory - FUNCTION_MEMORY
     large_memory = int(min(LARGE_MEMORY, max(MEMORY, room - MEMORY)))
-    workers = min(cpus + 1, (room - large_memory) // MEMORY)
+    workers = min(cpus + 1, (room - large_memory) // (MEMORY + IMAGE_MEMORY))
     return int(max(1, workers)), large_memory
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from itertools import count
 from typing import NamedTuple
 
-SPARE_BLOCKS = 4
-SPARE_SIZE = 4 * 2**20  # bytes; new memory costs more time than to write into it
+SPARE_BYTES = 24 * 2**20  # of all spare blocks: new memory costs more time than to write into it
 numbers = count()
 spare: "deque[Block]" = deque()
 
@@ -18,6 +17,8 @@ class NotShared(Exception):
 
 class Block(NamedTuple):
     """Memory that the process `pid` has open as `fd`, with `size` bytes at first; `name` is unique.
+
+    The `size` of a spare block is all its memory.
 
     Only on Linux. Python's named shared memory is in /dev/shm, which containers limit to 64 MB.
     """
@@ -65,8 +66,9 @@ class Block(NamedTuple):
 
     def recycle(self) -> None:
         """Keep the block for another photo, unless it is large: no other process may use it now."""
-        if len(spare) < SPARE_BLOCKS and os.fstat(self.fd).st_size <= SPARE_SIZE:
-            spare.append(self)
+        block = self._replace(size=os.fstat(self.fd).st_size)
+        if block.size + sum(other.size for other in tuple(spare)) <= SPARE_BYTES:
+            spare.append(block)
         else:
             self.close()
 

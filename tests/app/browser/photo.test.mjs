@@ -3,10 +3,10 @@ import test from "node:test";
 
 import { rejectionText, shrunkSize } from "../../../app/browser/photo.js";
 
-test("a region is shrunk to 1024 pixels and never enlarged", () => {
-  assert.deepEqual(shrunkSize(4000, 3000), [1024, 768]);
-  assert.deepEqual(shrunkSize(300, 200), [300, 200]);
-  assert.deepEqual(shrunkSize(9000, 1), [1024, 1]);
+test("the longer side of a region is shrunk, and never enlarged", () => {
+  assert.deepEqual(shrunkSize(4000, 3000, 1600), [1600, 1200]);
+  assert.deepEqual(shrunkSize(300, 200, 1600), [300, 200]);
+  assert.deepEqual(shrunkSize(1, 9000, 1600), [1, 1600]);
 });
 
 test("a file that no photo can be is rejected, and one that the function may decode is not", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { requestJson } from "../../../app/browser/request.js";
+import { classifyPhoto, requestJson } from "../../../app/browser/request.js";
 import settings from "../../../app/browser/requests.json" with { type: "json" };
 
 const json = (body, status = 200, headers = {}) => new Response(JSON.stringify(body), { status, headers });
@@ -27,6 +27,17 @@ test("a busy function is tried again after the time that it names", async () => 
   const { body, waits } = await request(busy("1"), busy("60"), json({ labels: [] }));
   assert.deepEqual(body, { labels: [] });
   assert.deepEqual(waits, [1, settings.busy_max_wait_seconds]);
+});
+
+test("a function that looks for no birds is asked for the middle square", async () => {
+  const urls = [];
+  const send = async (url) => {
+    urls.push(url);
+    return url.includes("crop") ? json({ type: "urn:fieldmark:invalid-query", detail: "No." }, 422) : json({ answer: 1 });
+  };
+  assert.deepEqual(await classifyPhoto("/api", "photo", "auto", { send }), { answer: 1 });
+  assert.deepEqual(urls.map((url) => new URL(url, "http://host").searchParams.get("birds")), ["all", null]);
+  await assert.rejects(classifyPhoto("/api", "photo", "9,9,9,9", { send }), (error) => error === "No.");
 });
 
 test("a function that stays busy is reported after the last attempt", async () => {

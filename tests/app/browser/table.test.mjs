@@ -40,5 +40,7 @@ test("commas, quotes and line breaks are quoted, and no cell is a formula", () =
 test("the table shows no probability for an unknown bird", () => {
   assert.deepEqual(birdAndProbability(entry("species")), ["Ash Bird", "67\u00a0%"]);
   assert.deepEqual(birdAndProbability(entry("unknown")), ["Unknown", ""]);
+  assert.deepEqual(birdAndProbability(entry("unknown", { foundNone: true })), ["No bird found", ""]);
+  assert.deepEqual(birdAndProbability(entry("unknown", { foundNone: true, moved: true })), ["Unknown", ""]);
   assert.deepEqual(birdAndProbability({ error: "Not a photo." }), ["Not a photo.", ""]);
 });

@@ -1,0 +1,152 @@
+"""Turn a trained finder into finder.onnx: its threshold, card, file and gate."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import PIL
+import torch
+
+from birds.drawn import awkward_photos
+from birds.finder import OUTPUTS, SCHEMA, Finder, drawn_input
+from birds.photo import FINDER_FILTER
+from export.card import package_versions, version_of
+from export.finder_gate import check_gate
+from export.finder_input import fingerprints, held_out_photos
+from export.model_file import OPSET, export_module, write_model
+from export.weights_dtype import DEFAULT, convert
+from fieldmark.errors import GateError
+from fieldmark.files import read_json, write_json, write_text
+from fieldmark.finder.boxes import MIN_SCORE, FinderGraph
+from fieldmark.finder.dataset import MULTIPLE, VALID, SceneDataset
+from fieldmark.finder.detector import STRIDE, Detector
+from fieldmark.finder.evaluation import choose_threshold, compute_metrics, detect, find_by_file
+from fieldmark.finder.finder_run import FinderRun, save_weights
+from fieldmark.finder.sources import load_sources
+from fieldmark.network.half import round_to_half, stored_weights
+from fieldmark.recipe import FinderRecipe
+from fieldmark.run import lock_run
+
+GATE_SCENES = 60
+DIGITS = 4  # of the outputs that a card records
+THRESHOLD_RULE = (
+    "the highest score at which `found_share` of the birds that are at least a quarter of the "
+    "frame's shorter side are found (intersection over union at least 0.5), on held-out scenes; "
+    "metrics are of other held-out scenes"
+)
+
+
+def export_finder(folder: Path | str) -> dict:
+    """Round, evaluate, export and check the network of a run; return the card.
+
+    Writes finder.onnx, its weights and metrics.json. Raises GateError, having written nothing but
+    gate.csv, if the file finds other boxes than the network, RunError before training has ended,
+    LockedError if another process exports it.
+    """
+    run = FinderRun(folder)
+    recipe, detector = run.recipe, run.load_best()
+    round_to_half(detector)
+    lock = lock_run(run.folder)
+    try:
+        scenes = SceneDataset(
+            load_sources(recipe, run.read_boxes(), VALID),
+            recipe.fine_size or recipe.size,
+            recipe.batch_size,
+            recipe.seed,
+            VALID,
+            recipe.whole_share,
+        )
+        model, card = convert(export_graph(detector), DEFAULT), describe_finder(detector, run)
+        scratch = run.folder / "unchecked.onnx"
+        try:
+            write_model(model, card, scratch)
+            card["threshold"], card["metrics"] = evaluate(Finder(scratch), scenes, recipe)
+            write_model(model, card, scratch)
+            photos = held_out_photos(scenes, 2 * recipe.valid_scenes, GATE_SCENES)
+            report, card["gate"] = check_gate(Finder(scratch), detector, photos | awkward_photos())
+        except GateError as error:
+            write_text(run.gate_report_file, error.report.to_csv())
+            raise
+        finally:
+            scratch.unlink(missing_ok=True)
+        write_model(model, card, run.model_file)
+        Finder(run.model_file)  # raises ModelError unless the file loads with its final card
+        save_weights(detector, run.weights_file, DEFAULT, card)
+        write_json(run.metrics_file, card["metrics"])
+        write_text(run.gate_report_file, report.to_csv())
+    finally:
+        lock.release()
+    return card
+
+
+def evaluate(finder: Finder, scenes: SceneDataset, recipe: FinderRecipe) -> tuple[float, dict]:
+    """Return the threshold, chosen on held-out scenes, and the metrics on as many others."""
+    count, find = recipe.valid_scenes, find_by_file(finder)
+    threshold = choose_threshold(detect(find, scenes, range(count)).birds, recipe.found_share)
+    return threshold, compute_metrics(detect(find, scenes, range(count, 2 * count)), threshold)
+
+
+def export_graph(detector: Detector) -> onnx.ModelProto:
+    """Export a network for photos [N, H, W, 3], with N free, and H and W multiples of 32."""
+    photo = torch.zeros(2, 3 * MULTIPLE, 4 * MULTIPLE, 3, dtype=torch.uint8)
+    # 32 times a whole number, as torch writes it; both have a lower limit of three
+    rows, columns = (torch.export.Dim(name, min=3, max=1024) for name in ("rows", "columns"))
+    free_axes = {1: MULTIPLE * rows, 2: MULTIPLE * columns}
+    model = export_module(FinderGraph(detector), {"photo": photo}, list(OUTPUTS), free_axes)
+    del model.graph.value_info[:]  # shapes as formulas of the free sides, a megabyte of them
+    return model
+
+
+def describe_finder(detector: Detector, run: FinderRun) -> dict:
+    """Return the entries of a card that are known before the file is evaluated."""
+    recipe, facts = run.recipe, read_json(run.facts_file)
+    history = run.history
+    return {
+        "kind": "finder",
+        "schema": SCHEMA,
+        "name": recipe.name or run.folder.resolve().name,
+        "version": version_of(stored_weights(detector), DEFAULT),
+        "architecture": recipe.arch,
+        "size": recipe.size,
+        "fine": describe_fine_look(recipe),
+        "stride": STRIDE,
+        "threshold": MIN_SCORE,  # until the file is evaluated
+        "threshold_rule": THRESHOLD_RULE,
+        "preparation": {
+            "filter": FINDER_FILTER,
+            "sha256": fingerprints(recipe.size),
+            "pillow": PIL.__version__,
+        },
+        "drawn_photo": describe_drawn_photo(detector),
+        "trained_on": recipe.trained_on,
+        "licence": recipe.licence or "not stated; ask the owner of this finder",
+        "weights": facts.get("weights"),
+        "photos": facts.get("photos"),
+        "training": {
+            "scenes": recipe.scenes,
+            "epochs": len(history),
+            "kept_epoch": int(history.loc[history["kept"], "epoch"].iloc[0]),
+            "selection": "highest mean overlap of birds with their best box, on held-out scenes",
+        },
+        "recipe": recipe.model_dump(),
+        "weights_dtype": DEFAULT,
+        "opset": OPSET,
+        "versions": package_versions(),
+    }
+
+
+def describe_fine_look(recipe: FinderRecipe) -> dict | None:
+    """Return the card's entry `fine`: when the finder looks again, None if it never does."""
+    if not recipe.fine_size:
+        return None
+    return {"size": recipe.fine_size, "score": recipe.fine_score, "share": recipe.fine_share}
+
+
+def describe_drawn_photo(detector: Detector) -> dict[str, list]:
+    """Return what torch computes for the drawn photo; the finder checks it when it loads."""
+    with torch.no_grad():
+        outputs = FinderGraph(detector).eval()(torch.from_numpy(drawn_input()))
+    return {
+        name: np.round(value[0].double().numpy(), DIGITS).tolist()
+        for name, value in zip(OUTPUTS, outputs, strict=True)
+    }

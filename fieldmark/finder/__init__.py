@@ -1,0 +1,1 @@
+"""Train the finder, which proposes the boxes of birds in whole photos."""
