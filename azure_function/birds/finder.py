@@ -122,7 +122,7 @@ class Finder:
 
 def default_finder(model: Path) -> Path | None:
     """Return the finder's file beside a model file, else the shipped one, None without any."""
-    files = (model.with_name(SHIPPED_FINDER.name), SHIPPED_FINDER)
+    files = (model.parent / SHIPPED_FINDER.name, SHIPPED_FINDER)
     return next((file for file in files if file.is_file()), None)
 
 
@@ -199,13 +199,21 @@ def read_card(metadata: dict[str, str], name: str) -> dict:
             raise ModelError(f"The card of {name} has no valid `{key}`. {EXPORT_AGAIN}")
     if not is_side(card["size"]):
         raise ModelError(f"The card of {name} has no valid `size`. {EXPORT_AGAIN}")
-    if (fine := card.get("fine")) and not (
-        isinstance(fine, dict) and fine.keys() == set(FineLook._fields) and is_side(fine["size"])
-    ):
+    if not 0 < card["threshold"] <= 1:
+        raise ModelError(f"The card of {name} has no valid `threshold`. {EXPORT_AGAIN}")
+    if (fine := card.get("fine")) and not is_fine_look(fine):
         raise ModelError(f"The card of {name} has no valid `fine`. {EXPORT_AGAIN}")
     if str(card["preparation"].get("filter")).upper() not in Image.Resampling.__members__:
         raise ModelError(f"The card of {name} has no valid resampling `filter`. {EXPORT_AGAIN}")
     return card
+
+
+def is_fine_look(fine: object) -> bool:
+    """Return whether an entry of a card has the fields of a FineLook."""
+    if not isinstance(fine, dict) or fine.keys() != set(FineLook._fields):
+        return False
+    shares = fine["score"], fine["share"]
+    return is_side(fine["size"]) and all(isinstance(share, int | float) for share in shares)
 
 
 def is_side(pixels: object) -> bool:

@@ -1,5 +1,7 @@
 """A finder's boxes are in pixels of the upright photo, whatever its size and format."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -82,7 +84,9 @@ WRONG = {
     "no version": (replace_card(version=None), "version"),
     "threshold": (replace_card(threshold="high"), "threshold"),
     "size": (replace_card(size=10**6), "size"),
+    "threshold of 0": (replace_card(threshold=0), "threshold"),
     "fine": (replace_card(fine={"size": 512}), "fine"),
+    "fine score": (replace_card(fine={"size": 512, "score": "high", "share": 0.4}), "fine"),
     "filter": (replace_card(preparation={"filter": "sharpest"}), "filter"),
     "score": (lambda card: card["drawn_photo"]["score"][0].__setitem__(0, 0.5), "score"),
     "box": (lambda card: card["drawn_photo"].pop("box"), "box"),
@@ -116,3 +120,9 @@ def test_a_finder_has_the_sha_256_of_its_file(blobs, tmp_path):
     other = write_finder(tmp_path / "finder.onnx", version="2")
     assert Finder(other, 1).sha256 != blobs.sha256
     assert blobs.version == {"name": "blobs", "version": "1"}
+
+
+@pytest.mark.parametrize("model", [".", "/"])
+def test_a_folder_given_as_a_model_has_the_published_finder_or_none(model):
+    found = finder.default_finder(Path(model))
+    assert found in (None, finder.SHIPPED_FINDER)
