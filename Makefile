@@ -11,7 +11,7 @@ LOCKS := azure_function/requirements.txt azure_function/server.txt requirements.
 TOOLS := .venv/tools/bin/python
 COOLDOWN ?= 7 days
 
-.PHONY: app check test soak lint chromium train notebook board compare ensemble export publish page \
+.PHONY: app check test test-bulk soak lint chromium train notebook board compare ensemble export publish page \
   lock sbom clean
 
 app: .venv/serving page  ## serve the page and the function on this computer; installs no torch
@@ -26,10 +26,13 @@ check: .venv/everything  ## ruff, pyright and the fast tests: under 2 minutes
 test: .venv/everything chromium  ## all tests, in 2 processes; PYTEST adds options: PYTEST="-k recipe"
 	$(TESTS) $(PYTEST)
 
+test-bulk: .venv/bulk  ## tests of jobs on many photos, on a cluster and in a cloud
+	$(TESTS) tests/bulk $(PYTEST)
+
 soak: .venv/everything  ## the endurance tests at full length, half an hour; figures in runs/soak.json
 	$(BIN)/python -m pytest -m soak --soak runs/soak.json $(PYTEST)
 
-lint: .venv/everything  ## style, types, and no outputs in notebooks
+lint: .venv/bulk  ## style, types, and no outputs in notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify train.ipynb finder.ipynb app/app.ipynb
@@ -89,6 +92,10 @@ chromium: .venv/everything  # the browser tests need one; Playwright's is kept i
 .venv/everything: .venv/serving  # training and tests: newest versions in their ranges, locked ones unchanged
 	@sed -n -e 's/ *\\$$//' -e '/^[a-z0-9]/p' $(LOCKS) > .venv/locked.txt
 	$(PIP) --constraint .venv/locked.txt -e ".[train,track,test]"
+	@touch $@
+
+.venv/bulk: .venv/everything  # jobs on many photos, and their tests
+	$(PIP) --constraint .venv/locked.txt -e ".[train,track,test,bulk,sweep,test-bulk]"
 	@touch $@
 
 .venv/tools/ready: supply_chain/tools.txt
