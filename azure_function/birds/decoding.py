@@ -106,6 +106,20 @@ def reduce_to_rgb(image: Image.Image, factor: int) -> Image.Image:
     return reduced
 
 
+def is_plain_jpeg(data: bytes) -> bool:
+    """Return whether a photo is a JPEG that any process may decode: not progressive.
+
+    The memory and time that it takes are bounded by its pixels. Cameras write such files.
+    """
+    if data[:2] != b"\xff\xd8":
+        return False
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            return not image.info.get("progressive")
+    except Exception:  # decoders raise anything from SyntaxError to struct.error
+        return False
+
+
 def detect_formats(data: bytes) -> tuple[str, ...]:
     """Return the formats that Pillow may decode a photo as."""
     return (register_heic(),) if data[8:12] in HEIC_BRANDS else FORMATS

@@ -89,31 +89,60 @@ class Finder:
         return np.asarray(score), np.asarray(box)
 
     def find(self, decoded: DecodedPhoto, single_thread: bool = False) -> list[Box]:
-        """Return the boxes of different birds in a photo, best first.
+        """Return the boxes of different birds in a photo, as `find_all` does."""
+        return self.find_all([decoded], single_thread)[0]
 
-        The photo was decoded for this finder: `decode_upright` with its size and filter.
+    def find_all(
+        self, photos: Sequence[DecodedPhoto], single_thread: bool = False
+    ) -> list[list[Box]]:
+        """Return the boxes of different birds in each photo, best first.
+
+        The photos were decoded for this finder: `decode_upright` with its size and filter.
         """
-        if decoded.finder_pixels is None:
+        pixels = [photo.finder_pixels for photo in photos if photo.finder_pixels is not None]
+        if len(pixels) < len(photos):
             raise ValueError("This photo was decoded without a finder's size.")
-        found = self.look(decoded, decoded.finder_pixels, single_thread)
-        boxes = select_boxes(*found, self.threshold, decoded)
-        if self.fine and self.fine.is_needed(boxes, decoded.width, decoded.height):
-            finer = self.look(decoded, self.fine_pixels(decoded, self.fine.size), single_thread)
-            score, box = (np.concatenate(both) for both in zip(found, finer, strict=True))
-            boxes = select_boxes(score, box, self.threshold, decoded)
+        found = self.look(photos, pixels, single_thread)
+        boxes = [
+            select_boxes(*each, self.threshold, photo)
+            for each, photo in zip(found, photos, strict=True)
+        ]
+        doubtful = [
+            number
+            for number, photo in enumerate(photos)
+            if self.fine and self.fine.is_needed(boxes[number], photo.width, photo.height)
+        ]
+        if self.fine and doubtful:
+            pixels = [self.fine_pixels(photos[number], self.fine.size) for number in doubtful]
+            finer = self.look([photos[number] for number in doubtful], pixels, single_thread)
+            for number, fine in zip(doubtful, finer, strict=True):
+                score, box = (
+                    np.concatenate(both) for both in zip(found[number], fine, strict=True)
+                )
+                boxes[number] = select_boxes(score, box, self.threshold, photos[number])
         return boxes
 
     def look(
-        self, decoded: DecodedPhoto, pixels: np.ndarray, single_thread: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the scores [n] of all positions in a photo, and their boxes [n, 4].
+        self,
+        photos: Sequence[DecodedPhoto],
+        pixels: Sequence[np.ndarray],
+        single_thread: bool = False,
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the scores [n] of all positions in each photo, and their boxes [n, 4].
 
-        `pixels`, uint8 [H, W, 3], are the photo as the finder's input. Boxes are left, top, right
-        and bottom in pixels of the upright photo.
+        `pixels`, uint8 [H, W, 3], are the photos as the finder's input; those of one shape are one
+        batch. Boxes are left, top, right and bottom in pixels of the upright photo.
         """
-        score, box = self.predict(pixels[None], single_thread)
-        scale = decoded.width / pixels.shape[1], decoded.height / pixels.shape[0]
-        return score.reshape(-1), (box * (scale + scale)).reshape(-1, 4)
+        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        for shape in {each.shape for each in pixels}:
+            numbers = [number for number, each in enumerate(pixels) if each.shape == shape]
+            batch = np.stack([pixels[number] for number in numbers])
+            for number, score, box in zip(
+                numbers, *self.predict(batch, single_thread), strict=True
+            ):
+                scale = photos[number].width / shape[1], photos[number].height / shape[0]
+                found[number] = score.reshape(-1), (box * (scale + scale)).reshape(-1, 4)
+        return [found[number] for number in range(len(photos))]
 
     def fine_pixels(self, decoded: DecodedPhoto, size: int) -> np.ndarray:
         """Return the input of a second look, uint8 [H, W, 3], with `size` as its longer side."""

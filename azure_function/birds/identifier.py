@@ -5,7 +5,7 @@ The function, bulk predictions, the gate and evaluation all run this code.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,10 @@ import numpy as np
 
 from . import crops, photo
 from .classifier import Classifier
-from .crops import Crop
+from .crops import Box, Crop
 from .decision import unknown_threshold
 from .finder import Finder, describe_mismatch
-from .looks import Look, choose_look, look_at_others
+from .looks import Look, choose_looks, look_at_others
 from .photo import DecodedPhoto, PreparedPhoto
 from .workers.decoder import Decoded, Decoder
 
@@ -31,7 +31,7 @@ class Identification(NamedTuple):
 
     `width` and `height` are those of the upright photo, `seconds` what each step took: prepare (cut
     and resize crops), find, model. `birds`, of which the first is `chosen`, has one of each place
-    if all were requested.
+    if all were requested. `boxes` are the finder's, best first.
     """
 
     chosen: Look
@@ -40,6 +40,7 @@ class Identification(NamedTuple):
     width: int
     height: int
     seconds: dict[str, float]
+    boxes: list[Box]
 
 
 class Identifier:
@@ -94,33 +95,67 @@ class Identifier:
         single_thread: bool = False,
     ) -> Identification:
         """Name the bird in a photo that was prepared for `where`, or all birds in it."""
+        return self.identify_batch([prepared], where, all_birds, single_thread)[0]
+
+    def identify_batch(
+        self,
+        photos: Sequence[DecodedPhoto | PreparedPhoto],
+        where: Where = AUTO,
+        all_birds: bool = False,
+        single_thread: bool = False,
+    ) -> list[Identification]:
+        """Name the birds in photos that were prepared for `where`, in few runs of the models.
+
+        `seconds` of each are those of all photos together.
+        """
         clock = Clock()
         predict = clock.timed(
             "model", partial(self.classifier.predict, single_thread=single_thread)
         )
-        width, height, boxes = prepared.width, prepared.height, []
-        if isinstance(prepared, DecodedPhoto):
-            if self.finder:
-                boxes = clock.timed("find", self.finder.find)(prepared, single_thread)
-            proposals = crops.propose_crops(boxes, width, height)
-            cut = clock.timed("prepare", partial(self.cut, prepared))
-        else:
-            proposals = [Crop(*prepared.crop, "center" if isinstance(where, str) else "request")]
-            cut = partial(get_pixels, prepared)
-        looks = choose_look(proposals, cut, predict, self.threshold)
-        others = crops.propose_birds(boxes, width, height) if all_birds else []
+        boxes = clock.timed("find", self.find)(photos, single_thread)
+        proposals = [
+            propose(photo, found, where) for photo, found in zip(photos, boxes, strict=True)
+        ]
+        cut = clock.timed("prepare", lambda number, crop: self.cut(photos[number], crop))
+        looks = choose_looks(proposals, cut, predict, self.threshold)
+        sizes = [(photo.width, photo.height) for photo in photos]
+        others = [
+            crops.propose_birds(found, *size) if all_birds else []
+            for found, size in zip(boxes, sizes, strict=True)
+        ]
         birds = look_at_others(looks, others, cut, predict)
-        return Identification(looks[0], birds, len(looks), width, height, clock.seconds)
+        return [
+            Identification(tried[0], seen, len(tried), *size, clock.seconds, found)
+            for tried, seen, size, found in zip(looks, birds, sizes, boxes, strict=True)
+        ]
 
-    def cut(self, decoded: DecodedPhoto, crop: Crop) -> np.ndarray:
+    def find(
+        self, photos: Sequence[DecodedPhoto | PreparedPhoto], single_thread: bool = False
+    ) -> list[list[Box]]:
+        """Return the boxes of the finder in each photo; none without one, or in a prepared crop."""
+        boxes: list[list[Box]] = [[] for _ in photos]
+        whole = {n: photo for n, photo in enumerate(photos) if isinstance(photo, DecodedPhoto)}
+        if self.finder and whole:
+            found = self.finder.find_all(list(whole.values()), single_thread)
+            for number, each in zip(whole, found, strict=True):
+                boxes[number] = each
+        return boxes
+
+    def cut(self, prepared: DecodedPhoto | PreparedPhoto, crop: Crop) -> np.ndarray:
         """Return the pixels of a crop, prepared for the species model."""
+        if isinstance(prepared, PreparedPhoto):
+            return prepared.pixels  # of its only crop
         size, filter = self.classifier.size, self.classifier.filter
-        return photo.crop_photo(decoded, crop.square, size, filter).pixels
+        return photo.crop_photo(prepared, crop.square, size, filter).pixels
 
 
-def get_pixels(prepared: PreparedPhoto, _: Crop) -> np.ndarray:
-    """Return the pixels of a photo that was prepared for its only crop."""
-    return prepared.pixels
+def propose(
+    prepared: DecodedPhoto | PreparedPhoto, boxes: Sequence[Box], where: Where
+) -> list[Crop]:
+    """Return the squares of a photo in which the species model looks, given a finder's boxes."""
+    if isinstance(prepared, PreparedPhoto):
+        return [Crop(*prepared.crop, "center" if isinstance(where, str) else "request")]
+    return crops.propose_crops(boxes, prepared.width, prepared.height)
 
 
 class Clock:

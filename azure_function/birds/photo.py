@@ -15,6 +15,7 @@ from .decoding import (
     convert_to_rgb,
     decode_photo,
     detect_formats,
+    is_plain_jpeg,
     open_photo,
     read_orientation,
     reduce_to_rgb,
@@ -70,6 +71,7 @@ __all__ = [  # with what callers need of the modules that this one is built on
     "decode_upright",
     "detect_formats",
     "finder_input",
+    "is_plain_jpeg",
     "prepare",
     "prepare_photo",
 ]

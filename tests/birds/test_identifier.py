@@ -6,7 +6,8 @@ import pytest
 from birds import drawn, photo
 from birds.classifier import Outputs
 from birds.crops import centre_crop, overlap
-from birds.identifier import Identifier, choose_look
+from birds.identifier import Identifier
+from birds.looks import choose_look
 from birds.workers.decoder import Decoder
 from tests.birds.photos import encode_png
 from tests.conftest import SIZE
@@ -121,3 +122,20 @@ def test_a_worker_prepares_the_same_photo_as_this_process(identifier):
             assert all(np.array_equal(a, b) for a, b in zip(there, here, strict=True))
     finally:
         decoder.close()
+
+
+def test_photos_in_one_batch_get_the_answers_that_each_gets_alone(identifier):
+    scenes = [draw_scene(TWO_BIRDS), draw_scene(TWO_BIRDS[:1]), draw_scene(TWO_BIRDS)[:, 100:500]]
+    photos = [identifier.prepare(encode_png(scene)) for scene in scenes]
+    photos.append(identifier.prepare(SCENE, "center"))
+    together = identifier.identify_batch(photos, all_birds=True)
+    for prepared, found in zip(photos, together, strict=True):
+        alone = identifier.identify(prepared, all_birds=True)
+        assert (found.looks, len(found.birds)) == (alone.looks, len(alone.birds))
+        assert [look.crop.square for look in found.birds] == [
+            look.crop.square for look in alone.birds
+        ]
+        assert np.allclose(found.boxes, alone.boxes, atol=1e-3)
+        for one, other in zip(found.birds, alone.birds, strict=True):
+            ours, theirs = (look.outputs.probability[look.index] for look in (one, other))
+            assert np.allclose(ours, theirs, atol=1e-5)

@@ -92,9 +92,12 @@ def change_boxes(change):
     """Return a fault that changes each box that the function's finder returns."""
 
     def plant(monkeypatch):
-        find = Finder.find
-        changed = lambda *arguments: [change(box) for box in find(*arguments)]  # noqa: E731
-        monkeypatch.setattr(Finder, "find", changed)
+        find = Finder.find_all
+
+        def find_changed(*arguments):
+            return [[change(box) for box in boxes] for boxes in find(*arguments)]
+
+        monkeypatch.setattr(Finder, "find_all", find_changed)
 
     return plant
 
@@ -112,13 +115,17 @@ def change_margin(monkeypatch):
 
 
 def keep_least_familiar(monkeypatch):
-    choose = identifier.choose_look
-    monkeypatch.setattr(identifier, "choose_look", lambda *arguments: choose(*arguments)[::-1])
+    choose = identifier.choose_looks
+
+    def reverse(*arguments):
+        return [looks[::-1] for looks in choose(*arguments)]
+
+    monkeypatch.setattr(identifier, "choose_looks", reverse)
 
 
 def keep_first(monkeypatch):
-    choose = identifier.choose_look
-    monkeypatch.setattr(identifier, "choose_look", lambda *most: choose(*most[:3], None))
+    choose = identifier.choose_looks
+    monkeypatch.setattr(identifier, "choose_looks", lambda *most: choose(*most[:3], None))
 
 
 FAULTS = {
