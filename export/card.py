@@ -15,6 +15,7 @@ from birds.model_file import SCHEMA
 from export.graph import Graph
 from export.model_file import OPSET
 from export.weights_dtype import DEFAULT
+from fieldmark import taxonomy
 from fieldmark.data.splits import check_no_leak, describe_training_photos
 from fieldmark.network.network import Network
 from fieldmark.network.weights import weights_digest
@@ -25,9 +26,10 @@ PACKAGES = ("torch", "fastai", "timm", "onnx", "onnxscript", "onnxruntime", "num
 
 
 def describe_labels(labels: list[str]) -> list[dict]:
-    """Return each label with its common and scientific name, genus and family, None if unknown.
+    """Return each label with its names, genus, family and order, None if unknown.
 
-    The names are eBird/Clements', in names.csv.
+    The names are eBird/Clements', in names.csv. What that lacks is AviList's if the package
+    `birdnames` is installed; then the labels that it does not know are printed.
     """
     with NAMES_FILE.open(encoding="utf-8", newline="") as file:
         names = {row["label"]: row for row in csv.DictReader(file)}
@@ -42,9 +44,12 @@ def describe_labels(labels: list[str]) -> list[dict]:
                 "scientific_name": scientific,
                 "genus": scientific.split()[0] if scientific else None,
                 "family": row.get("family"),
+                "order": None,
             }
         )
-    return described
+    if message := taxonomy.describe_unmatched(described):
+        print(message)
+    return taxonomy.complete_labels(described)
 
 
 def describe_recipe(recipe: Recipe, split: pd.DataFrame, run_name: str) -> dict:

@@ -5,6 +5,7 @@ import numpy as np
 from .prediction_set import prediction_set
 
 MAX_NAMED = 3  # species that the text of a shortlist names before it counts the rest
+HIGHER_RANKS = ("genus", "family", "order")  # lowest first
 
 
 def decide_answer(probability: np.ndarray, unknown: float, card: dict) -> dict:
@@ -55,13 +56,33 @@ def shortlist_text(labels: list[dict], probability: np.ndarray, taxon: dict | No
     return f"{taxon['text']}, species unsure: {listed}."
 
 
-def shared_taxon(labels: list[dict]) -> dict | None:
-    """Return the lowest taxon (genus, else family) that all labels share, None if there is none."""
-    for rank in ("genus", "family"):
+def covering_taxon(labels: list[dict]) -> dict | None:
+    """Return the smallest taxon that contains all labels of a prediction set: rank and name.
+
+    `rank` is species, genus, family or order. Labels have the keys of a model card; one label is a
+    species, named by its scientific name, or by its common name without one. None for no label, and
+    where no known taxon contains all. Its coverage is at least that of the set.
+    """
+    species = {label.get("scientific_name") or label["common_name"] for label in labels}
+    if len(species) == 1:
+        return {"rank": "species", "name": species.pop()}
+    return covering_higher_taxon(labels)
+
+
+def covering_higher_taxon(labels: list[dict]) -> dict | None:
+    """Return the lowest of genus, family and order that all labels share: rank and name."""
+    for rank in HIGHER_RANKS:
         names = {label.get(rank) for label in labels}
         if len(names) == 1 and (name := names.pop()):
-            return {"rank": rank, "name": name, "text": taxon_text(labels, rank, name)}
+            return {"rank": rank, "name": name}
     return None
+
+
+def shared_taxon(labels: list[dict]) -> dict | None:
+    """Return the taxon that all labels of a shortlist share: rank, name and text; or None."""
+    if not (taxon := covering_higher_taxon(labels)):
+        return None
+    return taxon | {"text": taxon_text(labels, **taxon)}
 
 
 def taxon_text(labels: list[dict], rank: str, name: str) -> str:

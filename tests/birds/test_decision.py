@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from birds.decision import decide_answer, format_percent, shared_taxon
+from birds.decision import covering_taxon, decide_answer, format_percent, shared_taxon
 from birds.prediction_set import LAC, RAPS, prediction_set
 
 BIRDS = {
@@ -89,6 +89,32 @@ def test_without_thresholds_the_answer_is_always_a_species(thresholds):
 
 def test_labels_without_taxonomy_share_no_taxon():
     assert shared_taxon([label | {"genus": None, "family": None} for label in LABELS[:2]]) is None
+
+
+def test_the_covering_taxon_is_the_smallest_one_that_contains_every_label():
+    ranks = ("scientific_name", "genus", "family", "order")
+    tree = {
+        "Blue Jay": ("Cyanocitta cristata", "Cyanocitta", "Corvidae", "Passeriformes"),
+        "Steller's Jay": ("Cyanocitta stelleri", "Cyanocitta", "Corvidae", "Passeriformes"),
+        "Raven": ("Corvus corax", "Corvus", "Corvidae", "Passeriformes"),
+        "Wren": ("Troglodytes troglodytes", "Troglodytes", "Troglodytidae", "Passeriformes"),
+        "Mallard": ("Anas platyrhynchos", "Anas", "Anatidae", "Anseriformes"),
+    }
+    labels = [
+        {"label": name, "common_name": name, **dict(zip(ranks, taxa, strict=True))}
+        for name, taxa in tree.items()
+    ]
+    covering = [covering_taxon(labels[:count]) for count in range(len(labels) + 1)]
+    assert [taxon and (taxon["rank"], taxon["name"]) for taxon in covering] == [
+        None,
+        ("species", "Cyanocitta cristata"),
+        ("genus", "Cyanocitta"),
+        ("family", "Corvidae"),
+        ("order", "Passeriformes"),
+        None,
+    ]
+    assert covering_taxon([{"label": "x", "common_name": "Owl"}])["name"] == "Owl"
+    assert covering_taxon([labels[0], labels[0] | {"label": "Blue Jay, young"}]) == covering[1]
 
 
 def test_the_article_before_a_vowel_is_an():

@@ -49,9 +49,9 @@ class Prediction(BaseModel):
 
 
 class Taxon(BaseModel):
-    """The genus or family that all species of a shortlist belong to."""
+    """The smallest taxon that all species of a shortlist belong to."""
 
-    rank: Literal["genus", "family"]
+    rank: Literal["genus", "family", "order"]
     name: str
     text: str
 
