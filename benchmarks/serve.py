@@ -139,12 +139,14 @@ def measure_server(
 
 
 @contextmanager
-def run_server(name: str, model: Path = MODEL_FILE) -> Iterator[tuple[str, psutil.Process]]:
+def run_server(
+    name: str, model: Path = MODEL_FILE, in_flight: int = 64
+) -> Iterator[tuple[str, psutil.Process]]:
     """Run a server until the block ends; yield the address of its route and its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    settings = {"FIELDMARK_MODEL": str(model), "FIELDMARK_IN_FLIGHT": "64"}
+    settings = {"FIELDMARK_MODEL": str(model), "FIELDMARK_IN_FLIGHT": str(in_flight)}
     command = [part.format(port=port) for part in SERVERS[name]]
     process = psutil.Popen(command, env=os.environ | settings, stderr=subprocess.DEVNULL)
     try:
