@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import capacity_document, instance, results, scenarios
+from benchmarks import burst_plot, capacity_document, instance, results, scenarios
 
 
 def main(
@@ -19,13 +19,14 @@ def main(
     rounds: Annotated[int, typer.Option(help="Rounds to measure, each with a new server.")] = 5,
     seconds: Annotated[float, typer.Option(help="Seconds of each load.")] = 2.5,
 ) -> None:
-    """Write the document, and the tables of docs/benchmarks.md."""
+    """Write the document and its picture, and the tables of docs/benchmarks.md."""
     if measure:
         instance.measure(rounds, seconds, save=True)
         scenarios.report_bursts(results.load_results())
     page = results.DOCS / "capacity.md"
     text = capacity_document.write_document(results.load_results())
     page.write_text(text, encoding="utf-8")
+    burst_plot.draw_bursts(results.load_results(), results.DOCS / "capacity.svg")
     results.main()
 
 

@@ -104,6 +104,7 @@ def write_document(results: Results) -> str:
     """Return the document."""
     page = next(row for row in results["capacity"]["rows"] if row[0] == RATE)[2]
     capacity, *_ = interval = read_interval(page)
+    megabytes = scenarios.read_cell(results["capacity"]["columns"][2])
     share = scenarios.page_photos(results)["% of the core, 4 clients"]
     start = read_column(results["capacity-load"])["first answer, seconds after the start"]
     environment = jinja2.Environment(  # noqa: S701  # Markdown, of our own numbers
@@ -135,6 +136,7 @@ def write_document(results: Results) -> str:
         breaks=to_table(
             capacity_breaks.COLUMNS, capacity_breaks.list_breaks(results, capacity, start)
         ),
+        gigabits=f"{8e-3 * RATES[-1] * megabytes:.0f}",
         lowest=f"{value('lowest maximum'):.0f}",
         maximum=MAXIMUM_INSTANCES,
         bulk=f"{1e6 / capacity / 3600:.0f}",
