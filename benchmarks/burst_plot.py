@@ -1,6 +1,7 @@
 """Draw docs/capacity.svg: how long visitors of a burst wait, and how many instances run."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,7 +17,10 @@ LINES = {  # a scenario -> its line
     "5 always ready, at most 40": {"color": "#1e8449", "linestyle": "-."},
 }
 STEP = 2  # seconds
-STYLE = {"svg.hashsalt": "burst", "font.size": 9}  # a fixed salt: the same file each time
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "burst",
+    "font.size": 9,
+}  # a fixed salt: the same file each time
 
 
 def median_waits(done: burst.Burst) -> tuple[list[float], list[float]]:

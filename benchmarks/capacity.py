@@ -2,7 +2,7 @@
 
     make .venv/bulk                           # SimPy is in the extra test-bulk
     python -m benchmarks.capacity             # from the committed results
-    python -m benchmarks.capacity --measure   # measure and simulate first: 3 minutes, quiet machine
+    python -m benchmarks.capacity --measure   # measure first: 3 minutes, on a quiet machine
 
 Linux, with two cores or more.
 """
@@ -17,7 +17,7 @@ from benchmarks import burst_plot, capacity_document, instance, results, scenari
 def main(
     measure: Annotated[bool, typer.Option(help="Measure and simulate, and save both.")] = False,
     rounds: Annotated[int, typer.Option(help="Rounds to measure, each with a new server.")] = 5,
-    seconds: Annotated[float, typer.Option(help="Seconds of each load.")] = 2.5,
+    seconds: Annotated[float, typer.Option(help="Seconds of each load.")] = 2,
 ) -> None:
     """Write the document and its picture, and the tables of docs/benchmarks.md."""
     if measure:
