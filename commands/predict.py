@@ -1,24 +1,36 @@
 """`fieldmark predict`: classify photo files without a server."""
 
-import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Literal
+from shutil import rmtree
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from birds.errors import UserError
 from commands import PUBLISHED_MODEL
-from commands.results import STANDARD_OUTPUT, csv_writer, json_writer, table_writer
+
+if TYPE_CHECKING:
+    from fieldmark.bulk.classify import ClassifyOptions
+    from fieldmark.bulk.job import FailureLimit
+
+STANDARD_OUTPUT = Path("-")
 
 
 def predict(
     photos: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            help="Photo files, or folders that are searched for photos.", metavar="PHOTO|FOLDER"
+            help="Photo files, folders, patterns such as '2026/**/*.jpg', addresses such as "
+            "s3://bucket/folder, or lists of photos (.csv, .parquet).",
+            metavar="PHOTO|FOLDER|ADDRESS|LIST",
         ),
     ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write results here; the same command resumes.", metavar="FOLDER"),
+    ] = None,
     csv: Annotated[
         Path | None,
         typer.Option(help="Write a CSV file, one row per photo; - prints it.", metavar="FILE"),
@@ -32,6 +44,31 @@ def predict(
         Literal["auto", "center"],
         typer.Option(help="Look at the bird that the finder finds, or at the middle square."),
     ] = "auto",
+    exif: Annotated[
+        bool, typer.Option("--exif", help="Add time, place and camera of each photo.")
+    ] = False,
+    embedding: Annotated[
+        bool, typer.Option("--embedding", help="Add the features of each photo.")
+    ] = False,
+    column: Annotated[
+        str | None, typer.Option(help="Column of a list with the paths.", show_default="path")
+    ] = None,
+    max_failures: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Stop if more than this share of photos cannot be read.", metavar="S"
+        ),
+    ] = 0.5,
+    engine: Annotated[
+        Literal["auto", "local", "ray"],
+        typer.Option(help="Processes of this computer, or Ray; auto: Ray if there is an address."),
+    ] = "auto",
+    address: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster.", metavar="ADDRESS")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes.", show_default="one per CPU", metavar="N")
+    ] = None,
     model: Annotated[
         Path,
         typer.Option(
@@ -52,55 +89,90 @@ def predict(
 ) -> None:
     """Name the birds in photos, without a server and without PyTorch.
 
-    Prints a table unless --csv or --json is given. A photo that cannot be read is a row with its
-    error; the exit status is 1 only if no photo could be read.
+    Prints a table unless --out, --csv or --json is given. A photo that cannot be read is a row with
+    its error; the exit status is 1 only if no photo could be read.
 
-    CSV columns: path; kind (species, shortlist or unknown); label, common_name, scientific_name
-    and probability of the first prediction; shortlist (all labels that the photo may show,
-    separated by "; "); unknown_score (higher is less familiar); text (the answer in words); crop
-    (left,top,width,height of the square that was classified, in pixels of the upright photo) and
-    crop_from (finder or center); error. JSON adds `predictions`, the first N labels.
+    --out writes Parquet files, from which `fieldmark convert` makes CSV, JSON, Camtrap DP and
+    MegaDetector files. An interrupted job goes on when the same command is started again, and does
+    no photo twice.
 
     Examples:
 
         fieldmark predict robin.jpg
         fieldmark predict photos/2026 --csv birds.csv
         fieldmark predict photos/2026 --json - | jq .
+        fieldmark predict 's3://my-cameras/2026/**/*.jpg' --out results --exif
     """
-    from birds.batch import classify_files, find_photos
     from birds.finder import default_finder
     from birds.identifier import Identifier
+    from fieldmark.bulk.classify import ClassifyOptions
+    from fieldmark.bulk.run_job import EngineOptions, run_job
+    from fieldmark.bulk.sources import list_photos
 
     if csv == json == STANDARD_OUTPUT:
         raise UserError("--csv - and --json - both print. Name a file for one of them.")
-    paths = list(find_photos(photos))
-    if not paths:
-        raise UserError(f"There are no photos in {', '.join(map(str, photos))}.")
     model = model / PUBLISHED_MODEL.name if model.is_dir() else model
     finder = (finder or default_finder(model)) if crop == "auto" else None
-    identifier = Identifier.load(model, finder)
-    if crop == "auto" and (message := identifier.mismatch):
+    if crop == "auto" and (message := Identifier.load(model, finder).mismatch):
         typer.echo(message, err=True)
-    failed = 0
-    with ExitStack() as stack:
-        writers = [stack.enter_context(csv_writer(csv))] if csv else []
-        writers += [stack.enter_context(json_writer(json))] if json else []
-        writers = writers or [stack.enter_context(table_writer(paths))]
-        prints = STANDARD_OUTPUT in (csv, json) or not (csv or json)
-        rows = stack.enter_context(
-            typer.progressbar(
-                classify_files(identifier, paths, top, crop),
-                length=len(paths),
-                label="Photos",
-                file=sys.stderr,
-                hidden=prints or not sys.stderr.isatty(),
-            )
+    paths = list(list_photos(photos, column))
+    if not paths:
+        raise UserError(f"There are no photos in {', '.join(photos)}.")
+    options = ClassifyOptions(
+        model.resolve(), finder and finder.resolve(), crop, top, exif, embedding
+    )
+    if not (out or csv or json):
+        failures = print_table(options, paths, max_failures)
+    else:
+        with ExitStack() as stack:
+            folder = out or temporary_results(stack, csv, json)
+            where = EngineOptions(engine, address, workers)
+            failures = run_job(folder, paths, photos, options, where, max_failures)
+            write_files(folder, csv, json, top)
+    if failures.failed:
+        typer.echo(
+            f"{failures.failed:,} of {failures.photos:,} photos could not be read.", err=True
         )
-        for row in rows:
-            failed += row["error"] is not None
-            for write in writers:
-                write(row)
-    if failed:
-        typer.echo(f"{failed:,} of {len(paths):,} photos could not be read.", err=True)
-    if failed == len(paths):
+    if failures.photos and failures.failed == failures.photos:
         raise typer.Exit(1)
+
+
+def temporary_results(stack: ExitStack, csv: Path | None, json: Path | None) -> Path:
+    """Return a folder for the results behind the files, deleted at the end unless interrupted.
+
+    It lies beside the first file, so that the same command finds it again.
+    """
+    files = [file for file in (csv, json) if file and file != STANDARD_OUTPUT]
+    if not files:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory())) / "results"
+    folder = files[0].with_name(f"{files[0].name}.job")
+
+    def delete(error: type | None, *_: object) -> None:
+        if error is None:
+            rmtree(folder)
+
+    stack.push(delete)
+    return folder
+
+
+def write_files(folder: Path, csv: Path | None, json: Path | None, top: int) -> None:
+    """Write results as files, or print them."""
+    from commands.results import write_csv, write_json
+    from fieldmark.bulk.results import Results
+
+    if csv:
+        write_csv(Results(folder), csv)
+    if json:
+        write_json(Results(folder), json, top)
+
+
+def print_table(options: "ClassifyOptions", paths: list[str], limit: float) -> "FailureLimit":
+    """Print a line per photo, as they are classified."""
+    from commands.results import print_lines
+    from fieldmark.bulk.job import FailureLimit
+    from fieldmark.bulk.run_job import classify_here
+
+    failures = FailureLimit(limit)
+    tables = failures.check(classify_here(options, paths))
+    print_lines(paths, (row for table in tables for row in table.to_pylist()))
+    return failures

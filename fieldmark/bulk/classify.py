@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from birds import photo
+from birds.decision import covering_taxon
 from birds.identifier import AUTO, Identification, Identifier
 from birds.photo import DecodedPhoto, PhotoError, PreparedPhoto
 from birds.prediction import encode_look
@@ -22,7 +23,8 @@ READERS = 8  # threads that read photos ahead, for storage that answers slowly
 MODEL_BATCH = 16  # photos of one run of the models
 MODEL_BYTES = 96 * 2**20  # of decoded photos that wait for one run
 LIMITED = 1  # processes that decode the photos that need one
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 Prepared = DecodedPhoto | PreparedPhoto
 
 
@@ -30,7 +32,8 @@ class ClassifyOptions(NamedTuple):
     """What a job asks of each photo, and of which models; a worker gets it by pickle.
 
     `where` is AUTO or CENTER; `top` labels are kept at least, also improbable ones. `exif` adds
-    time, place and camera, `embedding` the features. `threads` compute one run of a model.
+    time, place and camera, `embedding` the features. `threads` compute one run of a model. `labels`
+    are the card's, if more of their taxa are known now.
     """
 
     model: Path
@@ -40,6 +43,7 @@ class ClassifyOptions(NamedTuple):
     exif: bool = False
     embedding: bool = False
     threads: int = 1
+    labels: tuple[dict, ...] | None = None
 
 
 class Item(NamedTuple):
@@ -61,6 +65,12 @@ class BatchClassifier:
     def identifier(self) -> Identifier:
         """The models."""
         return Identifier.load(self.options.model, self.options.finder, self.options.threads)
+
+    @cached_property
+    def labels(self) -> dict[str, dict]:
+        """The labels of the model by name."""
+        labels = self.options.labels or self.identifier.classifier.card["labels"]
+        return {label["label"]: label for label in labels}
 
     @cached_property
     def decoder(self) -> Decoder:
@@ -118,7 +128,7 @@ class BatchClassifier:
         likely = int((outputs.probability[index] >= MIN_PROBABILITY).sum())
         encoded = encode_look(look, card, max(self.options.top, likely))
         answer, predictions = encoded["answer"], encoded["predictions"]
-        taxon = answer["taxon"] or {}
+        taxon = covering_taxon([self.labels[label] for label in answer["labels"]]) or {}
         embedding = outputs.embedding[index].astype(np.float16) if self.options.embedding else None
         return {
             **predictions[0],

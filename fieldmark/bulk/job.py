@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from birds.identifier import Identifier
@@ -117,7 +116,7 @@ def describe_job(identifier: Identifier, options: ClassifyOptions, sources: Sequ
         "version": VERSION,
         "model": classifier.version | {"sha256": sha256_file(options.model)},
         "finder": version,
-        "labels": classifier.card["labels"],
+        "labels": list(options.labels or classifier.card["labels"]),
         "thresholds": classifier.card.get("thresholds"),
         "options": {key: getattr(options, key) for key in ("where", "top", "exif", "embedding")},
         "sources": list(sources),
@@ -151,7 +150,7 @@ class FailureLimit:
         """Yield tables of rows; raise JobError after one with which too many rows are errors."""
         for table in tables:
             self.photos += len(table)
-            self.errors.update(pc.drop_null(table["error"]).to_pylist())
+            self.errors.update(table["error"].drop_null().to_pylist())
             yield table
             if self.photos >= FEWEST and self.failed > self.share * self.photos:
                 reason, count = self.errors.most_common(1)[0]

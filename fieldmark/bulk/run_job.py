@@ -1,0 +1,88 @@
+"""Run a job: list the photos, classify those that are left, and write their rows."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from birds.identifier import Identifier
+from birds.process import cpu_count
+from fieldmark.bulk.classify import MODEL_BATCH, BatchClassifier, ClassifyOptions
+from fieldmark.bulk.job import FailureLimit, Job, JobError, describe_job
+from fieldmark.bulk.local import run_local, split_batches
+from fieldmark.bulk.progress import Progress
+from fieldmark.taxonomy import complete_labels
+
+BATCH = 64  # photos that a worker gets at a time
+FEW = 64  # photos that are classified sooner than other processes start
+AUTO, LOCAL, RAY = "auto", "local", "ray"
+
+
+class EngineOptions(NamedTuple):
+    """Where a job runs: `engine` is AUTO, LOCAL or RAY; `address` that of a Ray cluster.
+
+    AUTO is Ray with an address, and processes of this computer without. `workers` are None for one
+    per CPU.
+    """
+
+    engine: str = AUTO
+    address: str | None = None
+    workers: int | None = None
+    batch: int = BATCH
+
+
+def run_job(
+    folder: Path,
+    paths: Iterable[str],
+    sources: Sequence[str],
+    options: ClassifyOptions,
+    where: EngineOptions,
+    max_failures: float,
+) -> FailureLimit:
+    """Classify photos into a folder of Results; return how many of them failed in this run.
+
+    Photos that have a row there already are left out. Raises JobError and LockedError.
+    """
+    identifier = Identifier.load(options.model, options.finder)
+    labels = complete_labels(identifier.classifier.card["labels"])
+    options = options._replace(labels=tuple(labels))
+    job = Job(folder, describe_job(identifier, options, sources))
+    try:
+        left = job.plan(paths)
+        del identifier
+        failures = FailureLimit(max_failures)
+        if left:
+            progress = Progress(len(left), job.manifest["photos"])
+            tables = job.record(progress.show(start_engine(options, left, where)))
+            for _ in failures.check(tables):
+                pass
+        job.finish()
+        return failures
+    finally:
+        job.close()
+
+
+def start_engine(
+    options: ClassifyOptions, paths: Sequence[str], where: EngineOptions
+) -> Iterator[pa.Table]:
+    """Return an iterator of tables of rows, which does the work as it is advanced."""
+    engine = where.engine
+    if engine == AUTO:
+        engine = RAY if where.address else LOCAL
+    if engine == RAY:
+        try:
+            from fieldmark.bulk.ray_engine import run_ray
+        except ModuleNotFoundError as error:
+            raise JobError(f"{error.name} is not installed. Install it: make .venv/bulk") from error
+        return run_ray(options, paths, where.workers, where.batch, where.address)
+    if len(paths) <= FEW:
+        return classify_here(options, paths)
+    return run_local(options, paths, where.workers or cpu_count(), where.batch)
+
+
+def classify_here(options: ClassifyOptions, paths: Iterable[str]) -> Iterator[pa.Table]:
+    """Yield tables of rows in the order of the paths, classified in this process by all CPUs."""
+    classifier = BatchClassifier(options._replace(threads=cpu_count()))
+    for batch in split_batches(paths, MODEL_BATCH):
+        yield classifier(batch)

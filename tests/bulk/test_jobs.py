@@ -1,0 +1,179 @@
+"""Many photos: the function's answers, one row each, whatever ends the job in between."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+from fastapi.testclient import TestClient
+
+from benchmarks.memory import measure_tree
+from birds.api import create_app
+from fieldmark.bulk.classify import BatchClassifier
+from fieldmark.bulk.job import FailureLimit, Job, JobError, describe_job
+from fieldmark.bulk.local import run_local
+from fieldmark.bulk.progress import describe_progress
+from fieldmark.bulk.results import Results
+from fieldmark.bulk.rows import SCHEMA
+from fieldmark.bulk.run_job import EngineOptions, run_job
+from tests.command_line import run_without
+from tests.conftest import ROOT
+
+
+def by_path(tables) -> dict[str, dict]:
+    rows = [row for table in tables for row in table.to_pylist()]
+    assert len(rows) == len({row["path"] for row in rows})
+    return {row["path"]: row for row in rows}
+
+
+@pytest.mark.parametrize("where", ["auto", "center"])
+def test_a_row_has_the_answer_of_the_function(options, photos, where):
+    paths = [str(path) for path in sorted(photos.iterdir())] + [str(photos / "missing.jpg")]
+    options = options._replace(where=where)
+    table = BatchClassifier(options)(paths)
+    assert table.schema == SCHEMA
+    assert table["path"].to_pylist() == paths
+    client = TestClient(create_app(options.model, finder=options.finder))
+    sources = set()
+    for row in table.to_pylist()[:-1]:
+        with open(row["path"], "rb") as file:
+            result = client.post("/api/classify", content=file, params={"crop": where}).json()
+        if "detail" in result:
+            assert row["error"] == result["detail"]
+            assert {value for key, value in row.items() if key not in ("path", "error")} == {None}
+            continue
+        answer, first = result["answer"], result["predictions"][0]
+        assert (row["kind"], row["text"]) == (answer["kind"], answer["text"])
+        assert (row["shortlist"], row["label"]) == (answer["labels"], first["label"])
+        assert row["probability"] == pytest.approx(first["probability"], abs=1e-5)
+        assert row["unknown_score"] == pytest.approx(answer["unknown_score"], abs=1e-5)
+        assert row["crop"] == result["photo"]["crop"]
+        sources.add(row["crop_from"])
+    assert sources == ({"finder", "center"} if where == "auto" else {"center"})
+    assert "cannot be read" in table["error"].to_pylist()[-1]
+
+
+def test_processes_give_the_rows_of_this_process(options, photos):
+    paths = [str(path) for path in sorted(photos.iterdir())]
+    expected = by_path([BatchClassifier(options)(paths)])
+    found = by_path(run_local(options, paths, 2, 3))
+    assert found.keys() == expected.keys()
+    for path, row in found.items():
+        numbers = {"probability", "unknown_score", "predictions", "boxes"}
+        assert {key: row[key] for key in row.keys() - numbers} == {
+            key: expected[path][key] for key in row.keys() - numbers
+        }
+
+
+def test_photos_of_a_process_that_is_killed_are_classified_by_another(options, link_photos):
+    paths = [entry.path for entry in os.scandir(link_photos(300))]
+    tables = run_local(options, paths, 2, 10)
+    first = next(tables)
+    for child in psutil.Process().children(recursive=True):
+        if "spawn_main" in " ".join(child.cmdline()):
+            child.kill()
+            break
+    rows = by_path([first, *tables])
+    assert rows.keys() == set(paths)
+    assert not any(row["error"] for row in rows.values())
+
+
+def read_rows(folder) -> Counter:
+    return Counter(Results(folder).read_table(["path"])["path"].to_pylist())
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+def test_a_job_that_is_killed_three_times_has_one_row_for_each_photo(
+    options, link_photos, tmp_path, share, figures
+):
+    count, out, generator = max(5000, int(100_000 * share)), tmp_path / "out", random.Random(0)
+    words = ["predict", link_photos(count), "--out", out, "--model", options.model]
+    command = [sys.executable, "-m", "commands", *map(str, words), "--crop", "center"]
+    done = []
+    for _ in range(3):
+        process = psutil.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+        time.sleep(3 + generator.random() * max(1, 40 * share))
+        children = process.children(recursive=True)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        _, alive = psutil.wait_procs(children, timeout=60)
+        assert not alive
+        done.append(Results(out).dataset.count_rows() if (out / "job.json").exists() else 0)
+    subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+    assert done == sorted(done)
+    rows = read_rows(out)
+    assert len(rows) == count
+    assert set(rows.values()) == {1}
+    assert Results(out).manifest["finished"]
+    figures["killed job"] = {"photos": count, "rows after each kill": done}
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+def test_memory_at_the_end_is_that_after_a_tenth(options, link_photos, tmp_path, share, figures):
+    count, out = max(5000, int(100_000 * share)), tmp_path / "out"
+    words = ["predict", link_photos(count), "--out", out, "--model", options.model]
+    command = [sys.executable, "-m", "commands", *map(str, words), "--crop", "center"]
+    process, samples = psutil.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL), []
+    while process.poll() is None:
+        samples.append(measure_tree(process))
+        time.sleep(0.1 if share < 1 else 1)
+    assert process.returncode == 0
+    started = next(i for i, each in enumerate(samples) if each > 0.8 * np.median(samples))
+    working = samples[started:-1]  # without the start of the processes, and their end
+    first, last = np.mean(working[len(working) // 10 :][:5]), np.mean(working[-5:])
+    figures["memory of a job"] = {"photos": count, "MB after a tenth": first, "MB at the end": last}
+    assert last < (1.1 if share == 1 else 1.5) * first
+
+
+def test_the_same_command_goes_on_and_another_is_refused(options, photos, tmp_path):
+    folder, where = tmp_path / "out", EngineOptions()
+    paths = [str(path) for path in sorted(photos.glob("bird*"))]
+    run_job(folder, paths[:2], ["some"], options, where, 1)
+    before = {file.name: file.read_bytes() for file in (folder / "photos").iterdir()}
+    assert run_job(folder, paths, ["all"], options, where, 1).photos == len(paths) - 2
+    assert run_job(folder, paths, ["all"], options, where, 1).photos == 0
+    for name, content in before.items():
+        assert (folder / "photos" / name).read_bytes() == content
+    assert read_rows(folder) == Counter(paths)
+    with pytest.raises(JobError, match="another options"):
+        run_job(folder, paths, ["all"], options._replace(exif=True), where, 1)
+
+
+def test_rows_that_came_before_an_error_are_kept(options, photos, tmp_path):
+    from birds.identifier import Identifier
+
+    identifier = Identifier.load(options.model)
+    job = Job(tmp_path / "out", describe_job(identifier, options, []))
+    rows = [dict.fromkeys(SCHEMA.names) | {"path": str(n), "error": "cut"} for n in range(300)]
+    tables = (pa.Table.from_pylist(rows[n : n + 50], SCHEMA) for n in range(0, 300, 50))
+    limit = FailureLimit(0.5)
+    with pytest.raises(JobError, match="100 of them: cut"):
+        list(job.record(limit.check(tables)))
+    job.close()
+    assert len(read_rows(tmp_path / "out")) == 100
+
+
+def test_without_the_extra_a_folder_is_classified_and_ray_is_asked_for(photos, model, tmp_path):
+    hidden = ("ray", "fsspec", "birdnames", "torch", "fastai", "pandas", "scipy", "yaml")
+    words = ["predict", photos, "--model", model, "--out", tmp_path / "out"]
+    refused = run_without(hidden, tmp_path, *words, "--engine", "ray")
+    assert refused.returncode == 2
+    assert "make .venv/bulk" in refused.stderr
+    done = run_without(hidden, tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert len(read_rows(tmp_path / "out")) == len(list(photos.iterdir()))
+
+
+def test_progress_says_how_fast_and_how_long():
+    line = describe_progress(250_000, 1_000_000, 125.0)
+    assert line == "250,000 of 1,000,000 photos, 125 photos a second, time left: 1 h 40 min."
+    assert "unknown" in describe_progress(0, 10, 0.0)
