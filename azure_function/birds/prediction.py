@@ -3,38 +3,70 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from .crops import Box
 from .decision import decide_answer
 from .identifier import AUTO, Identifier, Look, Where
+from .same_bird import combine_outputs
 from .workers.decoder import Decoded
 
 
 class Options(NamedTuple):
     """What is requested for a photo.
 
-    `top` predictions, clamped to 1..C; the heat map; where to look; all birds or only one.
+    `top` predictions, clamped to 1..C; the heat map; where to look; all birds or only one; one
+    answer for all photos of a request too, because they show the `same_bird`.
     """
 
     top: int = 5
     heatmap: bool = False
     where: Where = AUTO
     all_birds: bool = False
+    same_bird: bool = False
 
 
 DEFAULT_OPTIONS = Options()
 
 
+class SameBird:
+    """What the model says of one bird in several photos, which `add` collects."""
+
+    def __init__(self) -> None:
+        self.probability: list[np.ndarray] = []
+        self.unknown: list[float] = []
+
+    def add(self, look: Look) -> None:
+        """Add the look that one photo is named after."""
+        self.probability.append(look.outputs.probability[look.index])
+        self.unknown.append(look.outputs.unknown[look.index])
+
+    def encode(self, card: dict, top: int) -> dict | None:
+        """Return one answer for all photos as the HTTP API documents it, None without photos."""
+        if not self.unknown:
+            return None
+        combined = combine_outputs(np.stack(self.probability), np.array(self.unknown))
+        return encode_outputs(*combined, card, top) | {"photos": len(self.unknown)}
+
+
 def classify_photo(
-    identifier: Identifier, decoded: Decoded, options: Options, is_contended: Callable[[], bool]
+    identifier: Identifier,
+    decoded: Decoded,
+    options: Options,
+    is_contended: Callable[[], bool],
+    same_bird: SameBird | None = None,
 ) -> dict:
     """Identify the bird in a photo that was prepared as `options.where` says; encode the result.
 
     `heatmap` and `birds` are null unless requested, the heat map for models without one too.
     `is_contended` says whether other photos are being processed: then one thread computes this one.
+    `same_bird` collects what the model says of this photo.
     """
     where, all_birds = options.where, options.all_birds
     found = identifier.identify(decoded.value, where, all_birds, single_thread=is_contended())
     chosen, card = found.chosen, identifier.classifier.card
+    if same_bird:
+        same_bird.add(chosen)
     seconds = found.seconds | {"prepare": decoded.seconds + found.seconds["prepare"]}
     seconds["total"] = sum(seconds.values())
     has_heatmap = options.heatmap and card.get("heatmap", {}) is not None
@@ -55,6 +87,11 @@ def classify_photo(
 def encode_look(look: Look, card: dict, top: int) -> dict:
     """Return the `top` predictions and the answer for one crop."""
     probability, unknown = look.outputs.probability[look.index], look.outputs.unknown[look.index]
+    return encode_outputs(probability, unknown, card, top)
+
+
+def encode_outputs(probability: np.ndarray, unknown: float, card: dict, top: int) -> dict:
+    """Return the `top` predictions and the answer for probabilities [C] and an unknown score."""
     order = (-probability).argsort(kind="stable")[: max(1, min(top, len(probability)))]
     return {
         "predictions": [

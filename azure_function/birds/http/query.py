@@ -9,7 +9,7 @@ from ..identifier import AUTO, CENTER, Where
 from ..prediction import Options
 from . import problems
 
-PARAMETERS = ("top", "heatmap", "crop", "birds")
+PARAMETERS = ("top", "heatmap", "crop", "birds", "same_bird")
 AZURE_PARAMETERS = ("code", "clientId")  # a key and its name, which Azure has checked already
 CROP = re.compile(r"auto|center|[0-9]{1,9}(,[0-9]{1,9}){3}", re.ASCII)
 
@@ -51,6 +51,17 @@ async def parse_options(
     birds: Annotated[
         Literal["all"] | None, Query(description="Also return each of up to five birds.")
     ] = None,
+    same_bird: Annotated[
+        bool,
+        Query(description="The photos of a form show one bird: also return one answer for all."),
+    ] = False,
 ) -> Options:
-    """Return what is requested for each photo."""
-    return Options(top, heatmap, where, birds == "all")
+    """Return what is requested for each photo, and for all of them."""
+    return Options(top, heatmap, where, birds == "all", same_bird)
+
+
+def check_form(options: Options, is_form: bool) -> None:
+    """Raise a Problem where one answer for several photos is requested of a single photo."""
+    if options.same_bird and not is_form:
+        detail = "same_bird is for several photos of one bird. Send them in a form, named photo."
+        raise problems.Problem(422, "invalid-query", detail)

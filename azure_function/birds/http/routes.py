@@ -14,12 +14,12 @@ from starlette.requests import ClientDisconnect
 from .. import process
 from ..identifier import Identifier
 from ..photo import TOO_SLOW, PhotoError, PhotoTooSlow
-from ..prediction import Options, classify_photo
+from ..prediction import Options, SameBird, classify_photo
 from ..workers.task import DecoderBusy
 from . import problems, schema
 from .body_buffer import Body
 from .load_shedding import RETRY_AFTER, run_while_connected
-from .query import parse_options, reject_unknown_parameters
+from .query import check_form, parse_options, reject_unknown_parameters
 from .request_body import open_body, read_photos
 from .request_log import add_photo, milliseconds_since
 
@@ -64,13 +64,14 @@ async def classify(
     """Classify the bird in a photo: the body is its bytes, with a type image/* or none.
 
     Or a form with one or more files named photo: then `results` has an answer or a problem for each
-    of them, in order.
+    of them, in order, and `combined` one answer for all of them if they show the same bird.
     """
     slots, facts = request.app.state.slots, request.scope["log"]
     started = time.perf_counter()
     photos, is_form = await read_photos(request, body)
     facts["milliseconds"] = {"read": milliseconds_since(started)}
-    results, failure, too_slow = [], None, 0
+    check_form(options, is_form)
+    results, failure, too_slow, same_bird = [], None, 0, SameBird()
     with slots.acquire():
         for data in photos:
             if results and await request.is_disconnected():
@@ -79,7 +80,7 @@ async def classify(
             try:
                 if too_slow >= MAX_TOO_SLOW:
                     raise PhotoTooSlow(TOO_SLOW)
-                work = classify_bytes(request.app.state, data, options)
+                work = classify_bytes(request.app.state, data, options, same_bird)
                 result = await run_while_connected(request, work)
                 kind, stages = result["answer"]["kind"], result["milliseconds"]
             except (PhotoError, DecoderBusy) as error:
@@ -88,6 +89,9 @@ async def classify(
                 too_slow += isinstance(error, PhotoTooSlow)
             add_photo(facts, kind, stages, milliseconds_since(queued))
             results.append(result)
+    if options.same_bird:
+        combined = same_bird.encode(identifier.classifier.card, options.top)
+        return JSONResponse({"results": results, "combined": combined})
     if is_form:
         return JSONResponse({"results": results})
     if failure:
@@ -95,7 +99,7 @@ async def classify(
     return JSONResponse(results[0])
 
 
-async def classify_bytes(state: State, data: bytes, options: Options) -> dict:
+async def classify_bytes(state: State, data: bytes, options: Options, same_bird: SameBird) -> dict:
     """Decode a photo in a worker process and classify it in a thread; raises PhotoError.
 
     Cancelling it ends the decoding at once.
@@ -103,7 +107,8 @@ async def classify_bytes(state: State, data: bytes, options: Options) -> dict:
     identifier, is_contended = state.identifier, state.slots.is_contended
     future = identifier.prepare_in_worker(state.decoder, data, options.where, PATIENCE)
     decoded = await asyncio.wrap_future(future)
-    return await state.slots.run(classify_photo, identifier, decoded, options, is_contended)
+    work = identifier, decoded, options, is_contended, same_bird
+    return await state.slots.run(classify_photo, *work)
 
 
 @routes.get("/model", responses=schema.problem_responses(500, 503))

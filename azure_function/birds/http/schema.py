@@ -146,12 +146,24 @@ class ProblemDocument(BaseModel):
     detail: str
 
 
+class Combined(BaseModel):
+    """One answer for several photos of the same bird."""
+
+    predictions: list[Prediction]
+    answer: Decision
+    photos: int = Field(description="Of the form, without those that could not be read.")
+
+
 class Results(BaseModel):
     """The response to a form: an answer or a problem for each photo, in order."""
 
     model_config = {"json_schema_extra": {"examples": [{"results": [BLUE_JAY, DAMAGED]}]}}
 
     results: list[Answer | ProblemDocument]
+    combined: Combined | None = Field(
+        None,
+        description="Only with same_bird=true. Null if no photo could be read.",
+    )
 
 
 class FinderState(Version):
