@@ -23,6 +23,7 @@ LAYERS = {  # files -> the modules of this repository that they may import
         f"fieldmark/{package}/**/*.py": BASE | {f"fieldmark.{lower}" for lower in PACKAGES[:number]}
         for number, package in enumerate(PACKAGES, 1)
     },
+    "fieldmark/bulk/**/*.py": BASE | {"fieldmark.bulk"},
     "export/**/*.py": {"birds", "fieldmark", "export"},
     "commands/**/*.py": {"birds", "fieldmark", "export", "commands"},
 }

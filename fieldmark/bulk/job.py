@@ -16,7 +16,8 @@ from fieldmark.errors import UserError
 from fieldmark.files import PARTIAL, atomic_path, sha256_file, write_json
 from fieldmark.locking import lock_folder
 
-FLUSH_SECONDS, FLUSH_ROWS = 10.0, 20_000  # after which rows are written; a killed job loses these
+FLUSH_SECONDS, FLUSH_SHARE = (1.0, 30.0), 0.02  # rows wait so long, or this share of the time
+FLUSH_ROWS = 20_000  # that wait at most; a job that is killed loses those that wait
 FEWEST = 100  # photos of which the share of errors can end a job
 SAME = ("model", "finder", "labels", "thresholds", "options")  # of the manifest, when resuming
 
@@ -49,7 +50,7 @@ class Job:
         kept = {key: previous[key] for key in ("started", "folder") if previous}
         self.manifest = manifest | kept
         self.waiting: list[pa.Table] = []
-        self.flushed = time.monotonic()
+        self.began = self.flushed = time.monotonic()
         self.write_manifest()
 
     def write_manifest(self) -> None:
@@ -74,12 +75,17 @@ class Job:
         try:
             for table in tables:
                 self.waiting.append(table)
-                late = time.monotonic() - self.flushed > FLUSH_SECONDS
-                if late or sum(map(len, self.waiting)) >= FLUSH_ROWS:
+                if self.is_late() or sum(map(len, self.waiting)) >= FLUSH_ROWS:
                     self.flush()
                 yield table
         finally:
             self.flush()
+
+    def is_late(self) -> bool:
+        """Return whether rows have waited long enough: a long job writes few files."""
+        now, (shortest, longest) = time.monotonic(), FLUSH_SECONDS
+        patience = min(max(FLUSH_SHARE * (now - self.began), shortest), longest)
+        return now - self.flushed > patience
 
     def flush(self) -> None:
         """Write the rows that wait as one Parquet file."""

@@ -100,7 +100,7 @@ def test_a_job_that_is_killed_three_times_has_one_row_for_each_photo(
     done = []
     for _ in range(3):
         process = psutil.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-        time.sleep(3 + generator.random() * max(1, 40 * share))
+        time.sleep(2.5 + generator.random() * max(1.5, 15 * share))
         children = process.children(recursive=True)
         process.send_signal(signal.SIGKILL)
         process.wait()
