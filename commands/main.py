@@ -8,6 +8,7 @@ from commands.compare import compare
 from commands.cross_validate import cross_validate
 from commands.describe import describe
 from commands.ensemble import ensemble
+from commands.events import events
 from commands.export import export
 from commands.migrate import migrate
 from commands.predict import predict
@@ -18,7 +19,7 @@ from commands.train_finder import train_finder
 
 COMMANDS = (
     *(train, train_finder, cross_validate, predict, compare, ensemble),
-    *(export, publish, describe, serve, migrate),
+    *(events, export, publish, describe, serve, migrate),
 )
 OURS = {"birds", "commands", "export", "fieldmark"}
 

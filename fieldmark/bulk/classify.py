@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from birds import photo
-from birds.decision import covering_taxon
 from birds.identifier import AUTO, Identification, Identifier
 from birds.photo import DecodedPhoto, PhotoError, PreparedPhoto
 from birds.prediction import encode_look
 from birds.workers.decoder import Decoder, shared_decoder
+from fieldmark.bulk.answers import answer_columns
 from fieldmark.bulk.rows import MIN_PROBABILITY, SCHEMA
 from fieldmark.bulk.sources import read_bytes
 
@@ -127,14 +127,9 @@ class BatchClassifier:
         outputs, index = look.outputs, look.index
         likely = int((outputs.probability[index] >= MIN_PROBABILITY).sum())
         encoded = encode_look(look, card, max(self.options.top, likely))
-        answer, predictions = encoded["answer"], encoded["predictions"]
-        taxon = covering_taxon([self.labels[label] for label in answer["labels"]]) or {}
         embedding = outputs.embedding[index].astype(np.float16) if self.options.embedding else None
         return {
-            **predictions[0],
-            **{key: answer[key] for key in ("kind", "unknown_score", "text")},
-            **{"shortlist": answer["labels"], "predictions": predictions},
-            **{"taxon_rank": taxon.get("rank"), "taxon": taxon.get("name")},
+            **answer_columns(encoded, self.labels),
             **{"width": found.width, "height": found.height},
             **{"crop": list(look.crop.square), "crop_from": look.crop.source},
             "boxes": [box._asdict() for box in found.boxes],
