@@ -35,6 +35,8 @@ class HeldOutModel(NamedTuple):
         run = Run(folder)
         classifier = Classifier(run.model_file)
         card = classifier.card
+        if not all((card.get("thresholds") or {}).get(key) for key in ("shortlist", "unknown")):
+            raise UserError("The card of this model has no thresholds. Export it with more photos.")
         options = UncertaintyOptions.from_recipe(card["recipe"], card.get("open_set_run"))
         if not options.finder:
             raise UserError("There is no finder. Set FIELDMARK_FINDER to its file.")

@@ -58,16 +58,16 @@ def find_events(results: Results, interval: float = INTERVAL, by: By = "folder")
     keys = [(name, "ascending") for name in ("camera", "taken", "path")]
     order = pc.sort_indices(photos, keys).to_numpy()
     unknown = photos["unknown_score"].to_numpy()
-    photos = photos.take(order)
-    starts = find_starts(photos, interval)
-    counts = np.diff(starts, append=len(photos))
+    places = photos.select(["path", "taken", "camera"]).take(order)
+    starts = find_starts(places, interval)
+    counts = np.diff(starts, append=len(places))
     several = counts > 1
     groups = [order[starts[i] : starts[i] + counts[i]] for i in np.flatnonzero(several)]
     combined = combine_answers(groups, predictions, unknown, results.manifest)
-    alone = photos.take(starts[~several]).select(ANSWER.names)
+    alone = photos.select(ANSWER.names).take(order[starts[~several]])
     rows = np.argsort(np.append(np.flatnonzero(~several), np.flatnonzero(several)))
     answers = pa.concat_tables([alone, combined]).take(rows)
-    table = join_events(photos, starts, counts, answers)
+    table = join_events(places, starts, counts, answers)
     undated = photos["taken"].null_count
     return Events(table, len(photos), undated, len(results) - len(photos))
 
