@@ -60,6 +60,7 @@ LIGHT = {  # modules or packages -> what they must not load, directly or through
     ("birds.photo", "birds.classifier", "birds.identifier", "birds.describe"): {
         *("fastapi", "starlette", "azure", "torch", "fastai", "pandas"),
     },
+    ("fieldmark.taxonomy",): {"torch", "fastai", "timm", "pandas"},
     ("fieldmark.errors", "fieldmark.files", "fieldmark.recipe", "fieldmark.run"): {
         *("torch", "fastai", "timm"),
     },
