@@ -5,6 +5,7 @@ from typer.core import TyperGroup
 
 from birds.errors import UserError
 from commands.compare import compare
+from commands.convert import convert
 from commands.cross_validate import cross_validate
 from commands.describe import describe
 from commands.ensemble import ensemble
@@ -19,7 +20,7 @@ from commands.train_finder import train_finder
 
 COMMANDS = (
     *(train, train_finder, cross_validate, predict, compare, ensemble),
-    *(events, export, publish, describe, serve, migrate),
+    *(events, export, publish, describe, serve, migrate, convert),
 )
 OURS = {"birds", "commands", "export", "fieldmark"}
 
