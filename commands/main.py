@@ -4,6 +4,7 @@ import typer
 from typer.core import TyperGroup
 
 from birds.errors import UserError
+from commands.audit import audit
 from commands.compare import compare
 from commands.convert import convert
 from commands.cross_validate import cross_validate
@@ -21,6 +22,7 @@ from commands.train_finder import train_finder
 COMMANDS = (
     *(train, train_finder, cross_validate, predict, compare, ensemble),
     *(events, export, publish, describe, serve, migrate, convert),
+    audit,
 )
 OURS = {"birds", "commands", "export", "fieldmark"}
 
