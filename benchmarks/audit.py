@@ -1,9 +1,9 @@
 """Measure how often the intervals of `fieldmark audit` contain the true counts.
 
-    python -m benchmarks.audit [--draws 1000] [--save]
+    python -m benchmarks.audit [--draws 1000] [--checks 200] [--save]
 
-Populations of 20,000 simulated photos of 20 known species, from frequent to rare; 200 photos of
-each draw are checked. Probabilities are exact posteriors of simulated looks (`calibrated`), or
+Populations of 20,000 simulated photos of 20 known species, from frequent to rare; --checks of
+them are checked in each draw. Probabilities are exact posteriors of simulated looks (`calibrated`), or
 spoiled: `overconfident` ones are too sure by a factor of 2.5; in `confused pairs` some photos of a
 species look like another one, of which the model knows nothing; `unknown species` has 5 and 0.3 %
 photos of two species that the model does not know, and 5 % without a bird; `rare species` has 16
@@ -183,7 +183,9 @@ def main(
         *("least covered species", "Wilson, simple random sample"),
         *("width: ours / Wilson", "widest species"),
     )
-    report("audit", f"python -m benchmarks.audit --draws {draws}", columns, rows, save)
+    name = "audit" if checks == CHECKS else "audit-more"
+    command = f"python -m benchmarks.audit --draws {draws} --checks {checks}"
+    report(name, command, columns, rows, save)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from commands.export import export
 from commands.migrate import migrate
 from commands.predict import predict
 from commands.publish import publish
+from commands.report import report
 from commands.serve import serve
 from commands.train import train
 from commands.train_finder import train_finder
@@ -22,7 +23,7 @@ from commands.train_finder import train_finder
 COMMANDS = (
     *(train, train_finder, cross_validate, predict, compare, ensemble),
     *(events, export, publish, describe, serve, migrate, convert),
-    audit,
+    *(audit, report),
 )
 OURS = {"birds", "commands", "export", "fieldmark"}
 

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import beta, norm
 from scipy.stats import t as student
 
-PRIOR_PHOTOS = 2.0  # weight of the model's variance, in checked photos of each stratum
+PRIOR_PHOTOS = 4.0  # weight of the model's variance, in checked photos of each stratum
 UNSEEN_ERRORS = 1.0  # errors that each level of certainty is assumed to have beyond those seen
 ERRORS_OF_ONE = 0.02  # share of unexpected errors that each species is assumed to gain
 DEGREES_PER_EVENT = 2.0  # degrees of freedom of a variance for each gain or loss behind it

@@ -1,0 +1,1 @@
+"""Write one HTML page that shows what a job found."""
