@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from scipy.stats import norm
 
 from benchmarks import audit as simulation
@@ -219,6 +220,8 @@ def test_a_page_checks_photos_by_keyboard_and_saves_the_table(results, tmp_path)
         tab.on("request", lambda request: requests.append(request.url))
         tab.goto(page.as_uri())
         assert tab.evaluate("document.getElementById('crop').naturalWidth") == 320
+        violations = Axe().run(tab).response["violations"]
+        assert not violations, json.dumps(violations, indent=1)[:2000]
         data = json.loads(tab.locator("#data").text_content())
         tab.keyboard.press("1")
         tab.keyboard.press("0")

@@ -4,7 +4,7 @@ import calendar
 from collections import Counter
 from datetime import date, timedelta
 
-from fieldmark.bulk.report.charts import MAX_BARS, WIDE, Chart, draw_bars
+from fieldmark.bulk.report.charts import MAX_BARS, MAX_STEP, WIDE, WIDTH, Chart, draw_bars
 
 TICKS, FEWEST_BETWEEN = 6, 3  # dates below the bars of days, and bars from one to the next
 
@@ -12,7 +12,7 @@ TICKS, FEWEST_BETWEEN = 6, 3  # dates below the bars of days, and bars from one 
 def chart_days(days: Counter) -> Chart:
     """Return photos by day from the first to the last; of many days, by several days each."""
     if not days:
-        return draw_bars([], [], {}, "day", WIDE)
+        return draw_bars([], [], {}, "day")
     first, last = (date.fromisoformat(end(days)) for end in (min, max))
     span = (last - first).days + 1
     length = -(-span // MAX_BARS)
@@ -21,9 +21,10 @@ def chart_days(days: Counter) -> Chart:
         counts[(date.fromisoformat(day) - first).days // length] += count
     starts = [first + timedelta(number * length) for number in range(len(counts))]
     names = [str(start) if length == 1 else f"{length} days from {start}" for start in starts]
+    width = WIDE if len(counts) * MAX_STEP > WIDTH else WIDTH
     every = max(FEWEST_BETWEEN, -(-len(counts) // TICKS))
     ticks = {number: str(starts[number]) for number in range(every // 2, len(counts), every)}
-    return draw_bars(names, counts, ticks, "day" if length == 1 else f"{length} days", WIDE)
+    return draw_bars(names, counts, ticks, "day" if length == 1 else f"{length} days", width)
 
 
 def chart_hours(hours: Counter) -> Chart:
