@@ -3,12 +3,12 @@
     python -m benchmarks.audit [--draws 1000] [--checks 200] [--save]
 
 Populations of 20,000 simulated photos of 20 known species, from frequent to rare; --checks of
-them are checked in each draw. Probabilities are exact posteriors of simulated looks (`calibrated`), or
-spoiled: `overconfident` ones are too sure by a factor of 2.5; in `confused pairs` some photos of a
-species look like another one, of which the model knows nothing; `unknown species` has 5 and 0.3 %
-photos of two species that the model does not know, and 5 % without a bird; `rare species` has 16
-species below 1 %. A species counts as rare below 1 % of the photos. The interval to beat is
-Wilson's, of a simple random sample of as many photos.
+them are checked in each draw. Probabilities are exact posteriors of simulated looks
+(`calibrated`), or spoiled: `overconfident` ones are too sure by a factor of 2.5; in `confused
+pairs` some photos of a species look like another one, of which the model knows nothing; `unknown
+species` has 5 and 0.3 % photos of two species that the model does not know, and 5 % without a
+bird; `rare species` has 16 species below 1 %. A species counts as rare below 1 % of the photos.
+The interval to beat is Wilson's, of a simple random sample of as many photos.
 """
 
 from typing import Annotated, NamedTuple
