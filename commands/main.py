@@ -12,6 +12,7 @@ from commands.describe import describe
 from commands.ensemble import ensemble
 from commands.events import events
 from commands.export import export
+from commands.label import label
 from commands.migrate import migrate
 from commands.predict import predict
 from commands.publish import publish
@@ -22,8 +23,8 @@ from commands.train_finder import train_finder
 
 COMMANDS = (
     *(train, train_finder, cross_validate, predict, compare, ensemble),
-    *(events, export, publish, describe, serve, migrate, convert),
-    *(audit, report),
+    *(events, export, publish, describe, serve, migrate),
+    *(convert, label, audit, report),
 )
 OURS = {"birds", "commands", "export", "fieldmark"}
 
