@@ -89,6 +89,7 @@ def audit(
         write_text(out, table.to_csv(index=False, lineterminator="\n"))
     shown = table.drop(columns="scientific_name")
     shown[["count", "low", "high"]] = shown[["count", "low", "high"]].round().astype(int)
+    shown["more_checks"] = shown["more_checks"].astype("string").fillna("")
     typer.echo(shown.to_string(index=False))
     filled = sum(check.species is not None for check in checks)
     typer.echo(

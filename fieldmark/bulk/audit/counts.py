@@ -91,18 +91,22 @@ def tabulate_counts(population: Population, checks: list[Check], width: float) -
                 "where": where,
             }
         )
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).astype({"more_checks": "Int64"})
     return table.sort_values(["count", "high"], ascending=False, kind="stable", ignore_index=True)
 
 
 def plan_checks(
     estimate: Estimate, species: int, width: float, names: list[str]
-) -> tuple[int, str]:
+) -> tuple[int | None, str]:
     """Return how many more checks reach a width of a species' interval, and where they are.
 
-    Supposes that further checks show what the earlier ones did.
+    Supposes that further checks show what the earlier ones did. None if the count is 0, of which
+    there is no share.
     """
-    wanted = width * max(1.0, float(estimate.counts[species])) if width < 1 else width
+    count = float(estimate.counts[species])
+    if width < 1 and count < 1:
+        return None, "a share of 0 photos is none: give --width in photos"
+    wanted = width * count if width < 1 else width
     now, sizes = estimate.photos.astype(int), estimate.strata.sizes.astype(int)
     deviation = estimate.deviation(species)
     low, high = int(now.sum()) - 1, int(sizes.sum())
