@@ -34,8 +34,10 @@ def make_thumbnails(
         decoded = decode_upright(read_bytes(results.locate(path)))
     except (PhotoError, UserError) as error:
         return Thumbnails(error=str(error))
-    except OSError:
+    except FileNotFoundError:
         return Thumbnails(error="This photo is no longer where it was.")
+    except OSError as error:
+        return Thumbnails(error=f"This photo cannot be read: {error.strerror or error}.")
     whole = encode(decoded.pixels, whole_side) if whole_side else ""
     return Thumbnails(cut_out(decoded, crop, crop_side), whole)
 
