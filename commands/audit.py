@@ -33,7 +33,7 @@ def audit(
     ] = None,
     species: Annotated[
         str | None,
-        typer.Option(help="With --draw and --checked: draw what this species' count needs."),
+        typer.Option(help="With --draw and --checked: half of the draw is what this count needs."),
     ] = None,
     width: Annotated[
         float,

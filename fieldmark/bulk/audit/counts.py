@@ -126,8 +126,8 @@ def plan_draw(
 ) -> np.ndarray:
     """Return how many photos of each stratum are checked when `count` more are, [H].
 
-    By what the model expects of all species, or by what earlier checks show of one. Raises
-    AuditError if `count` is too small.
+    By what the model expects of all species, half of them by what earlier checks show of one if
+    `species` is given. Raises AuditError if `count` is too small.
     """
     done = np.bincount(
         population.stratum[[check.photo for check in checks if check.species]].astype(int),
@@ -141,8 +141,11 @@ def plan_draw(
             f"These results have {len(sizes)} strata, of which {LEAST} photos each must be "
             f"checked. Draw at least {needed} photos."
         )
+    total = int(done.sum()) + count
+    deviation = expected_deviation(sizes, strata.variance)
     if species is None:
-        deviation = expected_deviation(sizes, strata.variance)
-    else:
-        deviation = estimate_counts(population, checks).estimate.deviation(species)
-    return allocate(sizes, deviation, int(done.sum()) + count, least)
+        return allocate(sizes, deviation, total, least)
+    # Strata whose errors no check showed yet get half, or intervals would cover too little.
+    half = allocate(sizes, deviation, total - count // 2, least)
+    deviation = estimate_counts(population, checks).estimate.deviation(species)
+    return allocate(sizes, deviation, total, half)

@@ -23,9 +23,9 @@ def draw_checks(
 ) -> int:
     """Write a table of photos to check, below those checked `earlier`; return how many are new.
 
-    Rows of an earlier draw that nobody filled in are drawn anew. With `species`, the photos are
-    those that its count gains most from, by the earlier checks. The page shows new photos only.
-    Raises AuditError if `out` exists and is not `earlier`.
+    Rows of an earlier draw that nobody filled in are drawn anew. With `species`, half of the
+    photos are those that its count gains most from, by the earlier checks. The page shows new
+    photos only. Raises AuditError if `out` exists and is not `earlier`.
     """
     if out.exists() and not (earlier and earlier.exists() and out.samefile(earlier)):
         raise AuditError(
