@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from fieldmark.bulk.rows import SCHEMA
 from fieldmark.errors import UserError
 from fieldmark.files import read_json
 
 VERSION = 1  # of the folder's layout
+BATCH = 10_000  # rows that are in memory at a time
 
 
 class ResultsError(UserError):
@@ -61,9 +63,12 @@ class Results:
 
     def read_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield batches of rows, in no particular order, in little memory."""
-        for batch in self.dataset.to_batches(columns=columns and list(columns)):
-            if batch.num_rows:
-                yield batch
+        names = list(columns or SCHEMA.names)
+        schema = pa.schema([SCHEMA.field(name) for name in names])
+        for path in self.dataset.files:  # whose `to_batches` takes memory for every file
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(BATCH, columns=names):
+                    yield batch.select(names).cast(schema)  # Parquet renames items of lists
 
     def locate(self, path: str) -> str:
         """Return where a photo of the results is: an address, or an absolute path."""
