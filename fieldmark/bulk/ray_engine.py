@@ -108,8 +108,9 @@ def connected(workers: int | None, address: str | None) -> Iterator[Any]:
     except (OSError, RuntimeError, ValueError) as error:
         where = f"the cluster at {address}" if address else "this computer"
         raise EngineError(
-            f"Ray does not run on {where}: {error} Check the address with `ray status`, and that "
-            "the cluster has the same versions of Python and Ray."
+            f"Ray does not run on {where}: {error} Check the address with `ray status`, that the "
+            "cluster has the same versions of Python and Ray, and its token: RAY_AUTH_MODE=token "
+            "and RAY_AUTH_TOKEN_PATH, or RAY_AUTH_MODE=disabled."
         ) from error
     try:
         configure(ray.data.DataContext.get_current())

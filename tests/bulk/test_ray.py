@@ -1,15 +1,18 @@
 """Ray Data classifies as the local processes do, and a worker that is killed loses no row."""
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from fieldmark.bulk import ray_engine
 from fieldmark.bulk.classify import BatchClassifier
+from fieldmark.bulk.results import Results
 from fieldmark.bulk.sources import list_photos
 from fieldmark.errors import UserError
 from tests.conftest import ROOT
@@ -59,6 +62,41 @@ def test_rows_are_those_of_one_process_each_once(killed, options, photos, tmp_pa
     expected = BatchClassifier(options)(paths).sort_by("path")
     assert rows["path"].to_pylist() == expected["path"].to_pylist()
     columns = ["kind", "label", "width", "height", "error"]
+    assert rows.select(columns).equals(expected.select(columns))
+
+
+@pytest.fixture
+def cluster(tmp_path_factory):
+    """Start a cluster on this computer; return its address and the environment to join it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ray, folder = Path(sys.executable).with_name("ray"), tmp_path_factory.mktemp("ray")
+    environment = os.environ | ray_engine.QUIET | {"RAY_AUTH_MODE": "disabled"}
+    options = ["--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
+    options += ["--object-store-memory=200000000", f"--temp-dir={folder}"]
+    start = [ray, "start", *options]
+    subprocess.run(start, env=environment, check=True, capture_output=True, timeout=120)
+    yield f"127.0.0.1:{port}", environment
+    subprocess.run([ray, "stop", "--force"], env=environment, check=True, capture_output=True)
+
+
+def test_predict_runs_on_a_cluster_that_gets_code_and_models(cluster, options, photos, tmp_path):
+    address, environment = cluster
+    words = ["predict", photos, "--out", tmp_path / "out", "--address", address]
+    words += ["--model", options.model, "--finder", options.finder]
+    done = subprocess.run(
+        [sys.executable, "-m", "commands", *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = Results(tmp_path / "out").read_table()
+    expected = BatchClassifier(options)(sorted(map(str, photos.iterdir()))).sort_by("path")
+    columns = ["path", "kind", "label", "width", "height", "error"]
     assert rows.select(columns).equals(expected.select(columns))
 
 
