@@ -26,11 +26,12 @@ def execute_notebook(
     parameters: Mapping[str, Any],
     folder: Path,
     resumes: str = RESUMES,
+    shown: bool = True,
 ) -> None:
     """Execute a notebook into `target`; the finished run is in `folder`.
 
-    `resumes` says what starting the same command again does after an interruption. Raises the
-    UserError that a cell raised, and typer.Exit for any other error in it.
+    `resumes` says what starting the same command again does after an interruption; what cells print
+    is `shown`. Raises the UserError that a cell raised, and typer.Exit for any other error in it.
     """
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # errors are reported below
     try:
@@ -43,8 +44,8 @@ def execute_notebook(
                 parameters=dict(parameters),
                 kernel_name="python3",
                 kernel_manager_class=KernelManager,
-                stdout_file=sys.stdout,
-                progress_bar=sys.stderr.isatty(),
+                stdout_file=sys.stdout if shown else None,
+                progress_bar=shown and sys.stderr.isatty(),
             )
     except PapermillExecutionError as error:
         if error_class := find_error_class(error.ename):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fieldmark.disk import explain
-from fieldmark.errors import RecipeError, UserError
+from fieldmark.errors import RecipeError, TrainingError, UserError
 
 if TYPE_CHECKING:
     from fieldmark.recipe import Recipe
@@ -47,6 +47,9 @@ def train(
     name: Annotated[
         str, typer.Option(help="Name of the run and, if given, of the model.", show_default=False)
     ] = "",
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share every batch, on this machine.")
+    ] = 1,
     template: Annotated[
         bool,
         typer.Option(
@@ -62,13 +65,17 @@ def train(
     The run, in runs/NAME, holds the model file, the executed notebook and all metrics. NAME is the
     recipe's file name unless given. An interrupted run of the same recipe is resumed after its
     last complete epoch. The files of a finished run stay until the new model passed its gate.
+    With --processes, or started by torchrun on several machines, processes share every batch.
 
     Examples:
 
         fieldmark train recipes/quick.yaml
         fieldmark train --template > recipes/mine.yaml
         fieldmark train recipes/cub200.yaml --set arch=resnet50 --set epochs=3 --name resnet50
+        fieldmark train recipes/cub200.yaml --processes 2
     """
+    from commands.processes import end_with_parent, help_training, train_in_processes
+    from fieldmark.ranks import read_ranks
     from fieldmark.recipe import Recipe
 
     values = parse_settings(settings or [])
@@ -76,8 +83,21 @@ def train(
         raise RecipeError(f"`--name {name}` must be the name of a folder in runs/.")
     if name:
         values["name"] = json.dumps(name)
-    folder = Path("runs") / (name or recipe.stem)
-    run_notebook(Recipe.load(recipe, values), folder)
+    folder, parameters = Path("runs") / (name or recipe.stem), Recipe.load(recipe, values)
+    ranks = read_ranks()
+    if processes > 1 and ranks.size > 1:
+        raise TrainingError("`--processes` cannot be used with torchrun, which starts them itself.")
+    if processes > 1:
+        words = [word for setting in settings or [] for word in ("--set", setting)]
+        name_words = ["--name", name] if name else []
+        train_in_processes(processes, [str(recipe), *words, *name_words])
+        return
+    if ranks.size > 1:
+        end_with_parent()
+    if ranks.rank:
+        help_training(parameters, folder)
+        return
+    run_notebook(parameters, folder)
     print(f"{folder} holds the model file, its metrics and the executed notebook.")
 
 

@@ -11,6 +11,7 @@ __all__ = [
     "GateError",
     "InterruptedTrainingError",
     "LockedError",
+    "LostProcessError",
     "NetworkError",
     "RecipeError",
     "RunError",
@@ -40,6 +41,12 @@ class NetworkError(UserError):
 
 class TrainingError(UserError):
     """Training cannot run on this machine."""
+
+
+class LostProcessError(UserError):
+    """Another of the processes that train together ended or does not answer."""
+
+    exit_status = 3
 
 
 class InterruptedTrainingError(UserError):

@@ -95,6 +95,11 @@ class Run(RunFolder):
                 remove_entry(entry)
         return self
 
+    @property
+    def identity(self) -> str:
+        """A hash of what is trained on what, "" before `begin`."""
+        return self._identity
+
     def finish(self) -> None:
         """Replace the files of the last finished run by those of this one, and unlock the folder.
 

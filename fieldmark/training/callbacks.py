@@ -7,6 +7,10 @@ from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from fieldmark.training.distributed import ranks, unwrap
+
+PROCESS_SEEDS = 1_000_003  # seeds of one process before those of the next
+
 
 class StatefulCallback(Callback):
     """A callback whose state belongs to the checkpoint.
@@ -31,7 +35,7 @@ class FreezeBatchNorm(Callback):
 
     def before_train(self):
         """Put the backbone's batch norms in evaluation mode."""
-        for module in self.model[0].modules():
+        for module in unwrap(self.model)[0].modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
 
@@ -45,9 +49,12 @@ class SeedEpochs(Callback):
         self.seed, self.epochs_done = seed, epochs_done
 
     def before_epoch(self):
-        """Seed Python, numpy, torch and the order of the photos."""
+        """Seed Python, numpy, torch and the order of the photos.
+
+        Processes that train together have the same order of photos, and draw other augmentation.
+        """
         seed = self.seed * 1000 + self.epochs_done + self.epoch
-        set_seed(seed)
+        set_seed(seed + ranks().rank * PROCESS_SEEDS)
         self.dls.train.rng = random.Random(seed)  # noqa: S311  not for cryptography
 
 
@@ -93,23 +100,24 @@ class WeightAverage(StatefulCallback):
     def before_fit(self):
         """Start at the current weights, or at the average of an interrupted fit."""
         update = get_ema_multi_avg_fn(self.decay)
-        self.average = AveragedModel(self.model, multi_avg_fn=update, use_buffers=True)
-        self.average.update_parameters(self.model)  # the first update copies
+        self.average = AveragedModel(unwrap(self.model), multi_avg_fn=update, use_buffers=True)
+        self.average.update_parameters(unwrap(self.model))  # the first update copies
         if self.saved_state:
             self.average.load_state_dict(self.saved_state)
 
     def after_step(self):
         """Update the average."""
-        self.average.update_parameters(self.model)
+        self.average.update_parameters(unwrap(self.model))
 
     def before_validate(self):
         """Swap the average in."""
-        self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.model.load_state_dict(self.average.module.state_dict())
+        model = unwrap(self.model)
+        self.weights = {name: value.clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(self.average.module.state_dict())
 
     def after_validate(self):
         """Swap the trained weights back in."""
-        self.model.load_state_dict(self.weights)
+        unwrap(self.model).load_state_dict(self.weights)
 
     after_cancel_validate = after_validate
 

@@ -10,6 +10,7 @@ from fastai.vision.all import Callback, CancelFitException
 from fieldmark.errors import TrainingError
 from fieldmark.run import Run
 from fieldmark.training.callbacks import StatefulCallback, WeightAverage
+from fieldmark.training.distributed import ranks, unwrap
 
 RATE_KEYS = {"frozen": "frozen_learning_rate"}  # of phases with a recipe key of their own
 
@@ -20,7 +21,8 @@ class Checkpoint(Callback):
     The log loss is at the best temperature, since the model file is calibrated anyway; accuracy
     would be too coarse on a few hundred photos. The fit stops after `patience` epochs without a
     better one; 0 never stops it. `state` is the checkpoint of an interrupted fit. Each epoch is
-    also a row of the run's history.csv. A log loss that is not a number raises TrainingError.
+    also a row of the run's history.csv. A log loss that is not a number raises TrainingError. Of
+    processes that train together all have the same state, and the first writes it.
     """
 
     order = 80  # after losses, metrics and averages of the epoch
@@ -90,18 +92,19 @@ class Checkpoint(Callback):
             "history": [*self.state["history"], row],
             "learning_rates": [*self.state["learning_rates"], *self.epoch_rates],
             "smooth_loss": (self.recorder.smooth_loss.count, float(self.recorder.smooth_loss.val)),
-            "model": self.model.state_dict(),
+            "model": unwrap(self.model).state_dict(),
             "optimizer": plain_optimizer_state(self.opt.state_dict()),
             "callbacks": {cb.name: cb.state() for cb in stateful},
             "epochs_without_improvement": waited,
         }
         if is_better:
             averages = [cb.average.module for cb in stateful if isinstance(cb, WeightAverage)]
-            weights = (averages or [self.model])[0].state_dict()
+            weights = (averages or [unwrap(self.model)])[0].state_dict()
             best = {name: value.detach().clone() for name, value in weights.items()}
             self.state |= {"lowest_log_loss": row["log_loss"], "best_model": best}
-        self.run_folder.save_checkpoint(self.phase, row["epoch"], self.state)
-        self.run_folder.record_epochs(self.phase, self.state["history"])
+        if not ranks().rank:
+            self.run_folder.save_checkpoint(self.phase, row["epoch"], self.state)
+            self.run_folder.record_epochs(self.phase, self.state["history"])
         if self.out_of_patience:
             raise CancelFitException
 

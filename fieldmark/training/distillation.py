@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from fieldmark.data.distance import Shrink
 from fieldmark.training.callbacks import StatefulCallback
+from fieldmark.training.distributed import average_gradients, share_weights
+from fieldmark.training.process_loader import ProcessLoader
 
 
 class Distillation(StatefulCallback):
@@ -42,6 +44,7 @@ class Distillation(StatefulCallback):
         linear = self.model[1][-1]
         self.auxiliary_head = nn.Linear(linear.in_features, self.teacher.num_classes)
         self.auxiliary_head.to(self.dls.device)
+        share_weights(self.auxiliary_head)
         self.optimizer = torch.optim.AdamW(
             self.auxiliary_head.parameters(), weight_decay=self.learn.wd
         )
@@ -69,7 +72,9 @@ class Distillation(StatefulCallback):
 
     def teacher_photos(self) -> torch.Tensor:
         """Return the photos of the batch as the teacher sees them."""
-        transforms = {type(transform): transform for transform in self.dls.train.after_batch.fs}
+        loader = self.dls.train
+        loader = loader.whole if isinstance(loader, ProcessLoader) else loader
+        transforms = {type(transform): transform for transform in loader.after_batch.fs}
         before = getattr(transforms.get(Shrink), "last_input", None)
         is_mixed = any(isinstance(cb, MixHandler) for cb in self.learn.cbs)
         if before is None or is_mixed:
@@ -92,6 +97,7 @@ class Distillation(StatefulCallback):
         """
         if not self.auxiliary_weight:
             return
+        average_gradients(self.auxiliary_head)
         self.optimizer.param_groups[0]["lr"] = float(self.opt.hypers[-1]["lr"])
         if all(p.grad.isfinite().all() for p in self.auxiliary_head.parameters()):
             self.optimizer.step()

@@ -26,6 +26,13 @@ from fieldmark.training.callbacks import (
     WeightAverage,
 )
 from fieldmark.training.checkpoint import Checkpoint
+from fieldmark.training.distributed import (
+    check_agreement,
+    distributed_fit,
+    ranks,
+    share,
+    share_weights,
+)
 from fieldmark.training.schedules import create_schedule, restart_ends
 from fieldmark.training.snapshots import Snapshots
 
@@ -57,9 +64,15 @@ def fit_phase(
     average of the weights, 0 for none. `start_weights_share` is the share that the weights from
     before the phase have in the loaded ones. `start_size_fraction` is the fraction of the full size
     that photos start at. Raises TrainingError if memory runs out.
+
+    Processes that train together start with the weights, the checkpoint and the learning rates of
+    the first, and each of them gets its part of every batch.
     """
+    check_agreement(run.identity)
+    share_weights(learn.model)
+    learning_rates = share(learning_rates)
     start = copy_state(learn.model) if start_weights_share else {}
-    state = run.take_checkpoint(phase)
+    state = share(run.take_checkpoint(phase))
     checkpoint = Checkpoint(run, phase, patience, state)
     done = checkpoint.epochs_done
     if learn.opt is None:
@@ -88,7 +101,8 @@ def fit_phase(
             if state and isinstance(callback, StatefulCallback):
                 callback.saved_state = state["callbacks"][callback.name]
         try:
-            learn.fit(epochs - done, cbs=callbacks)
+            with distributed_fit(learn):
+                learn.fit(epochs - done, cbs=callbacks)
         except RuntimeError as error:  # torch has no class of its own for a CPU out of memory
             if is_out_of_memory(error):
                 raise TrainingError(suggest_batch_size(learn.dls.bs)) from error
@@ -107,8 +121,11 @@ def mixing_callbacks(mixup: float, cutmix: float) -> list[Callback]:
 
 
 def accumulation_callbacks(steps: int, batch_size: int) -> list[Callback]:
-    """Return the callback that accumulates the gradients of `steps` batches."""
-    return [GradientAccumulation(steps * batch_size)] if steps > 1 else []
+    """Return the callback that accumulates the gradients of `steps` batches.
+
+    It counts the photos of this process.
+    """
+    return [GradientAccumulation(steps * batch_size // ranks().size)] if steps > 1 else []
 
 
 def is_out_of_memory(error: Exception) -> bool:

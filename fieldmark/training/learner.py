@@ -1,7 +1,7 @@
 """A fastai Learner around a Network, whose frozen backbone does not change."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from fieldmark.network.embeddings import compute_features
 from fieldmark.network.network import Network
 from fieldmark.network.subclasses import group_classes, sum_classes
 from fieldmark.training.callbacks import FreezeBatchNorm
+from fieldmark.training.distributed import compute_in_parts, share_weights
 from fieldmark.training.fit import OPTIMIZERS
 from fieldmark.training.memory import keep_freed_memory
 
@@ -52,15 +53,15 @@ def make_learner(
             "in another order. Create the network with the labels of the photos."
         )
     keep_freed_memory()
+    share_weights(network.model)
     freezes = network.pretrained if batch_norm == "auto" else batch_norm == "frozen"
     learn = Learner(
         dls,
         network.model,
         LabelSmoothingCrossEntropy(label_smoothing),
         metrics=[
-            by_label(accuracy, network.label_index),
-            by_label(top_5, network.label_index),
-            AccumMetric(by_label(log_loss, network.label_index), flatten=False),
+            AccumMetric(by_label(metric, network.label_index), flatten=False)
+            for metric in (accuracy, top_5, log_loss)
         ],
         splitter=layer_groups,
         train_bn=not freezes,
@@ -99,14 +100,16 @@ def embed_splits(
     """Return embeddings [n, D] and class indices [n] of a Learner's `train` and `valid` photos.
 
     Photos in `folder` are prepared as for validation. `backbone` is another module than the
-    Learner's own backbone, for photos in the same normalisation.
+    Learner's own backbone, for photos in the same normalisation. Processes that train together
+    compute a part each, and have all of them.
     """
     network, splits = learn.network, {}
     for split, loader in (("train", learn.dls.train), ("valid", learn.dls.valid)):
         files = [folder / path for path in loader.items["path"]]
         labels = np.array([network.classes.index(name) for name in class_names(loader.items)])
         module = backbone or network.backbone
-        splits[split] = compute_features(module, network.preparation, files, precision), labels
+        compute = partial(compute_features, module, network.preparation, precision=precision)
+        splits[split] = compute_in_parts(compute, files), labels
     return splits
 
 

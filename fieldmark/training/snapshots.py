@@ -7,6 +7,7 @@ from fastai.vision.all import Callback
 from safetensors.torch import save
 
 from fieldmark.files import write_bytes
+from fieldmark.training.distributed import ranks, unwrap
 
 
 class Snapshots(Callback):
@@ -23,10 +24,11 @@ class Snapshots(Callback):
 
     def after_batch(self):
         """Save the weights if this was the last step of a fall."""
-        if not self.training:
+        if not self.training or ranks().rank:
             return
+        model = unwrap(self.model)
         steps = (self.epochs_done + self.epoch) * self.n_iter + self.iter + 1
         last_steps = np.rint(self.ends * self.epochs * self.n_iter)
         for index in np.flatnonzero(last_steps == steps):
-            state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
+            state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
             write_bytes(self.folder / f"{index + 1}.safetensors", save(state))
