@@ -40,12 +40,14 @@ def cross_validate(
     """
     import pandas as pd
 
+    from fieldmark.ranks import check_single_process
     from fieldmark.recipe import Recipe
     from fieldmark.run import write_table
     from fieldmark.run_folder import read_table
     from fieldmark.training.cross_validation import cross_validate as train_folds
     from fieldmark.training.fold_predictions import compare_views, summarize_views
 
+    check_single_process("cross-validate")
     root = Path("runs/cross-validation")
     parameters = Recipe.load(recipe, parse_settings(settings or []))
     earlier = root / against / "predictions.csv"

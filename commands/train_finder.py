@@ -68,9 +68,11 @@ def train_finder(
     """
     from commands.notebook import execute_notebook
     from fieldmark.finder.finder_run import FinderRun
+    from fieldmark.ranks import check_single_process
     from fieldmark.recipe import FinderRecipe
     from fieldmark.run import lock_run
 
+    check_single_process("train-finder")
     values = parse_settings(settings or [])
     if name != Path(name).name:
         raise RecipeError(f"`--name {name}` must be the name of a folder in runs/.")

@@ -38,3 +38,12 @@ def read_ranks(environment: Mapping[str, str] = os.environ) -> Ranks:
             f"{ranks.size - 1} where WORLD_SIZE={ranks.size}. Let torchrun set them, or unset them."
         )
     return ranks
+
+
+def check_single_process(command: str) -> None:
+    """Raise TrainingError if a launcher has started several processes of a command that is one."""
+    if read_ranks().size > 1:
+        raise TrainingError(
+            f"`fieldmark {command}` runs in one process, and {VARIABLES[2]} asks for several. "
+            "Start it without torchrun; only `fieldmark train` divides its work."
+        )

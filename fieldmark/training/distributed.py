@@ -137,7 +137,8 @@ def distributed_fit(learn: Learner) -> Iterator[None]:
     """Fit within this block on a part of every batch, with averaged gradients.
 
     `sync_bn` is off: fastai's way needs GPUs and breaks timm's batch norms, so they are
-    synchronised by `shared_batch_statistics`. Raises TrainingError if the processes cannot share a batch equally.
+    synchronised by `shared_batch_statistics`. Raises TrainingError if the processes cannot share a
+    batch equally.
     """
     if not is_joined():
         yield
