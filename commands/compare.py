@@ -10,7 +10,7 @@ def compare(
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Folders of finished runs. Without any, all finished runs below runs/.",
+            help="Folders of finished runs, or of several, as a sweep has. Default: runs/.",
             metavar="RUN",
             show_default=False,
         ),
@@ -32,10 +32,11 @@ def compare(
 
         fieldmark compare
         fieldmark compare runs/cub100 runs/cub100-resnet18 --rounds 300
+        fieldmark compare runs/quick-sweep
     """
     from fieldmark.evaluation.comparison.report import compare_runs
     from fieldmark.run import Run
 
-    folders = runs or [run.folder for run in Run.find_all(Path("runs"))]
-    typer.echo(compare_runs(Run.open_all(folders), out, rounds if speed else 0))
+    found = [run for folder in runs or [Path("runs")] for run in Run.find_in(folder)]
+    typer.echo(compare_runs(Run.open_all(found), out, rounds if speed else 0))
     typer.echo(f"The page, tables and figures are in {out}.")

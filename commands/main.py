@@ -18,11 +18,12 @@ from commands.predict import predict
 from commands.publish import publish
 from commands.report import report
 from commands.serve import serve
+from commands.sweep import sweep
 from commands.train import train
 from commands.train_finder import train_finder
 
 COMMANDS = (
-    *(train, train_finder, cross_validate, predict, compare, ensemble),
+    *(train, train_finder, cross_validate, sweep, predict, compare, ensemble),
     *(events, export, publish, describe, serve, migrate),
     *(convert, label, audit, report),
 )

@@ -50,6 +50,13 @@ def train(
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that share every batch, on this machine.")
     ] = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run, instead of runs/NAME.", show_default=False),
+    ] = None,
+    child: Annotated[
+        bool, typer.Option(hidden=True, help="End with the process that started this one.")
+    ] = False,
     template: Annotated[
         bool,
         typer.Option(
@@ -83,17 +90,18 @@ def train(
         raise RecipeError(f"`--name {name}` must be the name of a folder in runs/.")
     if name:
         values["name"] = json.dumps(name)
-    folder, parameters = Path("runs") / (name or recipe.stem), Recipe.load(recipe, values)
+    folder = out or Path("runs") / (name or recipe.stem)
+    parameters = Recipe.load(recipe, values)
+    if child:
+        end_with_parent()
     ranks = read_ranks()
     if processes > 1 and ranks.size > 1:
         raise TrainingError("`--processes` cannot be used with torchrun, which starts them itself.")
     if processes > 1:
         words = [word for setting in settings or [] for word in ("--set", setting)]
-        name_words = ["--name", name] if name else []
-        train_in_processes(processes, [str(recipe), *words, *name_words])
+        words += ["--name", name, "--out", str(folder), "--child"]
+        train_in_processes(processes, [str(recipe), *words])
         return
-    if ranks.size > 1:
-        end_with_parent()
     if ranks.rank:
         help_training(parameters, folder)
         return

@@ -223,6 +223,16 @@ class Run(RunFolder):
         return complete
 
     @classmethod
+    def find_in(cls, folder: Path) -> list[Path]:
+        """Return the folders of the complete runs directly below one, or itself if it is a run.
+
+        Raises RunError for the folder `runs` without any; for another one `open_all` does.
+        """
+        holds_runs = any(folder.glob("*/metrics.json")) or folder == Path("runs")
+        is_run = (folder / "metrics.json").exists() or not holds_runs
+        return [folder] if is_run else [run.folder for run in cls.find_all(folder)]
+
+    @classmethod
     def open_all(cls, folders: Iterable[Path]) -> list[Self]:
         """Return each run once, checked by `check_complete`.
 

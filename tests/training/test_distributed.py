@@ -14,7 +14,6 @@ import psutil
 import pytest
 import torch
 import yaml
-from scipy.stats import binomtest
 
 from commands.processes import find_free_port
 from fieldmark.checkpoints import epoch_of, list_checkpoints
@@ -22,6 +21,7 @@ from fieldmark.data.locations import draw_birds
 from fieldmark.errors import LostProcessError, TrainingError
 from fieldmark.ranks import read_ranks
 from fieldmark.run import Run
+from fieldmark.statistics import mcnemar_test
 from tests.command_line import run_command
 from tests.conftest import ARCH, ROOT
 from tests.training.process_fits import fit
@@ -148,5 +148,4 @@ def compare_accuracy(first: Run, second: Run) -> None:
     assert len(one) == len(right[0]) > 50
     assert min(one.mean(), two.mean()) > 0.4  # by chance it would be 1/6
     only_one, only_two = int((one & ~two).sum()), int((two & ~one).sum())
-    different = only_one + only_two
-    assert not different or binomtest(only_one, different).pvalue > 0.001
+    assert mcnemar_test(only_one, only_two) > 0.001
