@@ -42,7 +42,7 @@ def test_a_sweep_reports_a_failed_trial_and_runs_only_that_one_again(
     done = start(*command)
     assert done.returncode == 2
     assert "1 of 2 trials failed" in done.stderr
-    assert f"{bad.name}: {bad} is a file" in " ".join(done.stderr.split())
+    assert f"{bad} is a file" in done.stderr
     Run(good).check_complete()
     before = sha256_file(good / "birds.safetensors")
     bad.unlink()
