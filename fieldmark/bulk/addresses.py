@@ -46,10 +46,10 @@ class Location:
         with as_os_error(self.address):
             return self.filesystem.info(self.path)
 
-    def read(self, size: int) -> bytes:
-        """Return the first `size` bytes; raises OSError."""
+    def read(self) -> bytes:
+        """Return the bytes of a file in one request; raises OSError."""
         with as_os_error(self.address):
-            return self.filesystem.cat_file(self.path, 0, size)  # pyright: ignore[reportReturnType]
+            return self.filesystem.cat_file(self.path)  # pyright: ignore[reportReturnType]
 
     def open(self) -> BinaryIO:
         """Open a file, to read parts of it; raises OSError."""

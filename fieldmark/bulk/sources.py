@@ -128,9 +128,8 @@ def read_bytes(path: str) -> bytes:
     """
     if is_address(path):
         location = Location(path)
-        size = location.info()["size"] or 0
-        photo.check_bytes(size)
-        return location.read(size)
+        photo.check_bytes(location.info()["size"] or 0)
+        return location.read()
     photo.check_bytes(os.stat(path).st_size)
     with open(path, "rb") as file:
         return file.read(photo.MAX_BYTES + 1)
