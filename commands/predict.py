@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fieldmark.bulk.job import FailureLimit
 
 STANDARD_OUTPUT = Path("-")
+MAX_WIDTH = 60  # characters of a path in a table
 
 
 def predict(
@@ -106,6 +107,8 @@ def predict(
     from birds.finder import default_finder
     from birds.identifier import Identifier
     from fieldmark.bulk.classify import ClassifyOptions
+    from fieldmark.bulk.outputs.tables import write_csv, write_json
+    from fieldmark.bulk.results import Results
     from fieldmark.bulk.run_job import EngineOptions, run_job
     from fieldmark.bulk.sources import list_photos
 
@@ -128,7 +131,12 @@ def predict(
             folder = out or temporary_results(stack, csv, json)
             where = EngineOptions(engine, address, workers)
             failures = run_job(folder, paths, photos, options, where, max_failures)
-            write_files(folder, csv, json, top)
+            if csv:
+                write_csv(Results(folder), csv)
+            if json:
+                write_json(Results(folder), json, top)
+    if out:
+        typer.echo(f"{out} has the results of {len(Results(out)):,} photos.", err=True)
     if failures.failed:
         typer.echo(
             f"{failures.failed:,} of {failures.photos:,} photos could not be read.", err=True
@@ -155,24 +163,15 @@ def temporary_results(stack: ExitStack, csv: Path | None, json: Path | None) -> 
     return folder
 
 
-def write_files(folder: Path, csv: Path | None, json: Path | None, top: int) -> None:
-    """Write results as files, or print them."""
-    from commands.results import write_csv, write_json
-    from fieldmark.bulk.results import Results
-
-    if csv:
-        write_csv(Results(folder), csv)
-    if json:
-        write_json(Results(folder), json, top)
-
-
 def print_table(options: "ClassifyOptions", paths: list[str], limit: float) -> "FailureLimit":
     """Print a line per photo, as they are classified."""
-    from commands.results import print_lines
     from fieldmark.bulk.job import FailureLimit
     from fieldmark.bulk.run_job import classify_here
 
     failures = FailureLimit(limit)
-    tables = failures.check(classify_here(options, paths))
-    print_lines(paths, (row for table in tables for row in table.to_pylist()))
+    width = min(MAX_WIDTH, max(map(len, paths)))
+    print(f"{'photo':{width}}  answer")
+    for table in failures.check(classify_here(options, paths)):
+        for row in table.select(["path", "text", "error"]).to_pylist():
+            print(f"{row['path']:{width}}  {row['error'] or row['text']}", flush=True)
     return failures

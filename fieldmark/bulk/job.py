@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class Job:
         self.write_manifest()
         return left
 
-    def record(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    def record(self, tables: Iterable[pa.Table]) -> Generator[pa.Table]:
         """Write tables of rows as they come, and yield each after it was taken over.
 
         What was taken over is written before this returns or raises, or is closed.

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -21,7 +21,7 @@ workers: list[BatchClassifier] = []  # of this process: one
 
 def run_local(
     options: ClassifyOptions, paths: Iterable[str], count: int, batch: int
-) -> Iterator[pa.Table]:
+) -> Generator[pa.Table]:
     """Yield tables of rows as batches of photos are done, in any order, by `count` processes.
 
     Paths are taken as processes become free. If a process dies, the photos that were in work are

@@ -4,7 +4,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def run_ray(
     workers: int | None,
     batch: int,
     address: str | None = None,
-) -> Iterator[pa.Table]:
+) -> Generator[pa.Table]:
     """Yield tables of rows as batches of photos are done, in any order, by `workers` processes.
 
     `address` is that of a running cluster, such as host:6379 or auto; without it Ray runs on this
@@ -137,7 +137,7 @@ def join_options() -> dict:
 
     return {
         "runtime_env": {
-            "py_modules": [str(Path(each.__file__).parent) for each in (process, errors)]
+            "py_modules": [str(Path(each.__file__ or "").parent) for each in (process, errors)]
         },
         "log_to_driver": False,
         "logging_level": logging.CRITICAL,
