@@ -46,7 +46,8 @@ class CommandGroup(TyperGroup):
                 raise
             typer.echo(
                 f"This command needs the package {package}, which is not installed. Install "
-                "everything that training needs: make .venv/everything",
+                "everything that training needs: make .venv/everything; for jobs on many photos: "
+                "make .venv/bulk",
                 err=True,
             )
             raise typer.Exit(2) from error

@@ -106,8 +106,8 @@ def open_filesystem(address: str) -> "tuple[AbstractFileSystem, str]":
             return url_to_fs(address)
     except ImportError as error:
         raise SourceError(
-            f'{address} needs a package: {error}. Install it with pip install ".[bulk]", or '
-            f"pip install fsspec {package}."
+            f"{address} needs a package: {error}. Install it: make .venv/bulk, or "
+            f".venv/bin/pip install fsspec {package}"
         ) from error
     except OSError as error:
         raise access_error(address, error) from error

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -15,13 +16,14 @@ from birds.identifier import AUTO, Identification, Identifier
 from birds.photo import DecodedPhoto, PhotoError, PreparedPhoto
 from birds.prediction import encode_look
 from birds.workers.decoder import Decoder, shared_decoder
+from fieldmark.bulk.addresses import is_address
 from fieldmark.bulk.answers import answer_columns
 from fieldmark.bulk.rows import MIN_PROBABILITY, SCHEMA
 from fieldmark.bulk.sources import read_bytes
 
-READERS = 8  # threads that read photos ahead, for storage that answers slowly
-MODEL_BATCH = 16  # photos of one run of the models
-MODEL_BYTES = 96 * 2**20  # of decoded photos that wait for one run
+READERS = 8  # threads that read photos of addresses ahead, as a cloud answers slowly
+MODEL_BATCH = 8  # photos of one run of the model, which CPUs compute fastest
+FINDER_BATCH = 1  # the same where a finder looks first, at shapes that differ by photo
 LIMITED = 1  # processes that decode the photos that need one
 T = TypeVar("T")
 R = TypeVar("R")
@@ -80,13 +82,21 @@ class BatchClassifier:
     def __call__(self, paths: Sequence[str]) -> pa.Table:
         """Return a row of SCHEMA for each path, in order; a broken photo has only its `error`.
 
-        Threads read and prepare the next photos while the models look at these.
+        A thread prepares the next photos while the models look at these.
         """
         with ThreadPoolExecutor(READERS, "read") as readers, ThreadPoolExecutor(1) as preparer:
-            read = map_ahead(readers, read_photo, paths, READERS)
-            items = map_ahead(preparer, self.prepare, read, MODEL_BATCH)
-            rows = [row for group in group_items(items) for row in self.classify(group)]
+            if any(map(is_address, paths)):
+                read = map_ahead(readers, read_photo, paths, 2 * READERS)
+            else:
+                read = map(read_photo, paths)
+            size = FINDER_BATCH if self.options.finder else MODEL_BATCH
+            groups = map_ahead(preparer, self.prepare_group, split_batches(read, size), 1)
+            rows = [row for group in groups for row in self.classify(group)]
         return pa.Table.from_pylist(rows, SCHEMA)
+
+    def prepare_group(self, group: Sequence[tuple[str, bytes | str]]) -> list[Item]:
+        """Prepare the photos of one run of the models."""
+        return [self.prepare(read) for read in group]
 
     def prepare(self, read: tuple[str, bytes | str]) -> Item:
         """Prepare a photo whose bytes, or the error instead of them, were read."""
@@ -160,14 +170,8 @@ def map_ahead(
         yield pending.popleft().result()
 
 
-def group_items(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Yield photos in groups of at most MODEL_BATCH, and MODEL_BYTES where photos are large."""
-    group, size = [], 0
-    for item in items:
-        group.append(item)
-        size += item.prepared.pixels.nbytes if item.prepared else 0
-        if len(group) == MODEL_BATCH or size >= MODEL_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+def split_batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield lists of at most `size` values."""
+    remaining = iter(values)
+    while batch := list(islice(remaining, size)):
+        yield batch

@@ -12,7 +12,7 @@ from itertools import islice
 import pyarrow as pa
 
 from birds.photo import DAMAGED
-from fieldmark.bulk.classify import BatchClassifier, ClassifyOptions
+from fieldmark.bulk.classify import BatchClassifier, ClassifyOptions, split_batches
 from fieldmark.bulk.rows import SCHEMA
 
 WAITING = 1  # batches for each worker beside the one that it works on
@@ -99,10 +99,3 @@ def end_with_parent() -> None:
 def classify_batch(paths: list[str]) -> pa.Table:
     """Return the rows of a batch, in a process of the pool."""
     return workers[0](paths)
-
-
-def split_batches(paths: Iterable[str], size: int) -> Iterator[list[str]]:
-    """Yield lists of at most `size` paths."""
-    remaining = iter(paths)
-    while batch := list(islice(remaining, size)):
-        yield batch

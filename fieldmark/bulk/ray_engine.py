@@ -98,9 +98,7 @@ def connected(workers: int | None, address: str | None) -> Iterator[Any]:
         import ray.data
         import ray.exceptions
     except ImportError as error:
-        raise EngineError(
-            f'Ray is not installed ({error}). Install it with pip install ".[bulk]".'
-        ) from error
+        raise EngineError(f"Ray is not installed ({error}). Install it: make .venv/bulk") from error
     logging.getLogger("ray.data").handlers.clear()
     warnings.filterwarnings("ignore", message=".*ray_remote_args_fn")  # no other way to set retries
     try:

@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from birds.identifier import Identifier
 from birds.process import cpu_count
-from fieldmark.bulk.classify import MODEL_BATCH, BatchClassifier, ClassifyOptions
-from fieldmark.bulk.job import FailureLimit, Job, JobError, describe_job
-from fieldmark.bulk.local import run_local, split_batches
+from fieldmark.bulk.classify import MODEL_BATCH, BatchClassifier, ClassifyOptions, split_batches
+from fieldmark.bulk.job import FailureLimit, Job, describe_job
+from fieldmark.bulk.local import run_local
 from fieldmark.bulk.progress import Progress
 from fieldmark.taxonomy import complete_labels
 
@@ -71,10 +71,8 @@ def start_engine(
     if engine == AUTO:
         engine = RAY if where.address else LOCAL
     if engine == RAY:
-        try:
-            from fieldmark.bulk.ray_engine import run_ray
-        except ModuleNotFoundError as error:
-            raise JobError(f"{error.name} is not installed. Install it: make .venv/bulk") from error
+        from fieldmark.bulk.ray_engine import run_ray
+
         return run_ray(options, paths, where.workers, where.batch, where.address)
     if len(paths) <= FEW:
         return classify_here(options, paths)

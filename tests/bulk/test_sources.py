@@ -121,7 +121,7 @@ def test_what_cannot_be_listed_is_an_error_that_says_what_to_do(tree, memory, mo
         (["empty.csv"], None, "empty.csv has no column path. It has none"),
         (["latin.csv"], None, "latin.csv is not a CSV file in UTF-8"),
         (["text.parquet"], None, "text.parquet is not a Parquet file"),
-        (["gs://bucket/photos"], None, r'needs a package.*pip install "\.\[bulk\]"'),
+        (["gs://bucket/photos"], None, r"needs a package.*make \.venv/bulk"),
         (["nothing://photos"], None, "nothing://photos cannot be read: Protocol not known"),
         (["zip://*.jpg::file.zip"], None, "Unpack"),
     ):
