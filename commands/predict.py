@@ -60,6 +60,9 @@ def predict(
             min=0, max=1, help="Stop if more than this share of photos cannot be read.", metavar="S"
         ),
     ] = 0.5,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Also classify photos again that could not be read.")
+    ] = False,
     engine: Annotated[
         Literal["auto", "local", "ray"],
         typer.Option(help="Processes of this computer, or Ray; auto: Ray if there is an address."),
@@ -111,13 +114,18 @@ def predict(
     from fieldmark.bulk.results import Results
     from fieldmark.bulk.run_job import EngineOptions, run_job
     from fieldmark.bulk.sources import list_photos
+    from fieldmark.taxonomy import describe_unmatched
 
     if csv == json == STANDARD_OUTPUT:
         raise UserError("--csv - and --json - both print. Name a file for one of them.")
     model = model / PUBLISHED_MODEL.name if model.is_dir() else model
     finder = (finder or default_finder(model)) if crop == "auto" else None
-    if crop == "auto" and (message := Identifier.load(model, finder).mismatch):
+    identifier = Identifier.load(model, finder)
+    if crop == "auto" and (message := identifier.mismatch):
         typer.echo(message, err=True)
+    if out and (message := describe_unmatched(identifier.classifier.card["labels"])):
+        typer.echo(message, err=True)
+    del identifier  # its memory
     paths = list(list_photos(photos, column))
     if not paths:
         raise UserError(f"There are no photos in {', '.join(photos)}.")
@@ -130,7 +138,7 @@ def predict(
         with ExitStack() as stack:
             folder = out or temporary_results(stack, csv, json)
             where = EngineOptions(engine, address, workers)
-            failures = run_job(folder, paths, photos, options, where, max_failures)
+            failures = run_job(folder, paths, photos, options, where, max_failures, retry)
             if csv:
                 write_csv(Results(folder), csv)
             if json:

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from birds.identifier import Identifier
+from fieldmark.bulk.addresses import is_address
 from fieldmark.bulk.classify import ClassifyOptions
 from fieldmark.bulk.results import VERSION, Results
+from fieldmark.bulk.rows import SCHEMA
 from fieldmark.errors import UserError
 from fieldmark.files import PARTIAL, atomic_path, sha256_file, write_json
 from fieldmark.locking import lock_folder
@@ -63,9 +65,25 @@ class Job:
         for batch in Results(self.folder).read_batches(["path"]):
             done.update(batch["path"].to_pylist())
         left = [path for path in paths if path not in done]
+        start = self.manifest["folder"]
+        if start != str(Path.cwd()) and any(map(is_relative, left)):
+            raise JobError(
+                f"The paths in {self.folder} start from {start}, and this is another folder. Start "
+                "the command there, or give absolute paths."
+            )
         self.manifest |= {"photos": len(done) + len(left), "finished": None}
         self.write_manifest()
         return left
+
+    def drop_errors(self) -> None:
+        """Remove the rows of photos that could not be read, so that these are left to do."""
+        for file in sorted(self.rows_folder.glob("part-*.parquet")):
+            table = pq.read_table(file, schema=SCHEMA)
+            kept = table.filter(table["error"].is_null())
+            if not len(kept):
+                file.unlink()
+            elif len(kept) < len(table):
+                write_rows(kept, file)
 
     def record(self, tables: Iterable[pa.Table]) -> Generator[pa.Table]:
         """Write tables of rows as they come, and yield each after it was taken over.
@@ -94,9 +112,7 @@ class Job:
             return
         numbers = [int(file.stem.split("-")[1]) for file in self.rows_folder.glob("part-*.parquet")]
         file = self.rows_folder / f"part-{max(numbers, default=-1) + 1:06}.parquet"
-        table = pa.concat_tables(self.waiting)
-        with atomic_path(file, table.nbytes) as scratch:
-            pq.write_table(table, scratch, compression="zstd")
+        write_rows(pa.concat_tables(self.waiting), file)
         self.waiting = []
 
     def finish(self) -> None:
@@ -107,6 +123,17 @@ class Job:
     def close(self) -> None:
         """Let other processes write to the folder."""
         self.lock.release()
+
+
+def write_rows(table: pa.Table, file: Path) -> None:
+    """Write rows as a Parquet file, atomically."""
+    with atomic_path(file, table.nbytes) as scratch:
+        pq.write_table(table, scratch, compression="zstd")
+
+
+def is_relative(path: str) -> bool:
+    """Return whether a path depends on the current folder."""
+    return not (is_address(path) or Path(path).is_absolute())
 
 
 def read_manifest(folder: Path) -> dict:

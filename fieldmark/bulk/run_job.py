@@ -39,16 +39,20 @@ def run_job(
     options: ClassifyOptions,
     where: EngineOptions,
     max_failures: float,
+    retry: bool = False,
 ) -> FailureLimit:
     """Classify photos into a folder of Results; return how many of them failed in this run.
 
-    Photos that have a row there already are left out. Raises JobError and LockedError.
+    Photos that have a row there already are left out, with `retry` only those that were read.
+    Raises JobError and LockedError.
     """
     identifier = Identifier.load(options.model, options.finder)
     labels = complete_labels(identifier.classifier.card["labels"])
     options = options._replace(labels=tuple(labels))
     job = Job(folder, describe_job(identifier, options, sources))
     try:
+        if retry:
+            job.drop_errors()
         left = job.plan(paths)
         del identifier
         failures = FailureLimit(max_failures)

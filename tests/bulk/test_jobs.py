@@ -148,6 +148,29 @@ def test_the_same_command_goes_on_and_another_is_refused(options, photos, tmp_pa
         run_job(folder, paths, ["all"], options._replace(exif=True), where, 1)
 
 
+def test_photos_that_could_not_be_read_are_done_again_on_request(options, photos, tmp_path):
+    folder, where = tmp_path / "out", EngineOptions()
+    missing = tmp_path / "later.jpg"
+    paths = [str(photos / "bird0.jpg"), str(missing)]
+    for retry, failed in ((False, 1), (False, 0), (True, 1)):
+        assert run_job(folder, paths, [], options, where, 1, retry).failed == failed
+    missing.write_bytes((photos / "bird1.jpg").read_bytes())
+    assert run_job(folder, paths, [], options, where, 1, True).photos == 1
+    assert read_rows(folder) == Counter(paths)
+    assert not any(Results(folder).read_table(["error"])["error"].to_pylist())
+
+
+def test_a_job_of_relative_paths_goes_on_only_where_it_began(
+    options, photos, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(photos)
+    run_job(tmp_path / "out", ["bird0.jpg"], [], options, EngineOptions(), 1)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(JobError, match="absolute"):
+        run_job(tmp_path / "out", ["bird1.jpg"], [], options, EngineOptions(), 1)
+    run_job(tmp_path / "out", [str(photos / "bird1.jpg")], [], options, EngineOptions(), 1)
+
+
 def test_rows_that_came_before_an_error_are_kept(options, photos, tmp_path):
     from birds.identifier import Identifier
 
