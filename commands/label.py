@@ -1,11 +1,14 @@
 """`fieldmark label`: write names beside photos, or sort photos into folders of species."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from birds.errors import UserError
+
+if TYPE_CHECKING:
+    from fieldmark.bulk.results import Results
 
 
 def label(
@@ -44,11 +47,15 @@ def label(
     """
     from fieldmark.bulk.outputs.label_photos import open_journal, sort_photos, write_sidecars
     from fieldmark.bulk.results import Results
+    from fieldmark.locking import lock_folder
 
     wanted = [xmp, copy is not None, link is not None]
     if undo == any(wanted) or (copy and link):
         raise UserError("Give --xmp, and either --copy or --link; or only --undo.")
     job = Results(results)
+    if folder := copy or link:
+        check_target(job, folder)
+    lock_folder(job.folder, "written", "Wait until it is done.")
     if undo:
         removed, kept = open_journal(job).undo()
         for path in kept:
@@ -62,3 +69,14 @@ def label(
         if folder := copy or link:
             for message in sort_photos(job, journal, folder, "copy" if copy else "link"):
                 typer.echo(message, err=True)
+
+
+def check_target(results: "Results", folder: Path) -> None:
+    """Raise UserError for a target in a folder of photos, where predict would list the copies."""
+    for source in results.manifest["sources"]:
+        place = Path(results.locate(source))
+        if place.is_dir() and folder.resolve().is_relative_to(place.resolve()):
+            raise UserError(
+                f"{folder} is in {source}, where predict would find each photo twice. Choose a "
+                "folder outside."
+            )

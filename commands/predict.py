@@ -1,5 +1,6 @@
 """`fieldmark predict`: classify photo files without a server."""
 
+import hashlib
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -129,6 +130,10 @@ def predict(
     paths = list(list_photos(photos, column))
     if not paths:
         raise UserError(f"There are no photos in {', '.join(photos)}.")
+    if not (out or csv or json) and (address or workers or exif or embedding or engine != "auto"):
+        raise UserError(
+            "--address, --engine, --workers, --exif and --embedding need --out, --csv or --json."
+        )
     options = ClassifyOptions(
         model.resolve(), finder and finder.resolve(), crop, top, exif, embedding
     )
@@ -136,7 +141,7 @@ def predict(
         failures = print_table(options, paths, max_failures)
     else:
         with ExitStack() as stack:
-            folder = out or temporary_results(stack, csv, json)
+            folder = out or temporary_results(stack, csv, json, [*photos, column or ""])
             where = EngineOptions(engine, address, workers)
             failures = run_job(folder, paths, photos, options, where, max_failures, retry)
             if csv:
@@ -153,15 +158,19 @@ def predict(
         raise typer.Exit(1)
 
 
-def temporary_results(stack: ExitStack, csv: Path | None, json: Path | None) -> Path:
+def temporary_results(
+    stack: ExitStack, csv: Path | None, json: Path | None, sources: list[str]
+) -> Path:
     """Return a folder for the results behind the files, deleted at the end unless interrupted.
 
-    It lies beside the first file, so that the same command finds it again.
+    It lies beside the first file, so that the same command finds it again; its name depends on the
+    sources, so that another command does not.
     """
     files = [file for file in (csv, json) if file and file != STANDARD_OUTPUT]
     if not files:
         return Path(stack.enter_context(tempfile.TemporaryDirectory())) / "results"
-    folder = files[0].with_name(f"{files[0].name}.job")
+    digest = hashlib.sha256("\0".join(sources).encode("utf-8", "surrogateescape")).hexdigest()
+    folder = files[0].with_name(f"{files[0].name}.{digest[:8]}.job")
 
     def delete(error: type | None, *_: object) -> None:
         if error is None:

@@ -20,6 +20,7 @@ from fieldmark.bulk.addresses import is_address
 from fieldmark.bulk.answers import answer_columns
 from fieldmark.bulk.rows import MIN_PROBABILITY, SCHEMA
 from fieldmark.bulk.sources import read_bytes
+from fieldmark.errors import UserError
 
 READERS = 8  # threads that read photos of addresses ahead, as a cloud answers slowly
 MODEL_BATCH = 8  # photos of one run of the model, which CPUs compute fastest
@@ -151,10 +152,12 @@ def read_photo(path: str) -> tuple[str, bytes | str]:
     """Return a path and the bytes there, or in their place the reason why they cannot be read."""
     try:
         return path, read_bytes(path)
-    except PhotoError as error:
+    except UserError as error:
         return path, str(error)
     except OSError as error:
         return path, f"This file cannot be read: {error.strerror or error}."
+    except ValueError as error:  # a path with a NUL character
+        return path, f"This file cannot be read: {error}."
 
 
 def map_ahead(

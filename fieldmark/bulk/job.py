@@ -190,5 +190,5 @@ class FailureLimit:
                 raise JobError(
                     f"{self.failed:,} of {self.photos:,} photos could not be read, more than "
                     f"--max-failures allows; {count:,} of them: {reason} All rows so far are kept. "
-                    "Mend the cause, or allow more, and start the same command again."
+                    "Correct the cause, or allow more, and start the same command with --retry."
                 )

@@ -17,6 +17,7 @@ from fieldmark.errors import UserError
 
 OBJECT_STORE = 256 * 2**20  # bytes on this computer: paths and rows pass through it, photos do not
 ATTEMPTS = 3  # at a batch whose worker process ends each time
+DEATHS = {"ActorDiedError", "ActorUnavailableError", "WorkerCrashedError", "OutOfMemoryError"}
 QUIET = {  # Ray's settings, for a job that prints its own progress and sends no statistics
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -163,7 +164,12 @@ def describe_error(error: BaseException) -> UserError:
             if isinstance(each, UserError):
                 return each
         cause = cause.__cause__
-    reason = str(error).strip().splitlines()[0]
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if type(error).__name__ not in DEATHS:
+        return EngineError(
+            f"Ray ended the job: {reason} All rows so far are kept. Check the packages and the "
+            "logs of the workers, and start the same command again."
+        )
     return EngineError(
         f"A worker of Ray ended {ATTEMPTS} times at the same photos: {reason} All rows so far are "
         "kept. Start the same command again without Ray, which finds the photo, or with fewer "

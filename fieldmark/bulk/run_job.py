@@ -1,6 +1,7 @@
 """Run a job: list the photos, classify those that are left, and write their rows."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,8 +60,9 @@ def run_job(
         if left:
             progress = Progress(len(left), job.manifest["photos"])
             tables = job.record(progress.show(start_engine(options, left, where)))
-            for _ in failures.check(tables):
-                pass
+            with closing(tables):  # writes what waits, before another process may
+                for _ in failures.check(tables):
+                    pass
         job.finish()
         return failures
     finally:

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -11,6 +12,7 @@ from fieldmark.bulk.addresses import Entry, Location, SourceError, access_error,
 from fieldmark.bulk.path_lists import is_list, read_list
 
 FILE = "file://"
+SECRET = re.compile(r"://[^/@]*:[^/@]*@|[?&](sig|X-Amz-Signature)=", re.IGNORECASE)
 
 
 def list_photos(sources: Sequence[str], column: str | None = None) -> Iterator[str]:
@@ -22,6 +24,8 @@ def list_photos(sources: Sequence[str], column: str | None = None) -> Iterator[s
     with a dot are left out. Raises SourceError.
     """
     sources = [normalize(source) for source in sources]
+    for source in sources:
+        check_path(source)
     if column and not any(map(is_list, sources)):
         raise SourceError(
             f"There is no table for the column {column} in {', '.join(sources)}. Give a .csv or "
@@ -35,9 +39,24 @@ def unique(paths: Iterable[str]) -> Iterator[str]:
     """Yield each path once, at its first place."""
     seen = set()
     for path in paths:
+        check_path(path)
         if path not in seen:
             seen.add(path)
             yield path
+
+
+def check_path(path: str) -> None:
+    """Raise SourceError for a path that results cannot hold, or that would store a secret."""
+    if is_address(path) and SECRET.search(path):
+        raise SourceError(
+            "An address contains a password or a signature, which results would store. Set the "
+            "credentials in the environment instead: docs/many.md lists the variables."
+        )
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        name = path.encode("utf-8", "backslashreplace").decode()
+        raise SourceError(f"The name {name} is not UTF-8. Rename this file or folder.") from error
 
 
 def normalize(source: str) -> str:

@@ -16,14 +16,17 @@ from fastapi.testclient import TestClient
 
 from benchmarks.memory import measure_tree
 from birds.api import create_app
+from fieldmark.bulk.addresses import SourceError
 from fieldmark.bulk.classify import BatchClassifier
 from fieldmark.bulk.job import FailureLimit, Job, JobError, describe_job
 from fieldmark.bulk.local import run_local
+from fieldmark.bulk.outputs import tables
 from fieldmark.bulk.progress import describe_progress
 from fieldmark.bulk.results import Results
 from fieldmark.bulk.rows import SCHEMA
 from fieldmark.bulk.run_job import EngineOptions, run_job
-from tests.command_line import run_without
+from fieldmark.bulk.sources import list_photos
+from tests.command_line import run_command, run_without
 from tests.conftest import ROOT
 
 
@@ -200,3 +203,44 @@ def test_progress_says_how_fast_and_how_long():
     line = describe_progress(250_000, 1_000_000, 125.0)
     assert line == "250,000 of 1,000,000 photos, 125 photos a second, time left: 1 h 40 min."
     assert "unknown" in describe_progress(0, 10, 0.0)
+
+
+def test_an_address_that_cannot_be_opened_is_a_row_with_an_error(options, photos):
+    paths = [str(photos / "bird0.jpg"), "nonsense://place/a.jpg", "a\0.jpg"]
+    errors = BatchClassifier(options)(paths)["error"].to_pylist()
+    assert errors[0] is None
+    assert "nonsense" in errors[1]
+    assert "cannot be read" in errors[2]
+
+
+@pytest.mark.parametrize(
+    "source", ["s3://key:secret@bucket/a", "https://x.org/a.jpg?sig=abc", "caf\udce9.jpg"]
+)
+def test_a_secret_or_a_name_that_is_no_text_is_refused_before_it_is_stored(source):
+    with pytest.raises(SourceError) as caught:
+        list(list_photos([source]))
+    assert "secret" not in str(caught.value)
+    assert "abc" not in str(caught.value)
+
+
+def test_the_results_behind_a_file_are_those_of_its_photos(options, photos, tmp_path):
+    out, words = tmp_path / "birds.csv", ["--model", options.model, "--crop", "center"]
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.jpg").write_bytes((photos / "bird0.jpg").read_bytes())
+    with pytest.MonkeyPatch.context() as patch:  # as if it were interrupted when all are classified
+        patch.setattr(tables, "write_csv", lambda *_: sys.exit(1))
+        run_command("predict", tmp_path / "a", "--csv", out, *words)
+    assert len(list(tmp_path.glob("birds.csv.*.job"))) == 1
+    for name in ("b", "a"):
+        assert run_command("predict", tmp_path / name, "--csv", out, *words).exit_code == 0
+        assert [line.split(",")[0] for line in out.read_text().splitlines()[1:]] == [
+            str(tmp_path / name / f"{name}.jpg")
+        ]
+    assert not list(tmp_path.glob("birds.csv.*.job"))
+
+
+def test_options_that_need_an_output_are_not_ignored(photos):
+    result = run_command("predict", photos, "--exif")
+    assert result.exit_code == 2
+    assert "--out" in result.stderr

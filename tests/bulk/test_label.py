@@ -35,6 +35,8 @@ def snapshot(folder: Path) -> dict[str, bytes | str]:
     """Return each file's content and each link's target below a folder; b"/" for folders."""
     found = {}
     for path in sorted(folder.rglob("*")):
+        if path.name == ".lock":  # which predict leaves there, too
+            continue
         name = str(path.relative_to(folder))
         if path.is_symlink():
             found[name] = os.readlink(path)

@@ -41,13 +41,19 @@ def sort_photos(
 ) -> Iterator[str]:
     """Copy or link photos into folders by species; yield messages on those left out.
 
-    Names below such a folder are the photos' paths, so no two photos share one.
+    Names below such a folder are the photos' paths; of two photos with one name the second is left
+    out, as on file systems that ignore case.
     """
+    targets: set[str] = set()
     for row, photo in local_photos(results):
         target = folder / folder_of(row) / below(row["path"])
         if not photo.is_file():
             yield GONE.format(photo)
             continue
+        if str(target).casefold() in targets:
+            yield f"{photo} is left out: another photo is {target} already."
+            continue
+        targets.add(str(target).casefold())
         source = str(photo.absolute())
         if how == "link":
             done = journal.write(
