@@ -202,9 +202,7 @@ def coarse_twice(monkeypatch, finder, network):
 
 
 def never_looks_again(monkeypatch, finder, network):
-    finder.find = lambda decoded: birds.finder.select_boxes(
-        *finder.look(decoded, decoded.finder_pixels), finder.threshold, decoded
-    )
+    finder.fine = None
 
 
 def second_look_mirrored(monkeypatch, finder, network):
