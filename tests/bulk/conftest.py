@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from PIL import ImageFile
 
 from benchmarks.hostile_photos import lossless_webp
 from birds import drawn
@@ -43,3 +44,9 @@ def link_photos(photos, tmp_path):
         return str(folder)
 
     return link
+
+
+@pytest.fixture(autouse=True)
+def strict_decoding(monkeypatch):
+    """Undo what megadetector-utils sets for all of Pillow when it is imported."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)

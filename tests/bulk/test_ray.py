@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from fieldmark.errors import UserError
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
+STARTING = 120  # seconds
 
 JOB = """
     import pickle, sys
@@ -75,10 +77,24 @@ def cluster(tmp_path_factory):
     environment = os.environ | ray_engine.QUIET | {"RAY_AUTH_MODE": "disabled"}
     options = ["--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
     options += ["--object-store-memory=200000000", f"--temp-dir={folder}"]
-    start = [ray, "start", *options]
-    subprocess.run(start, env=environment, check=True, capture_output=True, timeout=120)
+    command = [ray, "start", "--block", *options]  # `ray stop` would end those of other tests too
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for_port(port)
     yield f"127.0.0.1:{port}", environment
-    subprocess.run([ray, "stop", "--force"], env=environment, check=True, capture_output=True)
+    process.terminate()
+    process.wait(60)
+
+
+def wait_for_port(port: int) -> None:
+    """Return when a server of this computer accepts connections, or after STARTING seconds."""
+    deadline = time.monotonic() + STARTING
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
 
 
 def test_predict_runs_on_a_cluster_that_gets_code_and_models(cluster, options, photos, tmp_path):
