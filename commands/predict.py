@@ -2,6 +2,7 @@
 
 import hashlib
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from shutil import rmtree
@@ -13,6 +14,7 @@ from birds.errors import UserError
 from commands import PUBLISHED_MODEL
 
 if TYPE_CHECKING:
+    from birds.identifier import Identifier
     from fieldmark.bulk.classify import ClassifyOptions
     from fieldmark.bulk.job import FailureLimit
 
@@ -109,7 +111,6 @@ def predict(
         fieldmark predict 's3://my-cameras/2026/**/*.jpg' --out results --exif
     """
     from birds.finder import default_finder
-    from birds.identifier import Identifier
     from fieldmark.bulk.classify import ClassifyOptions
     from fieldmark.bulk.outputs.tables import write_csv, write_json
     from fieldmark.bulk.results import Results
@@ -121,12 +122,6 @@ def predict(
         raise UserError("--csv - and --json - both print. Name a file for one of them.")
     model = model / PUBLISHED_MODEL.name if model.is_dir() else model
     finder = (finder or default_finder(model)) if crop == "auto" else None
-    identifier = Identifier.load(model, finder)
-    if crop == "auto" and (message := identifier.mismatch):
-        typer.echo(message, err=True)
-    if out and (message := describe_unmatched(identifier.classifier.card["labels"])):
-        typer.echo(message, err=True)
-    del identifier  # its memory
     paths = list(list_photos(photos, column))
     if not paths:
         raise UserError(f"There are no photos in {', '.join(photos)}.")
@@ -134,16 +129,23 @@ def predict(
         raise UserError(
             "--address, --engine, --workers, --exif and --embedding need --out, --csv or --json."
         )
+
+    def notify(identifier: "Identifier") -> None:
+        if crop == "auto" and (message := identifier.mismatch):
+            typer.echo(message, err=True)
+        if out and (message := describe_unmatched(identifier.classifier.card["labels"])):
+            typer.echo(message, err=True)
+
     options = ClassifyOptions(
         model.resolve(), finder and finder.resolve(), crop, top, exif, embedding
     )
     if not (out or csv or json):
-        failures = print_table(options, paths, max_failures)
+        failures = print_table(options, paths, max_failures, notify)
     else:
         with ExitStack() as stack:
             folder = out or temporary_results(stack, csv, json, [*photos, column or ""])
             where = EngineOptions(engine, address, workers)
-            failures = run_job(folder, paths, photos, options, where, max_failures, retry)
+            failures = run_job(folder, paths, photos, options, where, max_failures, retry, notify)
             if csv:
                 write_csv(Results(folder), csv)
             if json:
@@ -180,15 +182,21 @@ def temporary_results(
     return folder
 
 
-def print_table(options: "ClassifyOptions", paths: list[str], limit: float) -> "FailureLimit":
+def print_table(
+    options: "ClassifyOptions",
+    paths: list[str],
+    limit: float,
+    notify: Callable[["Identifier"], None],
+) -> "FailureLimit":
     """Print a line per photo, as they are classified."""
     from fieldmark.bulk.job import FailureLimit
-    from fieldmark.bulk.run_job import classify_here
+    from fieldmark.bulk.run_job import classify_here, load_classifier
 
-    failures = FailureLimit(limit)
+    classifier, failures = load_classifier(options), FailureLimit(limit)
+    notify(classifier.identifier)
     width = min(MAX_WIDTH, max(map(len, paths)))
     print(f"{'photo':{width}}  answer")
-    for table in failures.check(classify_here(options, paths)):
+    for table in failures.check(classify_here(classifier, paths)):
         for row in table.select(["path", "text", "error"]).to_pylist():
             print(f"{row['path']:{width}}  {row['error'] or row['text']}", flush=True)
     return failures

@@ -14,11 +14,11 @@ import pyarrow as pa
 from birds import photo
 from birds.identifier import AUTO, Identification, Identifier
 from birds.photo import DecodedPhoto, PhotoError, PreparedPhoto
-from birds.prediction import encode_look
-from birds.workers.decoder import Decoder, shared_decoder
+from birds.workers.decoder import JOB_LIMITS, Decoder, shared_decoder
 from fieldmark.bulk.addresses import is_address
 from fieldmark.bulk.answers import answer_columns
-from fieldmark.bulk.rows import MIN_PROBABILITY, SCHEMA
+from fieldmark.bulk.exif import read_exif
+from fieldmark.bulk.rows import SCHEMA
 from fieldmark.bulk.sources import read_bytes
 from fieldmark.errors import UserError
 
@@ -78,7 +78,7 @@ class BatchClassifier:
     @cached_property
     def decoder(self) -> Decoder:
         """Processes with limits, which start with the first photo that needs one."""
-        return shared_decoder(LIMITED)
+        return shared_decoder(LIMITED, JOB_LIMITS)
 
     def __call__(self, paths: Sequence[str]) -> pa.Table:
         """Return a row of SCHEMA for each path, in order; a broken photo has only its `error`.
@@ -108,11 +108,7 @@ class BatchClassifier:
             prepared = self.prepare_bytes(data)
         except PhotoError as error:
             return Item(path, None, {}, str(error))
-        if not self.options.exif:
-            return Item(path, prepared, {})
-        from fieldmark.bulk.exif import read_exif
-
-        return Item(path, prepared, read_exif(data))
+        return Item(path, prepared, read_exif(data) if self.options.exif else {})
 
     def prepare_bytes(self, data: bytes) -> Prepared:
         """Prepare a photo: the plain ones here, and others in a process with limits.
@@ -136,11 +132,10 @@ class BatchClassifier:
         """Return the columns of a photo that was identified."""
         look, card = found.chosen, self.identifier.classifier.card
         outputs, index = look.outputs, look.index
-        likely = int((outputs.probability[index] >= MIN_PROBABILITY).sum())
-        encoded = encode_look(look, card, max(self.options.top, likely))
+        answer = outputs.probability[index], outputs.unknown[index], card
         embedding = outputs.embedding[index].astype(np.float16) if self.options.embedding else None
         return {
-            **answer_columns(encoded, self.labels),
+            **answer_columns(*answer, self.labels, self.options.top),
             **{"width": found.width, "height": found.height},
             **{"crop": list(look.crop.square), "crop_from": look.crop.source},
             "boxes": [box._asdict() for box in found.boxes],

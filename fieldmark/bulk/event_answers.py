@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from birds.prediction import encode_outputs
 from birds.same_bird import combine_groups
 from fieldmark.bulk.answers import answer_columns
-from fieldmark.bulk.rows import MIN_PROBABILITY, SCHEMA
+from fieldmark.bulk.rows import SCHEMA
 from fieldmark.bulk.sparse_predictions import SparsePredictions
 
 ANSWER = pa.schema(
@@ -20,7 +19,6 @@ ANSWER = pa.schema(
         )
     ]
 )
-TOP = 5  # labels that an event keeps at least
 CELLS = 2**23  # probabilities in memory at a time
 
 
@@ -39,17 +37,11 @@ def combine_answers(
         starts = np.cumsum([0, *map(len, part[:-1])])
         combined = combine_groups(predictions.dense(rows), unknown[rows], starts)
         answers = [
-            answer_columns(encode_answer(probability, float(score), card), labels)
+            answer_columns(probability, float(score), card, labels)
             for probability, score in zip(*combined, strict=True)
         ]
         tables.append(pa.Table.from_pylist(answers, ANSWER))
     return pa.concat_tables(tables)
-
-
-def encode_answer(probability: np.ndarray, unknown: float, card: dict) -> dict:
-    """Return predictions and answer as in the HTTP API; improbable labels are left out."""
-    likely = int((probability >= MIN_PROBABILITY).sum())
-    return encode_outputs(probability, unknown, card, max(TOP, likely))
 
 
 def split_groups(groups: list[np.ndarray], rows: int) -> Iterator[list[np.ndarray]]:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from birds.process import cpu_count
-from fieldmark.bulk.classify import BatchClassifier, ClassifyOptions
+from fieldmark.bulk.classify import BatchClassifier, ClassifyOptions, split_batches
 from fieldmark.errors import UserError
 
 OBJECT_STORE = 256 * 2**20  # bytes on this computer: paths and rows pass through it, photos do not
@@ -69,10 +69,7 @@ def run_ray(
     """
     with connected(workers, address) as ray:
         count = workers or int(ray.cluster_resources().get("CPU", 1))
-        batches = [
-            pa.table({"path": paths[start : start + batch]})
-            for start in range(0, len(paths), batch)
-        ]
+        batches = [pa.table({"path": part}) for part in split_batches(paths, batch)]
         rows = ray.data.from_arrow(batches).map_batches(
             Worker,
             fn_constructor_args=(options, read_models(options) if address else {}, os.getcwd()),

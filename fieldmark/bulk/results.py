@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from fieldmark.bulk.addresses import is_address
 from fieldmark.bulk.rows import SCHEMA
 from fieldmark.errors import UserError
 from fieldmark.files import read_json
@@ -72,4 +73,4 @@ class Results:
 
     def locate(self, path: str) -> str:
         """Return where a photo of the results is: an address, or an absolute path."""
-        return path if "://" in path else str(Path(self.manifest["folder"]) / path)
+        return path if is_address(path) else str(Path(self.manifest["folder"]) / path)

@@ -1,6 +1,6 @@
 """Run a job: list the photos, classify those that are left, and write their rows."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -41,25 +41,27 @@ def run_job(
     where: EngineOptions,
     max_failures: float,
     retry: bool = False,
+    notify: Callable[[Identifier], None] = lambda _: None,
 ) -> FailureLimit:
     """Classify photos into a folder of Results; return how many of them failed in this run.
 
     Photos that have a row there already are left out, with `retry` only those that were read.
-    Raises JobError and LockedError.
+    `notify` is called with the models. Raises JobError and LockedError.
     """
-    identifier = Identifier.load(options.model, options.finder)
-    labels = complete_labels(identifier.classifier.card["labels"])
+    classifier = load_classifier(options)
+    notify(classifier.identifier)
+    labels = complete_labels(classifier.identifier.classifier.card["labels"])
     options = options._replace(labels=tuple(labels))
-    job = Job(folder, describe_job(identifier, options, sources))
+    classifier.options = classifier.options._replace(labels=options.labels)
+    job = Job(folder, describe_job(classifier.identifier, options, sources))
     try:
         if retry:
             job.drop_errors()
         left = job.plan(paths)
-        del identifier
         failures = FailureLimit(max_failures)
         if left:
             progress = Progress(len(left), job.manifest["photos"])
-            tables = job.record(progress.show(start_engine(options, left, where)))
+            tables = job.record(progress.show(start_engine(classifier, options, left, where)))
             with closing(tables):  # writes what waits, before another process may
                 for _ in failures.check(tables):
                     pass
@@ -70,9 +72,15 @@ def run_job(
 
 
 def start_engine(
-    options: ClassifyOptions, paths: Sequence[str], where: EngineOptions
+    classifier: BatchClassifier,
+    options: ClassifyOptions,
+    paths: Sequence[str],
+    where: EngineOptions,
 ) -> Iterator[pa.Table]:
-    """Return an iterator of tables of rows, which does the work as it is advanced."""
+    """Return an iterator of tables of rows, which does the work as it is advanced.
+
+    `classifier` is that of this process, for few photos; other workers load their own.
+    """
     engine = where.engine
     if engine == AUTO:
         engine = RAY if where.address else LOCAL
@@ -81,12 +89,17 @@ def start_engine(
 
         return run_ray(options, paths, where.workers, where.batch, where.address)
     if len(paths) <= FEW:
-        return classify_here(options, paths)
+        return classify_here(classifier, paths)
+    del classifier.identifier  # the memory of its models
     return run_local(options, paths, where.workers or cpu_count(), where.batch)
 
 
-def classify_here(options: ClassifyOptions, paths: Iterable[str]) -> Iterator[pa.Table]:
-    """Yield tables of rows in the order of the paths, classified in this process by all CPUs."""
-    classifier = BatchClassifier(options._replace(threads=cpu_count()))
+def load_classifier(options: ClassifyOptions) -> BatchClassifier:
+    """Return a classifier of this process, which all CPUs compute."""
+    return BatchClassifier(options._replace(threads=cpu_count()))
+
+
+def classify_here(classifier: BatchClassifier, paths: Iterable[str]) -> Iterator[pa.Table]:
+    """Yield tables of rows in the order of the paths, classified in this process."""
     for batch in split_batches(paths, MODEL_BATCH):
         yield classifier(batch)

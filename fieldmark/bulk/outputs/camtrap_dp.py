@@ -10,11 +10,11 @@ from typing import Any
 
 from fieldmark.bulk.outputs import deployments, package
 from fieldmark.bulk.outputs.boxes import classified_box, finder_box
-from fieldmark.bulk.outputs.tables import COLUMNS, read_rows
+from fieldmark.bulk.outputs.tables import COLUMNS, open_output, read_rows
 from fieldmark.bulk.outputs.taxa import observed_taxon
 from fieldmark.bulk.outputs.times import localize
 from fieldmark.bulk.results import Results
-from fieldmark.files import atomic_path, write_json
+from fieldmark.files import write_json
 
 MEDIA = (
     *("mediaID", "deploymentID", "captureMethod", "timestamp", "filePath", "filePublic"),
@@ -79,7 +79,7 @@ def write_camtrap_dp(
 @contextmanager
 def write_table(path: Path, fields: tuple[str, ...]) -> Iterator[csv.DictWriter]:
     """Yield a writer of the rows of a CSV file."""
-    with atomic_path(path) as scratch, scratch.open("w", encoding="utf-8", newline="") as file:
+    with open_output(path) as file:
         writer = csv.DictWriter(file, fields, lineterminator="\n")
         writer.writeheader()
         yield writer

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Literal
 
+from fieldmark.bulk.addresses import is_address
 from fieldmark.bulk.outputs.journal import Journal, digest_of
 from fieldmark.bulk.outputs.sidecars import format_sidecar, keywords_of
 from fieldmark.bulk.outputs.tables import read_rows
@@ -69,7 +70,7 @@ def local_photos(results: Results) -> Iterator[tuple[dict, Path]]:
     """Yield the rows of photos that are files, and where those are."""
     for row in read_rows(results, COLUMNS):
         place = results.locate(row["path"])
-        if "://" not in place:
+        if not is_address(place):
             yield row, Path(place)
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fieldmark.bulk.outputs.boxes import RelativeBox, classified_box, finder_box, relative_box
-from fieldmark.bulk.outputs.tables import read_rows
+from fieldmark.bulk.outputs.tables import open_output, read_rows
 from fieldmark.bulk.results import Results
-from fieldmark.files import atomic_path
 
 FORMAT_VERSION, ANIMAL = "1.6", "1"
 COLUMNS = ["path", "kind", "probability", "predictions", "width", "height"]
@@ -27,7 +26,7 @@ def write_megadetector(results: Results, path: Path) -> None:
         "detection_categories": {ANIMAL: "animal"},
         "classification_categories": {number: label for label, number in numbers.items()},
     }
-    with atomic_path(path) as scratch, scratch.open("w", encoding="utf-8") as file:
+    with open_output(path) as file:
         file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "images": [')
         separator = "\n"
         for row in read_rows(results, COLUMNS):

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from birds.decision import HIGHER_RANKS
+
 BIRDS = "Aves"
-RANKS = ("genus", "family", "order")
 
 
 def observed_taxon(row: dict) -> str | None:
@@ -24,9 +25,11 @@ def list_taxa(labels: Iterable[dict]) -> dict[str, dict]:
     bird = {"kingdom": "Animalia", "phylum": "Chordata", "class": BIRDS}
     taxa = {BIRDS: {"scientificName": BIRDS, "taxonRank": "class"} | bird}
     for label in labels:
-        higher = {rank: label[rank] for rank in reversed(RANKS) if label.get(rank)}
+        higher = {rank: label[rank] for rank in reversed(HIGHER_RANKS) if label.get(rank)}
         for rank, name in higher.items():
-            above = {r: n for r, n in higher.items() if RANKS.index(r) >= RANKS.index(rank)}
+            above = {
+                r: n for r, n in higher.items() if HIGHER_RANKS.index(r) >= HIGHER_RANKS.index(rank)
+            }
             taxa.setdefault(name, {"scientificName": name, "taxonRank": rank} | bird | above)
         if name := label.get("scientific_name"):
             rank = "subspecies" if len(name.split()) == 3 else "species"
