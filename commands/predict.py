@@ -196,7 +196,7 @@ def print_table(
     notify(classifier.identifier)
     width = min(MAX_WIDTH, max(map(len, paths)))
     print(f"{'photo':{width}}  answer")
-    for table in failures.check(classify_here(classifier, paths)):
+    for table in failures.check_tables(classify_here(classifier, paths)):
         for row in table.select(["path", "text", "error"]).to_pylist():
             print(f"{row['path']:{width}}  {row['error'] or row['text']}", flush=True)
     return failures

@@ -46,12 +46,12 @@ class Location:
         with as_os_error(self.address):
             return self.filesystem.info(self.path)
 
-    def read(self) -> bytes:
+    def read_file(self) -> bytes:
         """Return the bytes of a file in one request; raises OSError."""
         with as_os_error(self.address):
             return self.filesystem.cat_file(self.path)  # pyright: ignore[reportReturnType]
 
-    def open(self) -> BinaryIO:
+    def open_file(self) -> BinaryIO:
         """Open a file, to read parts of it; raises OSError."""
         with as_os_error(self.address):
             return self.filesystem.open(self.path, "rb")  # pyright: ignore[reportReturnType]

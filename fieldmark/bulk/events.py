@@ -48,7 +48,7 @@ def find_events(results: Results, interval: float = INTERVAL, by: By = "folder")
     """Return the events of results: photos of a camera with gaps of at most `interval` seconds.
 
     A camera is a folder, or by `exif` the make, model and serial number that photos state; those
-    that state none are told apart by their folders. An event of one photo has that photo's answer,
+    that state none have that of their folders. An event of one photo has that photo's answer,
     others that of `birds.same_bird`. Raises ResultsError if no photo was read.
     """
     photos, predictions = read_photos(results)

@@ -179,7 +179,7 @@ class FailureLimit:
         """The number of photos that could not be read."""
         return self.errors.total()
 
-    def check(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    def check_tables(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """Yield tables of rows; raise JobError after one with which too many rows are errors."""
         for table in tables:
             self.photos += len(table)

@@ -25,7 +25,7 @@ def read_list(source: str, column: str) -> list[str]:
     """
     read_column = read_parquet if source.lower().endswith(PARQUET) else read_csv
     try:
-        with Location(source).open() if is_address(source) else open(source, "rb") as file:
+        with Location(source).open_file() if is_address(source) else open(source, "rb") as file:
             paths = read_column(file, source, column)
     except OSError as error:
         raise access_error(source, error) from error

@@ -30,16 +30,16 @@ class Progress:
             while now - self.marks[0][0] > WINDOW:
                 self.marks.popleft()
             if now - self.printed >= PERIODS[self.on_terminal]:
-                self.write(describe_progress(self.done, self.total, self.rate()))
+                self.write_line(describe_progress(self.done, self.total, self.rate()))
                 self.printed = now
-        self.write(f"{self.done:,} of {self.total:,} photos.", last=True)
+        self.write_line(f"{self.done:,} of {self.total:,} photos.", last=True)
 
     def rate(self) -> float:
         """Return the photos per second of the last minute."""
         (start, before), (end, after) = self.marks[0], self.marks[-1]
         return (after - before) / max(end - start, 1e-3)
 
-    def write(self, line: str, last: bool = False) -> None:
+    def write_line(self, line: str, last: bool = False) -> None:
         """Print a line, over the one before on a terminal."""
         start, end = ("\r\x1b[K", "\n" if last else "") if self.on_terminal else ("", "\n")
         sys.stderr.write(f"{start}{line}{end}")

@@ -47,6 +47,12 @@ class Results:
             )
 
     @cached_property
+    def common_names(self) -> dict[str, str]:
+        """The names for people of labels."""
+        labels = self.manifest["labels"]
+        return {label["label"]: label.get("common_name") or label["label"] for label in labels}
+
+    @cached_property
     def dataset(self) -> ds.FileSystemDataset:
         """The rows, as an Arrow dataset."""
         files = sorted(map(str, self.rows_folder.glob("*.parquet")))

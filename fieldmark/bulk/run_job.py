@@ -63,7 +63,7 @@ def run_job(
             progress = Progress(len(left), job.manifest["photos"])
             tables = job.record(progress.show(start_engine(classifier, options, left, where)))
             with closing(tables):  # writes what waits, before another process may
-                for _ in failures.check(tables):
+                for _ in failures.check_tables(tables):
                     pass
         job.finish()
         return failures

@@ -148,7 +148,7 @@ def read_bytes(path: str) -> bytes:
     if is_address(path):
         location = Location(path)
         photo.check_bytes(location.info()["size"] or 0)
-        return location.read()
+        return location.read_file()
     photo.check_bytes(os.stat(path).st_size)
     with open(path, "rb") as file:
         return file.read(photo.MAX_BYTES + 1)

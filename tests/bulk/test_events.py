@@ -35,7 +35,7 @@ def results(tmp_path):
 
 
 def change_rows(results: Results, change) -> Results:
-    """Replace the rows of results by what a function makes of them, in one file."""
+    """Replace the rows of results by the result of a function, in one file."""
     rows = change(results.read_table().to_pylist())
     for file in results.rows_folder.glob("*.parquet"):
         file.unlink()

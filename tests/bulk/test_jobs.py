@@ -183,7 +183,7 @@ def test_rows_that_came_before_an_error_are_kept(options, photos, tmp_path):
     tables = (pa.Table.from_pylist(rows[n : n + 50], SCHEMA) for n in range(0, 300, 50))
     limit = FailureLimit(0.5)
     with pytest.raises(JobError, match="100 of them: cut"):
-        list(job.record(limit.check(tables)))
+        list(job.record(limit.check_tables(tables)))
     job.close()
     assert len(read_rows(tmp_path / "out")) == 100
 

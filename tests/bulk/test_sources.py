@@ -144,7 +144,7 @@ def test_the_bytes_of_a_file_and_of_an_address_are_the_same(tree, memory):
 
 
 def test_a_photo_that_is_empty_or_too_large_is_not_read(tree, memory, monkeypatch):
-    monkeypatch.setattr(addresses.Location, "read", None)
+    monkeypatch.setattr(addresses.Location, "read_file", None)
     for root in (tree, memory):
         with fsspec.open(f"{root}/empty.jpg", "wb"):
             pass

@@ -4,14 +4,14 @@ import hashlib
 from pathlib import Path
 
 import pyarrow.dataset as ds
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fieldmark.bulk.audit.checks import COLUMNS, Check
 from fieldmark.bulk.audit.population import Population
+from fieldmark.bulk.html_page import write_template
 from fieldmark.bulk.results import Results
 from fieldmark.bulk.thumbnails import make_thumbnails
-from fieldmark.files import write_text
 
+TEMPLATE = Path(__file__).with_name("page.html")
 SUGGESTIONS, CROP_SIDE, WHOLE_SIDE = 4, 320, 520
 
 
@@ -27,21 +27,18 @@ def write_page(
         describe_photo(results, population, check, rows[path], share)
         for check, path, share in zip(checks, paths, inclusion, strict=True)
     ]
-    names = {card["label"]: card.get("common_name") or card["label"] for card in population.cards}
     key = hashlib.sha256("\n".join([str(results.folder.resolve()), *paths]).encode()).hexdigest()
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
-    page = environment.get_template("page.html").render(
+    write_template(
+        file,
+        TEMPLATE,
         data={
             "key": f"fieldmark-{key[:16]}",
             "columns": list(COLUMNS),
             "photos": photos,
-            "names": names,
+            "names": results.common_names,
         },
         count=len(photos),
     )
-    write_text(file, page)
 
 
 def describe_photo(

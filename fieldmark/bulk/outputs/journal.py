@@ -62,7 +62,7 @@ class Journal:
         self.file.write(json.dumps(entry, ensure_ascii=False) + "\n")
         self.file.flush()
 
-    def write(self, path: Path, digest: str, write: Callable[[Path], object]) -> bool:
+    def write_file(self, path: Path, digest: str, write: Callable[[Path], object]) -> bool:
         """Write a file by a function of a temporary path; return whether it is there as wanted.
 
         A file that this journal did not write, or that has changed since, is left as it is.

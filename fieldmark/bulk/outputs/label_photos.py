@@ -31,7 +31,7 @@ def write_sidecars(results: Results, journal: Journal) -> Iterator[str]:
         elif row["error"] is None:
             content = format_sidecar(*keywords_of(row))
             sidecar = photo.with_name(f"{photo.name}.xmp")
-            if not journal.write(
+            if not journal.write_file(
                 sidecar, digest_of(content), lambda p, c=content: p.write_bytes(c)
             ):
                 yield KEPT.format(sidecar)
@@ -57,11 +57,13 @@ def sort_photos(
         targets.add(str(target).casefold())
         source = str(photo.absolute())
         if how == "link":
-            done = journal.write(
+            done = journal.write_file(
                 target, digest_of(source.encode()), lambda p, s=source: p.symlink_to(s)
             )
         else:
-            done = journal.write(target, sha256_file(photo), lambda p, s=source: shutil.copy2(s, p))
+            done = journal.write_file(
+                target, sha256_file(photo), lambda p, s=source: shutil.copy2(s, p)
+            )
         if not done:
             yield KEPT.format(target)
 

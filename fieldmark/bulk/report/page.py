@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from birds.process import cpu_count
+from fieldmark.bulk.html_page import write_template
 from fieldmark.bulk.report.activity import chart_days, chart_hours, chart_months
 from fieldmark.bulk.report.tables import NO_CAMERA, Photo, Summary, summarize
 from fieldmark.bulk.results import Results
 from fieldmark.bulk.thumbnails import Thumbnails, make_thumbnails
-from fieldmark.files import write_text
 
+TEMPLATE = Path(__file__).with_name("report.html")
 SIDE = 144  # pixels of a thumbnail
 
 
@@ -34,10 +34,7 @@ def write_report(
     The `max_sheets` most frequent species have contact sheets.
     """
     summary = summarize(results)
-    names = {
-        card["label"]: card.get("common_name") or card["label"]
-        for card in results.manifest["labels"]
-    }
+    names = results.common_names
     labels = [label for label, _ in order(summary)][:max_sheets]
     sheets = [[*summary.most_certain_of[each], *summary.least_certain_of[each]] for each in labels]
     shown = [*summary.strangest, *summary.least_certain, *(p for sheet in sheets for p in sheet)]
@@ -46,16 +43,9 @@ def write_report(
     def show(photos: list[Photo]) -> list[Shown]:
         return [Shown(each, names[each.label], thumbnails[each.path]) for each in photos]
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = "{:,}".format
-    environment.filters["percent"] = format_percent
-    page = environment.get_template("report.html").render(
+    write_template(
+        file,
+        TEMPLATE,
         manifest=results.manifest,
         summary=summary,
         unreadable=summary.errors.total(),
@@ -75,7 +65,6 @@ def write_report(
         least_certain=show(summary.least_certain),
         side=SIDE,
     )
-    write_text(file, page)
 
 
 def order(summary: Summary) -> list[tuple[str, int]]:
@@ -124,8 +113,3 @@ def count_rows(
         | {"share": row["count"] / top, "start": row["low"] / top, "end": row["high"] / top}
         for row in counts.to_dict("records")
     ]
-
-
-def format_percent(share: float) -> str:
-    """Return a share in per cent."""
-    return f"{100 * share:.{0 if share > 0.1 else 1}f} %"
