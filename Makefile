@@ -6,13 +6,13 @@ RUNS ?=
 OUT := runs/ensemble
 BIN := .venv/bin
 TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
-CORE := --ignore tests/bulk
+CORE := --ignore tests/bulk --ignore tests/explain
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKS := azure_function/requirements.txt azure_function/server.txt requirements.txt commands/requirements.txt
 TOOLS := .venv/tools/bin/python
 COOLDOWN ?= 7 days
 
-.PHONY: app check test test-bulk soak lint chromium train notebook board compare ensemble export publish page \
+.PHONY: app check test test-bulk test-explain soak lint chromium train explain notebook board compare ensemble export publish page \
   lock sbom clean
 
 app: .venv/serving page  ## serve the page and the function on this computer; installs no torch
@@ -30,17 +30,23 @@ test: .venv/everything chromium  ## all tests but test-bulk's; PYTEST adds optio
 test-bulk: .venv/bulk .venv/azurite chromium  ## tests of jobs on many photos, on a cluster and in a cloud
 	$(TESTS) tests/bulk $(PYTEST)
 
+test-explain: .venv/explain chromium  ## tests of explain.ipynb and of the course
+	$(TESTS) tests/explain $(PYTEST)
+
 soak: .venv/bulk  ## the endurance tests at full length, half an hour; figures in runs/soak.json
 	$(BIN)/python -m pytest -m soak --soak runs/soak.json $(PYTEST)
 
-lint: .venv/bulk  ## style, types, and no outputs in notebooks
+lint: .venv/bulk .venv/explain  ## style, types, and no outputs in notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/nbstripout --verify train.ipynb finder.ipynb app/app.ipynb
+	$(BIN)/nbstripout --verify train.ipynb explain.ipynb finder.ipynb app/app.ipynb
 	$(BIN)/pyright
 
 train: .venv/everything  ## run train.ipynb with RECIPE; writes runs/<name>/
 	@$(BIN)/fieldmark train $(RECIPE)
+
+explain: .venv/explain  ## look inside RUN by explain.ipynb; writes runs/explain/<name>/
+	@$(BIN)/fieldmark explain $(RUN)
 
 notebook: .venv/everything  ## open train.ipynb in JupyterLab
 	@$(BIN)/jupyter lab train.ipynb
@@ -97,6 +103,10 @@ chromium: .venv/everything  # the browser tests need one; Playwright's is kept i
 
 .venv/bulk: .venv/everything  # jobs on many photos, and their tests
 	$(PIP) --constraint .venv/locked.txt -e ".[train,track,test,bulk,sweep,test-bulk]"
+	@touch $@
+
+.venv/explain: .venv/everything  # explain.ipynb, and its tests
+	$(PIP) --constraint .venv/locked.txt -e ".[train,track,test,explain]"
 	@touch $@
 
 .venv/azurite: .venv/bulk  # Azure's blob storage on this computer, for tests

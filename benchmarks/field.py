@@ -24,7 +24,7 @@ from birds.classifier import Classifier
 from birds.decoding import SUFFIXES
 from birds.finder import Finder
 from export.held_out import hold_out_grounds
-from export.rebuild import find_photos
+from fieldmark.data.run_photos import find_run_photos
 from fieldmark.errors import UserError
 from fieldmark.evaluation.guarantees import measure_answers
 from fieldmark.evaluation.predictions import PhotoSource
@@ -93,7 +93,7 @@ def format_figure(figures: dict, key: str) -> str:
 
 def list_groups(run: Run, options: UncertaintyOptions, count: int) -> Iterator[Group]:
     """Yield the name of each group of photos, their table, and where their bytes are."""
-    folder, photos = find_photos(run), run.split.query("split == 'calibration'")
+    folder, photos = find_run_photos(run), run.split.query("split == 'calibration'")
     photos = photos.sample(min(count, len(photos)), random_state=0)
     yield "crops as they are", photos, folder
     unfamiliar = list_unfamiliar(photos, options).query("reports")

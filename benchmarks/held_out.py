@@ -8,7 +8,7 @@ import pandas as pd
 from birds.classifier import Classifier
 from birds.finder import Finder
 from export.held_out import hold_out_grounds
-from export.rebuild import find_photos
+from fieldmark.data.run_photos import find_run_photos
 from fieldmark.errors import UserError
 from fieldmark.evaluation.predictions import PhotoSource
 from fieldmark.evaluation.predictor import Predictor
@@ -43,7 +43,7 @@ class HeldOutModel(NamedTuple):
         unfamiliar = list_unfamiliar(run.split, hold_out_grounds(options))
         grounds = [Path(path) for path in unfamiliar["path"][unfamiliar["is_ground"]]]
         finder, predictor = Finder(options.finder), Predictor.of_file(classifier)
-        return cls(card, predictor, finder, run.split, find_photos(run), grounds)
+        return cls(card, predictor, finder, run.split, find_run_photos(run), grounds)
 
     def search(self, photos: pd.DataFrame, source: PhotoSource) -> Proposals:
         """Predict the crops that the finder proposes in photos."""

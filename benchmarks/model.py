@@ -20,7 +20,7 @@ from birds.classifier import Classifier
 from birds.decision import unknown_threshold
 from birds.finder import Finder
 from export.held_out import hold_out_grounds, search_kinds
-from export.rebuild import find_photos
+from fieldmark.data.run_photos import find_run_photos
 from fieldmark.evaluation.guarantees import measure_uncertainty
 from fieldmark.evaluation.latency import measure_latency
 from fieldmark.evaluation.metrics import ood_metrics
@@ -61,7 +61,7 @@ def metric_rows(run: Run) -> Iterator[list[str]]:
     finder = Finder(options.finder) if options.finder else None
     unfamiliar = list_unfamiliar(photos, hold_out_grounds(options))
     grounds = [Path(path) for path in unfamiliar.query("is_ground")["path"]]
-    versions = FieldPhotos(photos, find_photos(run), grounds, COPIES if finder else 0)
+    versions = FieldPhotos(photos, find_run_photos(run), grounds, COPIES if finder else 0)
     proposals = search_photos(versions.table, versions, finder, predictor)
     families = [label["family"] for label in card["labels"]]
     measured = measure_uncertainty(proposals, card["thresholds"], families)

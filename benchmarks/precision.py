@@ -22,8 +22,8 @@ from export.exporter import store
 from export.graph import Graph
 from export.model_file import export_graph, write_model
 from export.predictions import held_out_photos
-from export.rebuild import find_photos
 from export.weights_dtype import DEFAULT, WEIGHTS_DTYPES
+from fieldmark.data.run_photos import find_run_photos
 from fieldmark.errors import ExportError, GateError
 from fieldmark.evaluation.latency import measure_latency
 from fieldmark.evaluation.predictions import predict, predict_with_file
@@ -37,7 +37,7 @@ THREADS = (1, 2)
 def main(run: RunFolder = MODEL, rounds: int = 100, save: Save = False) -> None:
     """Print a row for each number format; each file is timed `rounds` times."""
     source, network = Run(run), Network.load(run)
-    photos, folder = held_out_photos(source.split), find_photos(source)
+    photos, folder = held_out_photos(source.split), find_run_photos(source)
     (expected,) = predict([network], photos, folder)
     expected = expected.scaled(source.card["temperature"])
     with tempfile.TemporaryDirectory() as scratch:

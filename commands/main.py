@@ -11,6 +11,7 @@ from commands.cross_validate import cross_validate
 from commands.describe import describe
 from commands.ensemble import ensemble
 from commands.events import events
+from commands.explain import explain
 from commands.export import export
 from commands.label import label
 from commands.migrate import migrate
@@ -24,7 +25,7 @@ from commands.train_finder import train_finder
 
 COMMANDS = (
     *(train, train_finder, cross_validate, sweep, predict, compare, ensemble),
-    *(events, export, publish, describe, serve, migrate),
+    *(events, explain, export, publish, describe, serve, migrate),
     *(convert, label, audit, report),
 )
 OURS = {"birds", "commands", "export", "fieldmark"}
@@ -47,7 +48,7 @@ class CommandGroup(TyperGroup):
             typer.echo(
                 f"This command needs the package {package}, which is not installed. Install "
                 "everything that training needs: make .venv/everything; for jobs on many photos: "
-                "make .venv/bulk",
+                "make .venv/bulk; for `explain`: make .venv/explain",
                 err=True,
             )
             raise typer.Exit(2) from error

@@ -7,7 +7,7 @@ import pandas as pd
 
 from export.exporter import export_model
 from export.predictions import predict_held_out
-from export.rebuild import find_photos
+from fieldmark.data.run_photos import find_run_photos
 from fieldmark.errors import RunError
 from fieldmark.evaluation.metrics import compute_metrics
 from fieldmark.evaluation.per_class import per_class_metrics
@@ -114,7 +114,7 @@ def export_ensemble(paths: list[Path], out: Path, method: str = "logits") -> dic
             ],
         },
     }
-    photos, folder = first.split, find_photos(first)
+    photos, folder = first.split, find_run_photos(first)
     options = UncertaintyOptions.from_recipe(facts["recipe"])
     dtype = facts["recipe"].get("weights_dtype", "fp16")
     predictions = predict_held_out(network, photos, folder, dtype)

@@ -5,8 +5,8 @@ from pathlib import Path
 from export.card import describe_recipe
 from export.exporter import export_model
 from export.weights_dtype import DEFAULT
-from fieldmark.data.datasets import load_dataset
-from fieldmark.errors import RecipeError, RunError
+from fieldmark.data.run_photos import find_run_photos
+from fieldmark.errors import RecipeError
 from fieldmark.evaluation.open_set import describe_open_set_run
 from fieldmark.evaluation.uncertainty import UncertaintyOptions
 from fieldmark.network.network import Network
@@ -59,7 +59,7 @@ def rebuild_model(
             facts["recipe"] = facts["recipe"] | {"weights_dtype": weights_dtype}
         options = UncertaintyOptions.from_recipe(facts["recipe"], facts.get("open_set_run"))
         dtype = facts["recipe"].get("weights_dtype", DEFAULT)
-        return export_model(network, run.split, find_photos(run), facts, folder, options, dtype)
+        return export_model(network, run.split, find_run_photos(run), facts, folder, options, dtype)
     finally:
         lock.release()
 
@@ -73,16 +73,3 @@ def check_needs_no_training(old: dict, recipe: Recipe) -> None:
             f"These keys need retraining: {', '.join(f'`{key}`' for key in changed)}. Use "
             "`fieldmark train`, or leave them as in the run's recipe.yaml."
         )
-
-
-def find_photos(run: Run) -> Path:
-    """Return the folder of a run's photos; raises RunError if a photo of the split is missing."""
-    recipe = rename_keys(run.card["recipe"])
-    folder, _ = load_dataset(recipe["photos"], crop=recipe.get("crop", "none"))
-    missing = [path for path in run.split["path"] if not (folder / path).is_file()]
-    if missing:
-        raise RunError(
-            f"The gate needs the photos of the split, but {len(missing)} of them, such as "
-            f"{missing[0]}, are not in {folder}. Set FIELDMARK_PHOTOS to the folder that has them."
-        )
-    return folder

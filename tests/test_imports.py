@@ -10,7 +10,14 @@ import pytest
 from tests.conftest import ROOT
 
 APP = {path.stem for path in (ROOT / "app").glob("*.py")}
-PACKAGES = ("data", "network", "evaluation", "finder", "training")  # of fieldmark, lowest first
+PACKAGES = (
+    "data",
+    "network",
+    "evaluation",
+    "finder",
+    "training",
+    "explain",
+)  # of fieldmark, lowest first
 BASE = {"birds", "fieldmark.recipe"}  # what every package of fieldmark may import
 BASE |= {f"fieldmark.{path.stem}" for path in (ROOT / "fieldmark").glob("*.py")}
 LAYERS = {  # files -> the modules of this repository that they may import

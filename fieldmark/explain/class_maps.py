@@ -1,0 +1,36 @@
+"""Where a network sees evidence for a label: the map that the function serves, for any label."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from fieldmark.network.head import fold_head
+from fieldmark.network.network import Network
+
+
+def compute_class_maps(
+    network: Network, pixels: np.ndarray, labels: Sequence[int] | np.ndarray
+) -> np.ndarray:
+    """Return the signed evidence for a label at each position of a photo, float32 [N, h, w].
+
+    `pixels` are prepared photos, uint8 [N, S, S, 3], `labels` [N] are indices. The mean of a map
+    plus a constant is the label's logit (class activation maps, Zhou et al. 2016); the served heat
+    map is its positive part, divided by its maximum. The maps of sub-classes are averaged by their
+    probabilities. Maps of networks without positions are 1 x 1.
+    """
+    network.model.eval()
+    weight, bias = fold_head(network.head)
+    with torch.no_grad():
+        photos = network.preparation.normalize(pixels).to(network.device)
+        features = network.backbone(photos).float().cpu()
+        by_class = (features.mean((2, 3)) @ weight.T + bias).softmax(1)
+        index = network.label_index
+        targets = torch.as_tensor(np.asarray(labels))
+        if index is None:
+            share = torch.nn.functional.one_hot(targets, by_class.shape[1]).float()
+        else:
+            member = (torch.from_numpy(index)[None] == targets[:, None]).float()
+            share = by_class * member
+            share = share / share.sum(1, keepdim=True)
+        return torch.einsum("ndhw,nd->nhw", features, share @ weight).numpy()

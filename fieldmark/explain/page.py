@@ -1,0 +1,19 @@
+"""An executed notebook as one HTML page, for readers without Jupyter."""
+
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+
+from fieldmark.files import write_text
+
+
+def write_page(notebook: Path) -> Path:
+    """Write an executed notebook without its code beside it, as HTML; return the file."""
+    exporter = HTMLExporter(
+        exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True
+    )
+    page, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4))
+    file = notebook.with_suffix(".html")
+    write_text(file, page)
+    return file
