@@ -48,6 +48,7 @@ DEPLOYED = {  # files -> packages that their requirements.txt installs
             "pi_heif",
             "pebble",
             "python_multipart",
+            "httpcore2",
         ),
     },
     "azure_function/birds/server/*.py": {"uvicorn"},  # and those above: not on Azure

@@ -17,6 +17,7 @@ from .errors import UserError
 from .finder import default_finder
 from .http import pages, routes
 from .http.body_buffer import BodyBuffer
+from .http.fetch import Fetcher
 from .http.load_shedding import LoadShedder, Slots
 from .http.pieces import PiecesMiddleware
 from .http.problems import problem_response
@@ -79,6 +80,7 @@ def create_app(
     app.state.decoder = decoder
     app.state.slots = Slots(settings.workers, settings.max_in_flight)
     app.state.bodies = BodyBuffer()
+    app.state.fetcher = Fetcher(settings.max_in_flight) if settings.fetch else None
     app.include_router(routes.routes)
     app.include_router(pages.docs_routes)
     if settings.page:

@@ -66,14 +66,13 @@ def test_the_container_serves_is_healthy_and_writes_no_file(image, tmp_path):
     environment = {
         **{key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
         **dict(pair.split("=") for pair in variables.split()),
-        **{"HOME": missing, "TMPDIR": missing, "FIELDMARK_PAGE": "1"},
+        **{"HOME": missing, "TMPDIR": missing, "FIELDMARK_PAGE": "1", "PORT": port},
     }
     (command,), (health_check,) = (
         arguments(FUNCTION_STAGE, name) for name in ("CMD", "HEALTHCHECK")
     )
-    start = [sys.executable, *json.loads(command.replace("7071", port))[1:]]
-    check = json.loads(re.search(r"CMD (\[.*\])", health_check)[1].replace("7071", port))
-    check = [sys.executable, *check[1:]]
+    start = [sys.executable, *json.loads(command)[1:]]
+    check = [sys.executable, *json.loads(re.search(r"CMD (\[.*\])", health_check)[1])[1:]]
     with (
         (tmp_path / "log").open("w") as log,
         subprocess.Popen(start, cwd=image, env=environment, stderr=log, stdout=log) as server,
@@ -81,7 +80,7 @@ def test_the_container_serves_is_healthy_and_writes_no_file(image, tmp_path):
         try:
             url = f"http://127.0.0.1:{port}"
             wait_until(lambda: server.poll() is not None or responds(f"{url}/api/health"))
-            assert subprocess.run(check).returncode == 0
+            assert subprocess.run(check, env=environment).returncode == 0
             form = {"photo": ("a.jpg", bytes(5_000_000))}  # many servers write this to a disk
             response = requests.post(f"{url}/api/classify?code=secret", files=form, timeout=60)
             assert response.json()["results"][0]["status"] == 415
@@ -92,7 +91,7 @@ def test_the_container_serves_is_healthy_and_writes_no_file(image, tmp_path):
     log = (tmp_path / "log").read_text()
     assert '"kinds": ["not-a-photo"]' in log
     assert "secret" not in log
-    assert subprocess.run(check, stderr=subprocess.DEVNULL).returncode != 0
+    assert subprocess.run(check, env=environment, stderr=subprocess.DEVNULL).returncode != 0
     assert listing(image) == before
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import problems
 
 RETRY_AFTER = 1  # seconds
+T = TypeVar("T")
 
 
 class LoadShedder:
@@ -83,7 +84,7 @@ class Slots:
         return await asyncio.wrap_future(self.executor.submit(task, *arguments))
 
 
-async def run_while_connected(request: Request, work: Coroutine[Any, Any, dict]) -> dict:
+async def run_while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of `work`; cancel it and raise ClientDisconnect if the client leaves."""
     task = asyncio.ensure_future(work)
     disconnected = asyncio.ensure_future(wait_for_disconnect(request))

@@ -11,6 +11,8 @@ from starlette.requests import ClientDisconnect
 from .. import photo
 from . import problems
 from .body_buffer import Body
+from .fetch import Fetcher
+from .load_shedding import run_while_connected
 
 MAX_DRAINED = 5 * photo.MAX_BYTES  # bytes that are read of a body that is too large
 MAX_PHOTOS = 32
@@ -23,25 +25,36 @@ async def open_body(request: Request) -> AsyncIterator[Body]:
         yield body
 
 
-async def read_photos(request: Request, body: Body) -> tuple[list[bytes], bool]:
+async def read_photos(
+    request: Request, body: Body, fetcher: Fetcher | None = None
+) -> tuple[list[bytes], bool]:
     """Return the photos of a request, and whether they came as the parts `photo` of a form.
 
-    Raises Problem, or PhotoError for a body that is empty or too large.
+    A photo whose address is sent instead is fetched, if there is a `fetcher`. Raises Problem, or
+    PhotoError for a body that is empty or too large.
     """
     media_type = request.headers.get("content-type", "image/*").split(";")[0].strip().lower()
     is_form = media_type == "multipart/form-data"
+    if fetcher and media_type == "application/json":
+        sent = await read_bytes(request, body)
+        return [await run_while_connected(request, fetcher.fetch(sent, body))], False
     if not (is_form or media_type.startswith("image/") or media_type == "application/octet-stream"):
         detail = f"Send the bytes of a photo with a type like image/jpeg, not {media_type}."
         raise problems.Problem(415, "not-a-photo", detail)
+    if not is_form:
+        return [await read_bytes(request, body)], False
     with body.receive():
-        chunks = limited_chunks(request, body)
-        if is_form:
-            return await parse_form(request, chunks), True
-        data = bytearray()  # not a list: millions of tiny chunks would take far more memory
-        async for chunk in chunks:
-            data += chunk
-        return [bytes(data)], False
+        return await parse_form(request, limited_chunks(request, body)), True
     raise AssertionError  # receive() raises after it ended the block
+
+
+async def read_bytes(request: Request, body: Body) -> bytes:
+    """Return the bytes of a body; raises Problem, or PhotoError if it is empty or too large."""
+    data = bytearray()  # not a list: millions of tiny chunks would take far more memory
+    with body.receive():
+        async for chunk in limited_chunks(request, body):
+            data += chunk
+    return bytes(data)
 
 
 async def limited_chunks(request: Request, body: Body) -> AsyncGenerator[bytes, None]:

@@ -64,11 +64,12 @@ async def classify(
     """Classify the bird in a photo: the body is its bytes, with a type image/* or none.
 
     Or a form with one or more files named photo: then `results` has an answer or a problem for each
-    of them, in order, and `combined` one answer for all of them if they show the same bird.
+    of them, in order, and `combined` one answer for all of them if they show the same bird. Or JSON
+    with the photo's address, where the owner of the function allows it.
     """
     slots, facts = request.app.state.slots, request.scope["log"]
     started = time.perf_counter()
-    photos, is_form = await read_photos(request, body)
+    photos, is_form = await read_photos(request, body, request.app.state.fetcher)
     facts["milliseconds"] = {"read": milliseconds_since(started)}
     check_form(options, is_form)
     results, failure, too_slow, same_bird = [], None, 0, SameBird()

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from .problems import Problem, problem_document
 
@@ -166,6 +166,14 @@ class Results(BaseModel):
     )
 
 
+class PhotoAddress(BaseModel):
+    """Where a photo is, instead of its bytes: for functions whose owner allows it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    url: str = Field(max_length=2048, description="The photo's address, https only.")
+
+
 class FinderState(Version):
     """The finder, and whether it is the one that the model was calibrated with."""
 
@@ -204,7 +212,9 @@ def problem_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
 BINARY = {"type": "string", "format": "binary"}
 PHOTOS = {"type": "array", "items": BINARY, "minItems": 1, "maxItems": 32}
 FORM = {"type": "object", "required": ["photo"], "properties": {"photo": PHOTOS}}
+ADDRESS = PhotoAddress.model_json_schema()
 BODIES = {"image/*": BINARY, "application/octet-stream": BINARY, "multipart/form-data": FORM}
+BODIES["application/json"] = ADDRESS
 CONTENT = {media_type: {"schema": body} for media_type, body in BODIES.items()}
-# FastAPI cannot declare either a photo's bytes or a form
+# FastAPI cannot declare a photo's bytes, a form and JSON together
 REQUEST_BODY = {"requestBody": {"required": True, "content": CONTENT}}

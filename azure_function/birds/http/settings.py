@@ -30,8 +30,9 @@ class Settings(NamedTuple):
     `key`: what callers send, empty for no key. `origins`: other sites whose pages may call the
     function, like https://birds.example, or *. `workers`: photos computed at a time, by one thread
     each. `max_in_flight`: those and the photos that queue. `log`: one line for each request.
-    `page`: serve the page at /, which sends no key. `decoders`: processes that decode photos.
-    `large_memory`: bytes that another process may use for large ones.
+    `page`: serve the page at /, which sends no key. `fetch`: fetch photos from addresses that
+    callers send. `decoders`: processes that decode photos. `large_memory`: bytes that another
+    process may use for large ones.
     """
 
     key: str = ""
@@ -40,6 +41,7 @@ class Settings(NamedTuple):
     max_in_flight: int = 2 * WORKERS
     log: bool = True
     page: bool = False
+    fetch: bool = False
     decoders: int = DECODERS
     large_memory: int = LARGE_MEMORY
 
@@ -48,15 +50,11 @@ def load_settings(
     environment: Mapping[str, str] = os.environ, page_folder: Path = PAGE_FOLDER
 ) -> Settings:
     """Return the settings; raises SettingsError."""
-    switch = environment.get("FIELDMARK_PAGE", "").strip()
-    try:
-        page = TypeAdapter(bool).validate_python(switch or "0")
-    except ValueError as error:  # no typo opens a page
-        raise SettingsError(f"FIELDMARK_PAGE is {switch[:60]!r}. Set it to 1 or 0.") from error
     settings = Settings(
         key=parse_key(environment.get("FIELDMARK_FUNCTION_KEY", "")),
         origins=parse_origins(environment.get("FIELDMARK_CORS", "")),
-        page=page,
+        page=parse_switch(environment, "FIELDMARK_PAGE"),
+        fetch=parse_switch(environment, "FIELDMARK_FETCH"),
     )
     if settings.page and settings.key:
         raise SettingsError(
@@ -76,6 +74,15 @@ def load_settings(
         workers = min(settings.workers, int(limit))
         settings = settings._replace(max_in_flight=int(limit), workers=workers)
     return settings
+
+
+def parse_switch(environment: Mapping[str, str], name: str) -> bool:
+    """Return whether a setting is on; raises SettingsError, since no typo may turn it on or off."""
+    switch = environment.get(name, "").strip()
+    try:
+        return TypeAdapter(bool).validate_python(switch or "0")
+    except ValueError as error:
+        raise SettingsError(f"{name} is {switch[:60]!r}. Set it to 1 or 0.") from error
 
 
 def parse_key(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 
 import uvicorn
 
@@ -32,7 +33,8 @@ def main() -> None:
     """Serve until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser("python -m birds.server", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", default=7071, type=int, help="TCP port")
+    port = os.environ.get("PORT") or "7071"
+    parser.add_argument("--port", default=port, type=int, help="TCP port; default: PORT, or 7071")
     arguments = parser.parse_args()
     configure_logging()
     log_uncaught_errors()
