@@ -75,11 +75,12 @@ class Run(RunFolder):
         """Start training, or resume it if an interrupted run had the same keys and split.
 
         Otherwise the checkpoints and snapshots in the folder are removed. `split` has columns path,
-        label and split. A damaged checkpoint is reported, and the one before it is used. Returns
-        this Run.
+        label, split and perhaps subclass. A damaged checkpoint is reported, and the one before it
+        is used. Returns this Run.
         """
         facts = json.dumps(dict(training_keys), sort_keys=True)
-        facts += split[["path", "label", "split"]].to_csv()
+        columns = ["path", "label", "split", *split.columns.intersection(["subclass"])]
+        facts += split[columns].to_csv()
         self._identity = hashlib.sha256(facts.encode()).hexdigest()
         found = load_checkpoints(self.checkpoints)
         self._interrupted = {

@@ -42,6 +42,7 @@ class RunFolder:
         self.environment_file = self.folder / "environment.json"
         self.gate_report_file = self.folder / "gate.csv"
         self.photo_problems_file = self.folder / "photo_problems.csv"
+        self.label_decisions_file = self.folder / "label_decisions.csv"
         self.crops_file = self.folder / "crops.csv"
         self.competition_file = self.folder / "competition.csv"
         self.notebook_file = self.folder / "train.ipynb"
@@ -70,7 +71,8 @@ class RunFolder:
         """All files and folders of a finished run; a new run replaces them."""
         return (
             *(*self.model_files, *self.result_files, self.competition_file, self.notebook_file),
-            *(self.crops_file, self.figures, self.snapshots, self.tensorboard, self.clearml_file),
+            *(self.label_decisions_file, self.crops_file, self.figures, self.snapshots),
+            *(self.tensorboard, self.clearml_file),
         )
 
     @cached_property

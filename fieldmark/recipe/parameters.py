@@ -22,6 +22,9 @@ class Parameters(RecipeFile):
     allow_duplicates: bool = parameter(
         "Photos", False, "accept the same photo in several official splits"
     )
+    label_decisions: str = parameter(
+        "Photos", "", "CSV of decisions about doubtful labels: `path`, `decision`, `label`"
+    )
     min_photos: int = parameter("Photos", 5, "minimum number of photos per species", 1, MANY)
 
     seed: int = parameter("Splits", 0, "seed of splits, initial weights and augmentation", 0, MANY)

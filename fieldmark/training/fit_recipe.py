@@ -6,6 +6,7 @@ import pandas as pd
 from fastai.vision.all import DataLoaders
 
 from fieldmark.data.datasets import load_dataset
+from fieldmark.data.label_decisions import apply_decisions
 from fieldmark.data.quality import remove_bad_photos
 from fieldmark.data.splits import leave_out_species, split_photos
 from fieldmark.data.subclasses import list_classes
@@ -38,6 +39,7 @@ from fieldmark.training.mixed_precision import mixed_precision_callbacks
 def load_split(recipe: Recipe) -> tuple[Path, pd.DataFrame, pd.DataFrame]:
     """Return the folder of a recipe's photos, the table of their splits, and the survey of all."""
     folder, dataset = load_dataset(recipe.photos, recipe.test_name, recipe.crop)
+    dataset, _ = apply_decisions(dataset, recipe.label_decisions)
     survey = survey_photos(dataset, folder)
     usable, _ = remove_bad_photos(survey, recipe.allow_duplicates, recipe.min_photos)
     previous = previous_splits(find_weights_file(resolve_weights(recipe.weights)))
