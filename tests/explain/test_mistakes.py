@@ -21,7 +21,11 @@ from fieldmark.explain.mistakes.frame_size import (
     measure_frame_sizes,
 )
 from fieldmark.explain.mistakes.pair_photos import choose_pair_photos
-from fieldmark.explain.mistakes.pairs import describe_pair, rank_confused_pairs
+from fieldmark.explain.mistakes.pairs import (
+    describe_pair,
+    rank_confused_pairs,
+    rank_pairs_before_training,
+)
 from fieldmark.explain.mistakes.patches import Patch, cover, list_patches
 from fieldmark.explain.mistakes.plots import plot_accuracy_by, plot_pair
 from fieldmark.explain.mistakes.positions import average_turned, describe_positions
@@ -64,7 +68,23 @@ def test_pairs_without_a_wrong_answer_are_those_nearest_to_being_confused():
     assert pairs["mass"].tolist() == [0.25, 0.2, 0.15]
     tied = create_predictions([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]], [0, 1, 2])
     assert rank_confused_pairs(tied, 2)["other"].tolist() == ["species 1", "species 2"]
-    assert "none of 2" in describe_pair(rank_confused_pairs(tied, 1).loc[0])
+    assert "0 of 2" in describe_pair(rank_confused_pairs(tied, 1).loc[0])
+
+
+def test_pairs_before_training_are_kept_apart_and_count_all_photos():
+    errors = pd.DataFrame(
+        {
+            "label": ["B (male)", "A", "B (female)", "C", "B (male)", "C"],
+            "suggested": ["A", "B (male)", "C", "A", "B (female)", "B (male)"],
+            "self_confidence": [0.2, 0.6, 0.9, 0.5, 0.5, np.nan],
+            "suggested_probability": [0.7, 0.3, 0.05, 0.4, 0.5, np.nan],
+        }
+    )
+    pairs = rank_pairs_before_training(errors)
+    assert pairs[["label", "other"]].agg("".join, axis=1).tolist() == ["AB", "AC", "BC"]
+    assert pairs["mass"].tolist() == [1.0, 0.4, 0.05]
+    assert pairs["wrong"].tolist() == [1, 0, 0]
+    assert pairs["n"].tolist() == [4, 2, 4]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -90,10 +110,8 @@ def test_the_patch_that_flips_is_the_planted_region(seed):
         assert patch.side == smallest[0].side
         assert overlap(patch, planted) > 0.75 * best
         assert overlap(patch, planted) > 0.35
-        peak = np.unravel_index(found.average_drop(row).argmax(), (SIZE, SIZE))
-        inside = np.zeros((SIZE, SIZE), bool)
-        inside[planted.box] = True
-        assert inside[peak]
+        lost = found.map_lost_lead(row)
+        assert lost[planted.box].mean() > 2 * lost.mean()
     misses = np.array([overlap(patch, planted) == 0 for patch in patches])
     assert misses.any()
     np.testing.assert_allclose(found.drop[:, misses], 0)
@@ -118,7 +136,7 @@ def test_the_field_mark_of_drawn_birds_is_where_it_was_drawn(monkeypatch):
     for row, cap in enumerate(caps):
         patch = found.find_patch(row)
         assert cap[patch.box].sum() > 0.5 * cap.sum()
-        assert found.average_drop(row)[cap].mean() > 3 * found.average_drop(row)[~cap].mean()
+        assert found.map_lost_lead(row)[cap].mean() > 3 * found.map_lost_lead(row)[~cap].mean()
     counts = count_flips(found)
     assert counts["flipped"].iloc[-1] == len(photos)
     assert counts["flipped"].is_monotonic_increasing
@@ -143,8 +161,10 @@ def test_patches_reach_every_pixel_and_cover_only_their_own():
 def test_left_and_right_are_described_only_where_beaks_are_known():
     head_left, head_right = Patch(0, 0, 20), Patch(SIZE - 20, 0, 20)
     found = [(head_left, "left"), (head_right, "right")]
-    assert "2 in the beak's third" in describe_positions(found, SIZE)
+    assert "of 2 in the beak's third" in describe_positions(found, SIZE)
     assert "beak" not in describe_positions([(head_left, None), (head_right, "right")], SIZE)
+    apart = [(Patch(0, top, 20), None) for top in (0, 40, 76)]
+    assert "different heights" in describe_positions(apart, SIZE)
     maps = [np.eye(2)[:, ::-1], np.eye(2)]
     np.testing.assert_array_equal(average_turned(maps, ["left", "right"]), np.eye(2))
     np.testing.assert_array_equal(average_turned(maps, ["left", None]), np.full((2, 2), 0.5))

@@ -76,11 +76,16 @@ def cut_quarters(values: pd.Series) -> tuple[np.ndarray, list[str], str]:
     _, groups = np.unique(np.searchsorted(edges, values), return_inverse=True)
     parts = [values[groups == number] for number in range(groups.max(initial=-1) + 1)]
     names = [
-        f"{part.min():.4g}" if part.min() == part.max() else f"{part.min():.4g} to {part.max():.4g}"
+        " to ".join(format_number(end) for end in dict.fromkeys((part.min(), part.max())))
         for part in parts
     ]
     few = sum(len(part) < MIN_PHOTOS for part in parts)
     return groups, names, f"{few} parts have fewer than {MIN_PHOTOS} photos." if few else ""
+
+
+def format_number(number: float) -> str:
+    """Return a number with three digits or all before the point."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
 def group_values(values: pd.Series) -> tuple[np.ndarray, list[str], str]:

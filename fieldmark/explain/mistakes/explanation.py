@@ -11,7 +11,7 @@ from fieldmark.explain.mistakes.field_marks import Occlusions, count_flips, occl
 from fieldmark.explain.mistakes.pair_photos import PairPhotos, choose_pair_photos
 from fieldmark.explain.mistakes.positions import describe_positions
 
-OCCLUDED = 5  # photos of each species: each takes a CPU about a second
+OCCLUDED = 8  # photos of each species: each takes a CPU over a second
 
 
 class Side(NamedTuple):
@@ -101,12 +101,12 @@ def describe_side(side: Side) -> str:
     if not n:
         return f"No photo of {name} is named correctly, so there is none to cover."
     counts = count_flips(side.occlusions)
-    judges = f"{side.held_out} of the {n} are held out, the others of training."
+    judges = f"Of the {n}, {side.held_out} are held out and {n - side.held_out} of training."
     enough = counts[counts["flipped"] * 2 >= n]
     row = (enough if len(enough) else counts.tail(1)).iloc[0]
-    area = f"{row['area']:.0%} of the area"
-    if not row["flipped"]:
-        return f"No patch of up to {area} turns any of {n} photos of {name} into {other}; {judges}"
+    flipped, area = int(row["flipped"]), f"{100 * row['area']:.0f} % of the area"
+    if not flipped:
+        return f"No patch of up to {area} turns any of {n} photos of {name} into {other}. {judges}"
     patches = [side.occlusions.find_patch(number) for number in range(n)]
     largest = np.sqrt(row["area"]) * side.occlusions.size + 0.5
     found = [
@@ -114,11 +114,11 @@ def describe_side(side: Side) -> str:
         for patch, face in zip(patches, side.faces, strict=True)
         if patch and patch.side <= largest
     ]
-    confirmed = side.occlusions.confirmed.sum()
+    confirmed = sum(side.occlusions.confirmed)
     flipping = sum(patch is not None for patch in patches)
     return (
-        f"Covering one patch of at most {area} turns {row['flipped']} of {n} photos of {name} into "
-        f"{other} (95 % interval {row['low']:.0%} to {row['high']:.0%}). "
-        f"{describe_positions(found, side.occlusions.size)} {judges} Filled with the photo's mean "
-        f"colour instead, {confirmed} of {flipping} patches do the same."
+        f"Covering one patch of at most {area} turns {flipped} of {n} photos of {name} into "
+        f"{other} (95 % interval {100 * row['low']:.0f} to {100 * row['high']:.0f} %). "
+        f"{describe_positions(found, side.occlusions.size)} {judges} With the photo's mean colour "
+        f"instead of its blurred self, {confirmed} of {flipping} do so too."
     )

@@ -63,9 +63,15 @@ class Occlusions:
         """Return the smallest patch that flips a photo, None if none does."""
         return find_smallest(self.patches, self.drop[row], self.flips[row])
 
-    def average_drop(self, row: int) -> np.ndarray:
-        """Return how far the margin falls under the patches over each pixel, [S, S]."""
-        return average_patches(self.patches, self.drop[row], self.size)
+    def map_lost_lead(self, row: int) -> np.ndarray:
+        """Return how much of the margin is lost under the smallest patches over each pixel, [S, S].
+
+        1 is the whole lead of `label`, negative values are a greater lead.
+        """
+        smallest = self.sides == self.sides.min()
+        patches = [patch for patch, kept in zip(self.patches, smallest, strict=True) if kept]
+        lost = self.drop[row, smallest] / max(self.margin[row], TINY)
+        return average_patches(patches, lost.clip(-1, 1), self.size)
 
 
 def find_smallest(patches: Sequence[Patch], drop: np.ndarray, flips: np.ndarray) -> Patch | None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from fieldmark.data.subclasses import SUBCLASS
 from fieldmark.evaluation.predictions import Predictions
 
 DIGITS = 6  # of probability masses: smaller differences are rounding errors, and so ties
@@ -34,30 +35,36 @@ def rank_confused_pairs(predictions: Predictions, count: int) -> pd.DataFrame:
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
 
 
-def compare_sources(pairs: pd.DataFrame, predictions: Predictions, source: str) -> pd.DataFrame:
-    """Add what another model's `predictions` say of the same pairs: `mass`, `rank` and `n`.
+def rank_pairs_before_training(errors: pd.DataFrame) -> pd.DataFrame:
+    """List the pairs that a classifier confuses which never saw the labels, from all photos.
 
-    The columns are named after the `source`, since its photos and its model are others.
+    `errors` is the table of label errors: `label`, `suggested`, and the out-of-fold probabilities
+    `self_confidence` and `suggested_probability`. Columns: `label` and `other` by name; `mass`, the
+    probability of the other where it is the first suggestion; `wrong`, where it is more probable
+    than the label; `n`, the photos of both. Sub-classes count as their species.
     """
-    classes = len(predictions.labels)
-    ranked = rank_confused_pairs(predictions, classes * (classes - 1) // 2)
-    ranked = ranked.assign(
-        **{f"{source}: mass": ranked["mass"], f"{source}: rank": np.arange(1, len(ranked) + 1)}
-    )
-    ranked[f"{source}: n"] = ranked["n_label"] + ranked["n_other"]
-    added = ["label", "other", *ranked.columns[len(COLUMNS) :]]
-    return pairs.merge(ranked[added], on=["label", "other"], how="left")
+    known = errors.dropna(subset=["self_confidence", "suggested_probability"])
+    names = [known[column].map(remove_subclass) for column in ("label", "suggested")]
+    photos = names[0].value_counts()
+    table = pd.DataFrame(np.sort(np.stack(names, 1).astype(object), 1), columns=["label", "other"])
+    table["mass"] = known["suggested_probability"].to_numpy()
+    table["wrong"] = table["mass"] > known["self_confidence"].to_numpy()
+    table = table[table["label"] != table["other"]]
+    pairs = table.groupby(["label", "other"], as_index=False)[["mass", "wrong"]].sum()
+    pairs["n"] = pairs["label"].map(photos).fillna(0) + pairs["other"].map(photos).fillna(0)
+    pairs = pairs.assign(mass=pairs["mass"].round(DIGITS), n=pairs["n"].astype(int))
+    order = ["mass", "label", "other"]
+    return pairs.sort_values(order, ascending=[False, True, True]).reset_index(drop=True)
+
+
+def remove_subclass(name: str) -> str:
+    """Return the species of a sub-class such as `Mallard (female)`, or the name as it is."""
+    match = SUBCLASS.fullmatch(name)
+    return match["label"] if match else name
 
 
 def describe_pair(pair: pd.Series) -> str:
     """Return a sentence about a row of `rank_confused_pairs`."""
     n, wrong = pair["n_label"] + pair["n_other"], pair["label_as_other"] + pair["other_as_label"]
-    answers = (
-        f"{wrong} of {n} held-out photos get the other name"
-        if wrong
-        else (f"none of {n} held-out photos gets the other name")
-    )
-    return (
-        f"{pair['label']} and {pair['other']}: {answers}; their probabilities of the other species "
-        f"add up to {pair['mass']:.2g} photos."
-    )
+    sentence = f"{pair['label']} and {pair['other']}: {wrong} of {n} held-out photos are confused"
+    return f"{sentence}; a photo gives the other species {100 * pair['mass'] / max(n, 1):.0f} %."

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
+from PIL import Image
 
 from fieldmark.evaluation.galleries import show_photo
 from fieldmark.explain.mistakes.accuracy_by import AccuracyBy
@@ -18,7 +20,8 @@ from fieldmark.explain.mistakes.positions import average_turned
 from fieldmark.plotting import BLUE, GREEN, GREY, ORANGE, create_axes, styled
 
 COLUMNS = 6
-SIGNED: Any = "RdBu_r"  # red speaks for a label, blue against it
+FOR, AGAINST = "#C1121F", "#1446A0"  # what speaks for a label, and against it
+MAX_OPACITY = 0.8
 TITLE = 9  # points
 LOOKS = {MIDDLE: (ORANGE, "s"), FOUND: (BLUE, "o"), SERVED: (GREEN, "^")}
 
@@ -48,7 +51,7 @@ def plot_evidence(axes: Sequence[Axes], side: Side) -> None:
         title(each, "typical")
     show_photo(axes[2], photos.pixels[0])
     share = photos.confused.probability[0, photos.other]
-    title(axes[2], f"{side.other}: {share:.1%}")
+    title(axes[2], f"{side.other}: {100 * share:.1f} %")
     label, other = (photos.compute_evidence(index)[0] for index in (photos.label, photos.other))
     limit = max(np.abs([label, other, label - other]).max(), np.finfo(np.float32).tiny)
     maps = {
@@ -62,50 +65,42 @@ def plot_evidence(axes: Sequence[Axes], side: Side) -> None:
 
 
 def plot_occlusions(axes: Sequence[Axes], side: Side) -> None:
-    """Plot photos under sliding patches, and the mean of how far the margin falls."""
-    occlusions = side.occlusions
-    maps = [occlusions.average_drop(row) for row in range(len(occlusions))]
-    limit = max(np.abs(maps).max(initial=0), np.finfo(np.float32).tiny)
+    """Plot what covering does to photos, those that small patches flip first, and the mean of all.
+
+    Full red is where the smallest patch takes the whole lead of the answer.
+    """
+    occlusions, n = side.occlusions, len(side.occlusions)
     for each in axes:
         each.set_axis_off()
-    for row, (each, pixels, drop) in enumerate(
-        zip(axes[: COLUMNS - 1], side.pixels, maps, strict=False)
-    ):
+    patches = [occlusions.find_patch(row) for row in range(n)]
+    order = sorted(range(n), key=lambda row: patches[row].side if patches[row] else np.inf)
+    for row, each in zip(order, axes[: COLUMNS - 1], strict=False):
         each.set_axis_on()
-        overlay(each, pixels, drop, limit)
-        patch = occlusions.find_patch(row)
-        title(each, "no patch flips it")
-        if patch:
+        overlay(each, side.pixels[row], occlusions.map_lost_lead(row), 1)
+        trained = " (training)" if row >= side.held_out else ""
+        title(each, f"no patch flips it{trained}")
+        if patch := patches[row]:
             square = Rectangle(patch[:2], patch.side, patch.side, fill=False, color=GREEN, lw=2.5)
             each.add_patch(square)
-            title(each, f"flips: {occlusions.area(patch.side):.0%} of the area")
-    if maps:
-        axes[-1].set_axis_on()
+            title(each, f"{100 * occlusions.area(patch.side):.0f} % flips it{trained}")
+    if n:
         axes[0].set_ylabel("covered", size=TITLE)
-        mean = average_turned(maps, side.faces)
-        show_photo(axes[-1], np.full_like(side.pixels[0], 255))
-        draw_map(axes[-1], mean, np.abs(mean).max() or 1, 1)
-        title(axes[-1], f"mean of {len(maps)}" + (", beaks right" if all(side.faces) else ""))
+        axes[-1].set_axis_on()
+        mean = average_turned([occlusions.map_lost_lead(row) for row in range(n)], side.faces)
+        overlay(axes[-1], np.full_like(side.pixels[0], 255), mean, np.abs(mean).max() or 1)
+        beaks = ", beaks right" if all(side.faces) else ""
+        title(axes[-1], f"mean of {n}{beaks}: up to {100 * mean.max():.0f} %")
 
 
 def overlay(axes: Axes, pixels: np.ndarray, values: np.ndarray, limit: float) -> None:
-    """Draw a signed map [h, w] on a grey photo, uint8 [S, S, 3]; white is 0."""
+    """Draw a signed map [h, w] on a grey photo, uint8 [S, S, 3]; where it is 0, the photo shows."""
     grey = np.repeat(pixels.mean(2, keepdims=True), 3, 2).astype(np.uint8)
     show_photo(axes, grey)
-    draw_map(axes, values, limit, 0.55)
-
-
-def draw_map(axes: Axes, values: np.ndarray, limit: float, alpha: float) -> None:
-    """Draw a signed map over the image of an Axes."""
-    axes.imshow(
-        values,
-        cmap=SIGNED,
-        vmin=-limit,
-        vmax=limit,
-        alpha=alpha,
-        extent=axes.images[0].get_extent(),
-        interpolation="bilinear",
-    )
+    size = pixels.shape[:2]
+    enlarged = np.asarray(Image.fromarray(values.astype(np.float32)).resize(size))
+    scaled = (enlarged / limit).clip(-1, 1)[..., None]
+    colours = np.where(scaled > 0, to_rgb(FOR), to_rgb(AGAINST))
+    axes.imshow(np.concatenate([colours, MAX_OPACITY * np.abs(scaled)], 2))
 
 
 def title(axes: Axes, text: str) -> None:
@@ -140,8 +135,10 @@ def plot_properties(axes: Axes, found: AccuracyBy, overall: float) -> None:
             draw_interval(axes, row, place)
         place += 1.5
     axes.axvline(100 * overall, color=GREY, linewidth=1, linestyle=":")
-    axes.set(ylim=(place - 0.5, -1), xlim=(0, 102), xlabel="accuracy, %")
-    axes.set_title(f"Accuracy by properties (dotted: all, {overall:.1%})")
+    lowest = 10 * np.floor(10 * found.rows["low"].min()) if len(found.rows) else 0
+    axes.set(ylim=(place - 0.5, -1), xlim=(lowest - 1, 101), xlabel="accuracy, %")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set_title(f"Accuracy by properties (dotted: all, {100 * overall:.1f} %)")
     axes.set_yticks([tick for tick, *_ in ticks], [name for _, name, _ in ticks], size=9)
     for text, (*_, weight) in zip(axes.get_yticklabels(), ticks, strict=True):
         text.set_weight(weight)

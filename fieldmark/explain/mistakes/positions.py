@@ -7,7 +7,7 @@ import numpy as np
 
 from fieldmark.explain.mistakes.patches import Patch
 
-HEIGHTS, WIDTHS = ("upper", "middle", "lower"), ("left", "middle", "right")
+HEIGHTS, WIDTHS = ("the upper", "the middle", "the lower"), ("left", "middle", "right")
 ALONG = ("the tail's", "the middle", "the beak's")
 THIRDS = 3
 
@@ -29,15 +29,27 @@ def describe_positions(found: Sequence[tuple[Patch, str | None]], size: int) -> 
     Left and right of a photo mean nothing for a bird that may face either way: the width is
     described only if all beaks are known, as the side of the beak or of the tail.
     """
-    height, times = Counter(name_thirds(patch, size)[0] for patch, _ in found).most_common(1)[0]
-    which = f"of {times} of these {len(found)} patches" if len(found) > 1 else "of this patch"
-    sentence = f"The middle {which} lies in the {height} third"
+    height = describe_majority([name_thirds(patch, size)[0] for patch, _ in found])
+    if height and len(found) == 1:
+        sentence = f"Its middle lies in {height[0]} third"
+    elif height:
+        sentence = (
+            f"The middle of {height[1]} of these {len(found)} patches lies in {height[0]} third"
+        )
+    else:
+        sentence = "The patches lie at different heights"
     if all(face for _, face in found):
         turned = [mirror(patch, size) if face == "left" else patch for patch, face in found]
-        thirds = Counter(ALONG[WIDTHS.index(name_thirds(patch, size)[1])] for patch in turned)
-        along, times = thirds.most_common(1)[0]
-        sentence += f", and {times} in {along} third of the width"
+        along = [ALONG[WIDTHS.index(name_thirds(patch, size)[1])] for patch in turned]
+        if width := describe_majority(along):
+            sentence += f", and of {width[1]} in {width[0]} third of the width"
     return f"{sentence}."
+
+
+def describe_majority(names: Sequence[str]) -> tuple[str, int] | None:
+    """Return the name that more than half are, and how many; None if there is none."""
+    name, times = Counter(names).most_common(1)[0]
+    return (name, times) if 2 * times > len(names) else None
 
 
 def average_turned(maps: Sequence[np.ndarray], faces: Sequence[str | None]) -> np.ndarray:

@@ -18,14 +18,14 @@ def measure_photos(explained: ExplainedRun, paths: list[str]) -> pd.DataFrame:
     """Return properties of photos as the network sees them, a row each.
 
     Columns: `brightness` (mean luma, 0 to 255), `contrast` (its standard deviation), `sharpness`
-    (the variance of its Laplacian), `file size` (kB).
+    (the variance of its Laplacian), `file size, kB`.
     """
     starts = range(0, len(paths), CHUNK)
     chunks = [explained.prepare(paths[start : start + CHUNK]) for start in starts]
     rows = [measure_pixels(pixels) for chunk in chunks for pixels in chunk]
     table = pd.DataFrame(rows, columns=["brightness", "contrast", "sharpness"])
     sizes = [file_size(explained.folder / path) for path in paths]
-    return table.assign(**{"file size": sizes})
+    return table.assign(**{"file size, kB": sizes})
 
 
 def measure_pixels(pixels: np.ndarray) -> tuple[float, float, float]:
