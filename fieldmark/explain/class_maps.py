@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from fieldmark.network.head import fold_head
 from fieldmark.network.network import Network
@@ -20,17 +21,29 @@ def compute_class_maps(
     probabilities. Maps of networks without positions are 1 x 1.
     """
     network.model.eval()
-    weight, bias = fold_head(network.head)
     with torch.no_grad():
         photos = network.preparation.normalize(pixels).to(network.device)
         features = network.backbone(photos).float().cpu()
-        by_class = (features.mean((2, 3)) @ weight.T + bias).softmax(1)
-        index = network.label_index
-        targets = torch.as_tensor(np.asarray(labels))
-        if index is None:
-            share = torch.nn.functional.one_hot(targets, by_class.shape[1]).float()
-        else:
-            member = (torch.from_numpy(index)[None] == targets[:, None]).float()
-            share = by_class * member
-            share = share / share.sum(1, keepdim=True)
-        return torch.einsum("ndhw,nd->nhw", features, share @ weight).numpy()
+        return map_features(features, network.head, network.label_index, labels).numpy()
+
+
+def map_features(
+    features: torch.Tensor,
+    head: nn.Sequential,
+    label_index: np.ndarray | None,
+    labels: Sequence[int] | np.ndarray | torch.Tensor,
+) -> torch.Tensor:
+    """Return the class maps [N, h, w] of features [N, D, h, w], as `compute_class_maps` does.
+
+    `label_index` [B] is the label of each sub-class; None where the classes are the labels.
+    """
+    weight, bias = fold_head(head)
+    by_class = (features.mean((2, 3)) @ weight.T + bias).softmax(1)
+    targets = torch.as_tensor(labels)
+    if label_index is None:
+        share = torch.nn.functional.one_hot(targets, by_class.shape[1]).float()
+    else:
+        member = (torch.from_numpy(label_index)[None] == targets[:, None]).float()
+        share = by_class * member
+        share = share / share.sum(1, keepdim=True)
+    return torch.einsum("ndhw,nd->nhw", features, share @ weight)

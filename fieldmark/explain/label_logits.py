@@ -21,7 +21,7 @@ class LabelLogits(nn.Module):
         super().__init__()
         self.model = deepcopy(network.model).eval().requires_grad_(False)
         self.temperature = temperature
-        index = network.label_index
+        self.label_index = index = network.label_index
         self.groups = None if index is None else group_classes(index)
         for module in self.model.modules():
             if getattr(module, "inplace", False):

@@ -7,12 +7,19 @@ from nbconvert import HTMLExporter
 
 from fieldmark.files import write_text
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
 
 def write_page(notebook: Path) -> Path:
-    """Write an executed notebook without its code beside it, as HTML; return the file."""
+    """Write an executed notebook without its code beside it, as HTML; return the file.
+
+    A widget needs a kernel: in its place the page shows the picture that is stored with it.
+    """
     exporter = HTMLExporter(
         exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True
     )
+    kinds = [kind for kind in exporter.config.NbConvertBase.display_data_priority if kind != WIDGET]
+    exporter.config.NbConvertBase.display_data_priority = kinds
     page, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4))
     file = notebook.with_suffix(".html")
     write_text(file, page)

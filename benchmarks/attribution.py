@@ -1,0 +1,62 @@
+"""Compare attribution methods on calibration photos: deletion, insertion, agreement, time.
+
+    FIELDMARK_PHOTOS=... python -m benchmarks.attribution [RUN] [--photos 100] [--save]
+
+The photos are a random sample of seed 0. Each method explains the predicted label. Differences are
+those from the served heat map on the same photos, with bootstrap intervals.
+"""
+
+import pandas as pd
+import torch
+import typer
+
+from benchmarks.results import MODEL, RunFolder, Save, number, report
+from fieldmark.explain.attribution.methods import CLASS_MAP, METHODS, RANDOM
+from fieldmark.explain.attribution.scores import sample_photos, score_methods, summarize
+from fieldmark.explain.explained_run import ExplainedRun
+
+COLUMNS = {  # title: measure, against
+    "deletion (low is good)": ("deletion", ""),
+    "minus class map's": ("deletion", CLASS_MAP),
+    "minus random's": ("deletion", RANDOM),
+    "insertion (high is good)": ("insertion", ""),
+    "minus class map's ": ("insertion", CLASS_MAP),
+    "minus random's ": ("insertion", RANDOM),
+    "rank correlation with class map": ("agreement", ""),
+}
+
+
+def main(run: RunFolder = MODEL, photos: int = 100, save: Save = False) -> None:
+    """Print the scores of all methods."""
+    torch.set_num_threads(1)
+    explained = ExplainedRun.load(run)
+    sample = sample_photos(explained.held_out, photos)
+    scores = score_methods(explained, sample)
+    figures = summarize(scores).set_index(["method", "measure", "against"])
+    rows: list[list[str]] = [list_cells(name, figures) for name in scores.methods]
+    rows += [[name, f"not supported: {reason}"] for name, reason in scores.unsupported.items()]
+    columns = ["method", *COLUMNS, "times the class map's time", "missed of the logit"]
+    command = f"python -m benchmarks.attribution --photos {len(sample)}"
+    report("attribution", command, columns, rows, save)
+
+
+def list_cells(name: str, figures: pd.DataFrame) -> list[str]:
+    """Return the cells of a method."""
+    cells = [name]
+    for key in COLUMNS.values():
+        found = (name, *key) in figures.index and not (name == CLASS_MAP and key[0] == "agreement")
+        cells.append(number(get_figure(figures, (name, *key))) if found else "")
+    cells.append(number(get_figure(figures, (name, "seconds", "")), 1))
+    if not METHODS[name].complete:
+        return [*cells, ""]
+    return [*cells, number(get_figure(figures, (name, "residual", "")), 2, 100, " %")]
+
+
+def get_figure(figures: pd.DataFrame, key: tuple[str, str, str]) -> dict:
+    """Return a row of the summary as fieldmark.statistics returns a figure."""
+    row = figures.loc[[key]].to_dict("records")[0]
+    return {"value": row["value"], "interval": [row["low"], row["high"]]}
+
+
+if __name__ == "__main__":
+    typer.run(main)

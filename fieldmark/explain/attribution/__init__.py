@@ -1,0 +1,1 @@
+"""Attribution: which pixels speak for a label, by many methods, and which method to trust."""
