@@ -1,0 +1,154 @@
+"""Classic classifiers on the embeddings of photos, beside the network."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.svm import SVC
+
+from fieldmark.explain.explained_run import ExplainedRun
+from fieldmark.plotting import BLUE, GREY, ORANGE, create_axes, styled
+from fieldmark.statistics import (
+    adjust_holm,
+    mcnemar_test,
+    paired_difference_interval,
+    wilson_interval,
+)
+
+NEIGHBOURS = 5
+COMPONENTS = 32  # of PCA, for gradient boosting
+TREES = 100  # of the forest
+BOOSTED_TREES = 10_000  # of gradient boosting, at most, one of each species an iteration
+MAX_PHOTOS = 5000  # that a classifier is fitted to
+
+
+class NearestMeanCosine(ClassifierMixin, BaseEstimator):
+    """Predict the species whose mean unit vector has the highest cosine similarity."""
+
+    def fit(self, embeddings: np.ndarray, labels: np.ndarray) -> "NearestMeanCosine":
+        """Compute the means of embeddings [n, D] with labels [n]."""
+        nearest = NearestCentroid().fit(Normalizer().transform(embeddings), labels)
+        self.classes_ = nearest.classes_
+        self.means_ = Normalizer().transform(nearest.centroids_)
+        return self
+
+    def predict(self, embeddings: np.ndarray) -> np.ndarray:
+        """Return the labels of embeddings [n, D]."""
+        return self.classes_[(embeddings @ self.means_.T).argmax(1)]
+
+
+def make_classifiers(classes: int, shape: tuple[int, int], seed: int = 0) -> dict[str, Any]:
+    """Return unfitted classifiers by name, for embeddings of `shape` (n, D).
+
+    Their settings are fixed, and were chosen on no photo of any run: scikit-learn's defaults,
+    except the regularisation of the linear models, which is that of `fit_probe`, and C = 10 of the
+    RBF kernel, because standardised embeddings of few photos are separable. Gradient boosting has a
+    tree a species and iteration, so it gets 32 principal components, and fewer iterations for more
+    species, to take less than a minute.
+    """
+    n, dimensions = shape
+    components = min(COMPONENTS, n, dimensions)
+    boosting = HistGradientBoostingClassifier(
+        max_iter=int(np.clip(BOOSTED_TREES // classes, 5, 100)),
+        max_leaf_nodes=8,
+        min_samples_leaf=max(1, min(20, n // (4 * classes))),
+        early_stopping=False,
+        random_state=seed,
+    )
+    return {
+        "logistic regression": make_pipeline(
+            StandardScaler(), LogisticRegression(C=0.1, max_iter=1000)
+        ),
+        "SVM, linear kernel": make_pipeline(StandardScaler(), SVC(kernel="linear", C=0.1)),
+        "SVM, RBF kernel": make_pipeline(StandardScaler(), SVC(C=10)),
+        "random forest": RandomForestClassifier(TREES, n_jobs=-1, random_state=seed),
+        f"gradient boosting, {components} components": make_pipeline(
+            PCA(components, random_state=seed), boosting
+        ),
+        "nearest class mean": NearestCentroid(),
+        "nearest class mean, cosine": NearestMeanCosine(),
+        f"{min(NEIGHBOURS, n)} nearest photos, cosine": KNeighborsClassifier(
+            min(NEIGHBOURS, n), metric="cosine"
+        ),
+    }
+
+
+def judge_classifiers(
+    explained: ExplainedRun,
+    features: Mapping[str, np.ndarray],
+    seed: int = 0,
+    limit: int = MAX_PHOTOS,
+) -> pd.DataFrame:
+    """Fit classifiers to the `train` photos and judge them on `calibration`, beside the network.
+
+    `features` [n, D] by name are of all photos of the run. At most `limit` photos train, a random
+    sample. Each row has the `accuracy` with its Wilson interval, the `difference` to the network in
+    proportions with its Bonett-Price interval, and p of McNemar's exact test, `adjusted` for all
+    rows (Holm). The first row is the network itself, whose `features` are "".
+    """
+    predictions = explained.predictions
+    truth, splits = predictions.truth, predictions.splits
+    train, judged = (np.flatnonzero(splits == name) for name in ("train", "calibration"))
+    train = np.sort(np.random.default_rng(seed).permutation(train)[:limit])
+    network = predictions.correct[judged]
+    rows = []
+    for name, values in features.items():
+        shape = len(train), values.shape[1]
+        classifiers = make_classifiers(len(np.unique(truth[train])), shape, seed)
+        for classifier, model in classifiers.items():
+            predicted = model.fit(values[train], truth[train]).predict(values[judged])
+            row = {"classifier": classifier, "features": name}
+            rows.append(row | compare(predicted == truth[judged], network))
+    table = pd.DataFrame(rows)
+    table["adjusted"] = adjust_holm(table["p"].to_numpy(float))
+    own = {"classifier": "the network", "features": ""} | measure(network)
+    return pd.concat([pd.DataFrame([own]), table], ignore_index=True)
+
+
+def measure(correct: np.ndarray) -> dict:
+    """Return the accuracy of photos, bool [n], with its interval."""
+    figure = wilson_interval(int(correct.sum()), len(correct))
+    low, high = figure["interval"]
+    return {"accuracy": figure["value"], "low": low, "high": high, "n": len(correct)}
+
+
+def compare(correct: np.ndarray, network: np.ndarray) -> dict:
+    """Return the accuracy of a classifier, and its difference to the network on the same photos."""
+    n = len(correct)
+    only = int((correct & ~network).sum()), int((network & ~correct).sum())
+    low, high = paired_difference_interval(*only, n)
+    difference = {"difference": (only[0] - only[1]) / n}
+    difference |= {"difference_low": low, "difference_high": high, "p": mcnemar_test(*only)}
+    return measure(correct) | difference | {"only_classifier": only[0], "only_network": only[1]}
+
+
+@styled
+def plot_classifiers(table: pd.DataFrame) -> Figure:
+    """Plot the accuracy of each classifier with its interval, and the network's as a band."""
+    network, rows = table.iloc[0], table.iloc[1:]
+    names = list(dict.fromkeys(rows["classifier"]))
+    kinds = list(dict.fromkeys(rows["features"]))
+    figure, ((axes,),) = create_axes(9, 1.6 + 0.42 * len(names))
+    axes.axvspan(100 * network["low"], 100 * network["high"], color=GREY, alpha=0.15)
+    label = f"the network: {network['accuracy']:.1%}"
+    axes.axvline(100 * network["accuracy"], color=GREY, label=label)
+    for kind, colour, shift in zip(kinds, (BLUE, ORANGE), (-0.13, 0.13), strict=False):
+        of_kind = rows[rows["features"] == kind].set_index("classifier").loc[names]
+        heights = np.arange(len(names)) + shift
+        low, value, high = (100 * of_kind[key] for key in ("low", "accuracy", "high"))
+        axes.hlines(heights, low, high, color=colour)
+        axes.plot(value, heights, "o", color=colour, label=f"features: {kind}")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="right, % (95 % interval)")
+    axes.set_title(f"On {network['n']} photos held out from training")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
