@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
     from umap import UMAP
 
-METHODS = ("PCA", "t-SNE", "UMAP")
+METHODS = ("t-SNE", "UMAP", "PCA")
 MAX_PHOTOS = 3000  # of a map
 COMPONENTS = 50  # of PCA, from which t-SNE and UMAP start
 PERPLEXITY = 30
@@ -54,7 +54,7 @@ def project(embeddings: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     neighbours = max(2, min(UMAP_NEIGHBOURS, n - 1))
     # one thread: with several, results could not be reproduced
     umap = UMAP(n_neighbors=neighbours, init="pca", random_state=seed, n_jobs=1)
-    points = (components[:, :2], tsne.fit_transform(components), umap.fit_transform(components))
+    points = (tsne.fit_transform(components), umap.fit_transform(components), components[:, :2])
     return dict(zip(METHODS, map(np.asarray, points), strict=True))
 
 

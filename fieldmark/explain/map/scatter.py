@@ -72,6 +72,9 @@ def draw_scatter(
     legend. `thumbnails` are uint8 [m, S, S, 3].
     """
     table = list_points(explained, rows)
+    # the last are drawn on top: photos held out, and of these the wrong ones
+    order = np.lexsort([table["answer"] == "wrong", table["split"].map(list(SPLITS).index)])
+    table, thumbnails = table.iloc[order], thumbnails[order]
     families = [family or NO_FAMILY for family in explained.families]
     colours = {
         "species": colour_species(explained.labels, families),
@@ -83,7 +86,7 @@ def draw_scatter(
     columns: dict = {name: table[name].tolist() for name in table}
     for name, points in projections.items():
         for axis, values in zip("xy", points.T, strict=True):
-            columns[f"{name} {axis}"] = np.asarray(values, np.float32)
+            columns[f"{name} {axis}"] = np.asarray(values, np.float32)[order]
     first = next(iter(projections))
     columns |= {axis: columns[f"{first} {axis}"] for axis in "xy"}
     columns |= {"thumbnail": [encode(pixels) for pixels in thumbnails]}
@@ -131,9 +134,9 @@ def create_figure(source: ColumnDataSource) -> figure:
         sizing_mode="stretch_both",
         match_aspect=True,
         tools=["pan", "wheel_zoom", "box_zoom", "reset", "tap", hover],
-        active_scroll="wheel_zoom",
         toolbar_location="above",
     )
+    plot.toolbar.logo = None
     plot.axis.visible = False
     plot.grid.visible = False
     points = plot.scatter(
