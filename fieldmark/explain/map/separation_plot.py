@@ -20,13 +20,13 @@ def plot_overlap(
 
     `before` and `after` are tables of `measure_overlap`, before and after training; the first one
     chooses and orders the species. Beside each are photos of it and, where it overlaps, of the
-    other species.
+    species that it is most often taken for.
     """
     if len(before) > 2 * count:
         before = pd.concat([before.head(count), before.tail(count)])
     shown = before.reset_index(drop=True)
-    figure = Figure(figsize=(12, 1.2 + 0.62 * len(shown)), layout="constrained")
-    grid = figure.add_gridspec(len(shown), 3, width_ratios=(5, 3, 3), wspace=0.01, hspace=0.02)
+    figure = Figure(figsize=(11.5, 1.2 + 0.7 * len(shown)), layout="constrained")
+    grid = figure.add_gridspec(len(shown), 3, width_ratios=(5, 2, 2))
     axes = figure.add_subplot(grid[:, 0])
     draw_overlap(axes, shown, after)
     for position, row in enumerate(shown.itertuples()):
@@ -37,9 +37,7 @@ def plot_overlap(
             else:
                 strip.set_axis_off()
             if column == 2 and label:
-                strip.set_title(f"{label}: {row.with_other} of {row.n}", size=7, pad=1)
-            elif position == 0:
-                strip.set_title("its photos", size=9, pad=1)
+                strip.set_title(f"{label}: {row.with_other} of {row.n}", size=7, pad=2)
     return figure
 
 
