@@ -1,0 +1,1 @@
+"""What the photos of a run lack."""
