@@ -9,10 +9,11 @@ TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
 CORE := --ignore tests/bulk --ignore tests/explain
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKS := azure_function/requirements.txt azure_function/server.txt requirements.txt commands/requirements.txt
+LESSON := $(BIN)/papermill --kernel python3 course
 TOOLS := .venv/tools/bin/python
 COOLDOWN ?= 7 days
 
-.PHONY: app check test test-bulk test-explain soak lint chromium train explain notebook board compare ensemble export publish page \
+.PHONY: app check test test-bulk test-explain soak lint chromium train explain course notebook board compare ensemble export publish page \
   lock sbom clean
 
 app: .venv/serving page  ## serve the page and the function on this computer; installs no torch
@@ -39,7 +40,7 @@ soak: .venv/bulk  ## the endurance tests at full length, half an hour; figures i
 lint: .venv/bulk .venv/explain  ## style, types, and no outputs in notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/nbstripout --verify train.ipynb explain.ipynb finder.ipynb app/app.ipynb
+	$(BIN)/nbstripout --verify train.ipynb explain.ipynb finder.ipynb app/app.ipynb course/*.ipynb
 	$(BIN)/pyright
 
 train: .venv/everything  ## run train.ipynb with RECIPE; writes runs/<name>/
@@ -47,6 +48,14 @@ train: .venv/everything  ## run train.ipynb with RECIPE; writes runs/<name>/
 
 explain: .venv/explain  ## look inside RUN by explain.ipynb; writes runs/explain/<name>/
 	@$(BIN)/fieldmark explain $(RUN)
+
+course: .venv/explain  ## run the five lessons on drawn birds; keep them with their results in runs/course/
+	@mkdir -p runs/course/course
+	@$(LESSON)/1-prepare.ipynb runs/course/course/1-prepare.ipynb
+	@$(BIN)/fieldmark train recipes/quick.yaml && cp runs/quick/train.ipynb runs/course/
+	@$(BIN)/fieldmark explain runs/quick && cp runs/explain/quick/explain.ipynb runs/course/
+	@$(LESSON)/4-serve.ipynb runs/course/course/4-serve.ipynb
+	@$(LESSON)/5-correct.ipynb runs/course/course/5-correct.ipynb
 
 notebook: .venv/everything  ## open train.ipynb in JupyterLab
 	@$(BIN)/jupyter lab train.ipynb

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -81,10 +81,11 @@ def is_port_used(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def start_function(port: int) -> subprocess.Popen:
-    """Start the app that Azure serves, with the server of the container."""
+def start_function(port: int, **options: Any) -> subprocess.Popen:
+    """Start the app that Azure serves, with the server of the container; `options` are Popen's."""
     command = [sys.executable, "-m", "birds.server", "--port", str(port)]
-    return subprocess.Popen(command, cwd=ROOT / "azure_function", start_new_session=True)
+    options |= {"cwd": ROOT / "azure_function", "start_new_session": True}
+    return subprocess.Popen(command, **options)
 
 
 def start_page(port: int, function: str) -> subprocess.Popen:
