@@ -20,7 +20,9 @@ def write_page(notebook: Path) -> Path:
     )
     kinds = [kind for kind in exporter.config.NbConvertBase.display_data_priority if kind != WIDGET]
     exporter.config.NbConvertBase.display_data_priority = kinds
-    page, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4))
+    executed = nbformat.read(notebook, as_version=4)
+    executed.metadata.pop("widgets", None)  # their state, with a script from another server
+    page, _ = exporter.from_notebook_node(executed)
     file = notebook.with_suffix(".html")
     write_text(file, page)
     return file
