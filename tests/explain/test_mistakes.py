@@ -1,5 +1,6 @@
 """Mistakes explained: confused pairs, planted field marks, facts, and accuracy by properties."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,14 @@ import pytest
 from scipy.stats import norm
 
 from birds import drawn
+from export.exporter import export_model
+from fieldmark.data.datasets import list_photos
+from fieldmark.data.splits import split_photos
+from fieldmark.data.subclasses import list_classes
 from fieldmark.errors import DatasetError
 from fieldmark.evaluation.predictions import Predictions
+from fieldmark.evaluation.uncertainty import UncertaintyOptions
+from fieldmark.explain.explained_run import ExplainedRun
 from fieldmark.explain.mistakes.accuracy_by import compute_accuracy_by
 from fieldmark.explain.mistakes.explanation import describe_side, explain_pair, list_field_marks
 from fieldmark.explain.mistakes.facts import load_facts
@@ -31,6 +38,7 @@ from fieldmark.explain.mistakes.plots import plot_accuracy_by, plot_pair
 from fieldmark.explain.mistakes.positions import average_turned, describe_positions
 from fieldmark.explain.mistakes.properties import collect_facts, list_subclasses, measure_pixels
 from fieldmark.plotting import save_figure
+from tests.conftest import FACTS, create_network
 
 SIZE = 96
 
@@ -260,6 +268,40 @@ def test_a_pair_of_drawn_birds_is_explained(explained, tmp_path):
     ).all()
     save_figure(plot_pair(sides), tmp_path, "pair")
     assert set(list_field_marks(sides)["label"]) <= set(explained.labels[:2])
+
+
+@pytest.fixture(scope="module")
+def plumage_run(folder, weights, tmp_path_factory):
+    """Export an untrained network of two species, one in two plumages; return an ExplainedRun."""
+    folders = {"Night_Inkling (male)": "Night_Inkling", "Night_Inkling (female)": "Rusty_Inkling"}
+    photos = tmp_path_factory.mktemp("plumages")
+    for name, source in {**folders, "Green_Inkling": "Green_Inkling"}.items():
+        shutil.copytree(folder / source, photos / name)
+    table = split_photos(list_photos(photos), 0.2, 0.4, seed=1)
+    network = create_network(weights, labels=list_classes(table))
+    out = tmp_path_factory.mktemp("plumage-run")
+    export_model(network, table, photos, FACTS, out, UncertaintyOptions(ood_score="msp"))
+    return ExplainedRun.load(out, str(photos))
+
+
+def test_species_with_subclasses_and_hardly_a_right_answer_are_explained(plumage_run, tmp_path):
+    pairs = rank_confused_pairs(plumage_run.held_out, 4)
+    assert pairs["other"].tolist() == ["Night Inkling"]
+    assert pairs["label_as_other"].sum() + pairs["other_as_label"].sum() > 0
+    facing = np.resize(["left", "right"], len(plumage_run.photos))
+    facts = pd.DataFrame({"facing": facing})
+    sides = explain_pair(plumage_run, plumage_run.labels, facts, count=2)
+    for side in sides:
+        assert side.name in describe_side(side)
+        rows = [plumage_run.predictions.paths.index(path) for path in side.paths]
+        assert side.faces == facing[rows].tolist()
+    save_figure(plot_pair(sides), tmp_path, "pair")
+    list_field_marks(sides)
+    known = compute_accuracy_by(plumage_run.held_out.correct, collect_facts(plumage_run, facts))
+    rows = known.rows.set_index(["property", "value"])["n"]
+    assert rows["sub-class"].sum() == (plumage_run.held_out.truth == 1).sum()
+    assert set(rows["sub-class"].index) == {"male", "female"}
+    assert set(rows["facing"].index) == {"left", "right"}
 
 
 def test_accuracy_by_size_uses_the_finder_where_there_is_one(

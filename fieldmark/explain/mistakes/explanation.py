@@ -119,6 +119,6 @@ def describe_side(side: Side) -> str:
     return (
         f"Covering one patch of at most {area} turns {flipped} of {n} photos of {name} into "
         f"{other} (95 % interval {100 * row['low']:.0f} to {100 * row['high']:.0f} %). "
-        f"{describe_positions(found, side.occlusions.size)} {judges} With the photo's mean colour "
-        f"instead of its blurred self, {confirmed} of {flipping} do so too."
+        f"{describe_positions(found, side.occlusions.size)} {judges} Filled with the mean colour "
+        f"instead of the blurred photo, {confirmed} of {flipping} such patches still do."
     )

@@ -1,6 +1,7 @@
 """Figures of mistakes: one of each pair of species, and one of accuracy by properties of photos."""
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from fieldmark.plotting import BLUE, GREEN, GREY, ORANGE, create_axes, styled
 COLUMNS = 6
 FOR, AGAINST = "#C1121F", "#1446A0"  # what speaks for a label, and against it
 MAX_OPACITY = 0.8
-TITLE = 9  # points
+TITLE, TITLE_WIDTH = 9, 28  # points, and characters of a line
 LOOKS = {MIDDLE: (ORANGE, "s"), FOUND: (BLUE, "o"), SERVED: (GREEN, "^")}
 
 
@@ -104,8 +105,8 @@ def overlay(axes: Axes, pixels: np.ndarray, values: np.ndarray, limit: float) ->
 
 
 def title(axes: Axes, text: str) -> None:
-    """Write a small title over a photo."""
-    axes.set_title(text, size=TITLE, loc="center")
+    """Write a small title over a photo, in lines as wide as it."""
+    axes.set_title(fill(text, TITLE_WIDTH), size=TITLE, loc="center")
 
 
 @styled
