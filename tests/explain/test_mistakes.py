@@ -18,6 +18,7 @@ from fieldmark.evaluation.predictions import Predictions
 from fieldmark.evaluation.uncertainty import UncertaintyOptions
 from fieldmark.explain.explained_run import ExplainedRun
 from fieldmark.explain.mistakes.accuracy_by import compute_accuracy_by
+from fieldmark.explain.mistakes.accuracy_plot import plot_accuracy_by
 from fieldmark.explain.mistakes.explanation import describe_side, explain_pair, list_field_marks
 from fieldmark.explain.mistakes.facts import load_facts
 from fieldmark.explain.mistakes.field_marks import count_flips, occlude
@@ -28,13 +29,13 @@ from fieldmark.explain.mistakes.frame_size import (
     measure_frame_sizes,
 )
 from fieldmark.explain.mistakes.pair_photos import choose_pair_photos
+from fieldmark.explain.mistakes.pair_plot import plot_pair
 from fieldmark.explain.mistakes.pairs import (
     describe_pair,
     rank_confused_pairs,
     rank_pairs_before_training,
 )
 from fieldmark.explain.mistakes.patches import Patch, cover, list_patches
-from fieldmark.explain.mistakes.plots import plot_accuracy_by, plot_pair
 from fieldmark.explain.mistakes.positions import average_turned, describe_positions
 from fieldmark.explain.mistakes.properties import collect_facts, list_subclasses, measure_pixels
 from fieldmark.plotting import save_figure

@@ -101,7 +101,9 @@ def describe_side(side: Side) -> str:
     if not n:
         return f"No photo of {name} is named correctly, so there is none to cover."
     counts = count_flips(side.occlusions)
-    judges = f"Of the {n}, {side.held_out} are held out and {n - side.held_out} of training."
+    judges = f"{side.held_out} of the {n} photos are held out, the others are of training."
+    if side.held_out == n:
+        judges = f"All {n} photos are held out."
     enough = counts[counts["flipped"] * 2 >= n]
     row = (enough if len(enough) else counts.tail(1)).iloc[0]
     flipped, area = int(row["flipped"]), f"{100 * row['area']:.0f} % of the area"
