@@ -16,6 +16,7 @@ from fieldmark.explain.features.feature_maps import (
 from fieldmark.explain.features.image import FourierImage, colour_basis
 from fieldmark.explain.features.objectives import (
     channel,
+    contrast,
     direction,
     diversity,
     label,
@@ -114,6 +115,7 @@ def test_objectives_are_values_of_maps_and_logits():
     both = channel("stage 1", 2) + 3 * label(4)
     assert both(features) == maps[:, 2].mean() + 3 * logits[:, 4].mean()
     assert total([both, both])(features) == pytest.approx(2 * float(both(features)))
+    assert contrast(4, 1, image=2)(features) == logits[2, 4] - logits[2, 1]
     vector = torch.arange(5.0)
     dot = torch.einsum("ndhw,d->nhw", maps, functional.normalize(vector, dim=0))
     expected = (dot * dot / maps.norm(dim=1)).mean()
@@ -267,7 +269,7 @@ def test_a_network_without_maps_gets_a_sentence_and_images_of_its_labels(explain
         plot_feature_maps(stages, pixels),
     ):
         assert "no feature maps" in figure.axes[0].texts[0].get_text()
-    assert len(plots.draw_labels(explained, stages, 2, **quick).axes) == 4
+    assert len(plots.draw_labels(explained, stages, 2, **quick).axes) == 6
 
 
 def test_labels_are_those_that_are_confused_and_then_those_with_most_photos(explained):
@@ -280,3 +282,6 @@ def test_labels_are_those_that_are_confused_and_then_those_with_most_photos(expl
     planted = replace(explained, predictions=replace(predictions, logits=logits))
     assert channels.choose_labels(planted, 2) == [4, 2]
     assert sorted(channels.choose_labels(planted, 6)) == [0, 1, 2, 3, 4, 5]
+    train = np.flatnonzero((predictions.splits == "train") & (predictions.truth == 1))
+    logits[train, 5] = 8.5
+    assert channels.find_rival(planted, 1) == 5

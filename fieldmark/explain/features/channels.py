@@ -93,6 +93,14 @@ def choose_labels(explained: ExplainedRun, count: int = 4) -> list[int]:
     return [label for label in dict.fromkeys(labels) if photos[label]][:count]
 
 
+def find_rival(explained: ExplainedRun, label: int) -> int:
+    """Return the label that is most probable, after its own, on a label's photos of `train`."""
+    train = explained.predictions.of_split("train")
+    probability = train.probability[train.truth == label].mean(0)
+    probability[label] = -1
+    return int(probability.argmax())
+
+
 def typical_photo(explained: ExplainedRun, label: int) -> np.ndarray:
     """Return the photo of `train` with the highest probability of its label, uint8 [S, S, 3]."""
     train = explained.predictions.of_split("train")

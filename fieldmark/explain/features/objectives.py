@@ -83,6 +83,11 @@ def label(index: int, image: int | None = None) -> Objective:
     return Objective(lambda features: of_image(features[LOGITS], image)[:, index].mean())
 
 
+def contrast(index: int, rival: int, image: int | None = None) -> Objective:
+    """Return the logit of a label minus that of another: what speaks for one against the other."""
+    return label(index, image) + -1.0 * label(rival, image)
+
+
 def log_probability(index: int, image: int | None = None) -> Objective:
     """Return the logarithm of a label's probability, which also grows as other logits fall."""
 

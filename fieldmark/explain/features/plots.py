@@ -13,7 +13,7 @@ from fieldmark.explain.features.channels import FACETS, Channel
 from fieldmark.explain.features.feature_maps import compute_maps
 from fieldmark.explain.features.grids import factorise_maps, plot_grid
 from fieldmark.explain.features.notice import show_notice
-from fieldmark.explain.features.objectives import direction, label, total
+from fieldmark.explain.features.objectives import contrast, direction, label, total
 from fieldmark.explain.features.optimise import visualise
 from fieldmark.explain.features.samples import Sample
 from fieldmark.explain.features.stages import Stages
@@ -45,12 +45,16 @@ def draw_facets(stages: Stages, sample: Sample, **options: Any) -> Figure:
 
 
 def draw_labels(explained: ExplainedRun, stages: Stages, count: int = 4, **options: Any) -> Figure:
-    """Optimise and show what the logits of `choose_labels` respond to."""
+    """Optimise and show what raises the logits of `choose_labels`, alone and against a rival's."""
     chosen = channels.choose_labels(explained, count)
-    objective = total([label(index, image) for image, index in enumerate(chosen)])
-    images = visualise(stages, objective, batch=len(chosen), **options)
-    photos = [channels.typical_photo(explained, index) for index in chosen]
-    return plot_labels([explained.labels[index] for index in chosen], images, np.stack(photos))
+    rivals = [channels.find_rival(explained, index) for index in chosen]
+    pairs = enumerate(zip(chosen, rivals, strict=True), len(chosen))
+    objectives = [label(index, image) for image, index in enumerate(chosen)]
+    objectives += [contrast(index, rival, image) for image, (index, rival) in pairs]
+    images = visualise(stages, total(objectives), batch=len(objectives), **options)
+    photos = np.stack([channels.typical_photo(explained, index) for index in chosen])
+    names, others = ([explained.labels[index] for index in each] for each in (chosen, rivals))
+    return plot_labels(names, others, images, photos)
 
 
 def draw_grid(stages: Stages, pixels: np.ndarray, **options: Any) -> Figure:
@@ -110,16 +114,21 @@ def plot_facets(chosen: list[Channel], images: np.ndarray, photos: list[np.ndarr
 
 
 @styled
-def plot_labels(names: list[str], images: np.ndarray, photos: np.ndarray) -> Figure:
-    """Show what each label's logit responds to most, above a photo of the label.
+def plot_labels(
+    names: list[str], rivals: list[str], images: np.ndarray, photos: np.ndarray
+) -> Figure:
+    """Show what raises each label's logit, what raises it against a rival's, and a photo.
 
-    `images` are uint8 [labels, size, size, 3], `photos` [labels, S, S, 3].
+    `images` are uint8 [2 labels, size, size, 3], those of logits first; `photos` [labels, S, S, 3].
     """
-    figure, axes = create_axes(2.4 * len(names), 5.1, 2, len(names))
-    for (upper, lower), name, image, photo in zip(axes.T, names, images, photos, strict=True):
-        show_photo(upper, image)
-        show_photo(lower, photo)
-        upper.set_title(name, loc="center")
-    axes[0, 0].set_ylabel("optimised for the logit")
-    axes[1, 0].set_ylabel("photo of the species")
+    count = len(names)
+    figure, axes = create_axes(2.4 * count, 7.9, 3, count)
+    for number, (upper, middle, lower) in enumerate(axes.T):
+        show_photo(upper, images[number])
+        show_photo(middle, images[count + number])
+        show_photo(lower, photos[number])
+        upper.set_title(names[number], loc="center")
+        middle.set_title(f"and not {rivals[number]}", loc="center", size=9)
+    for row, text in zip(axes, ("for the logit", "against a rival", "a photo"), strict=True):
+        row[0].set_ylabel(text)
     return figure
