@@ -39,7 +39,7 @@ def show_label_errors(
 @styled
 def show_near_duplicates(explained: ExplainedRun, pairs: pd.DataFrame) -> Figure:
     """Show pairs of photos of `find_near_duplicates`, each photo with its label."""
-    figure, grid = create_grid(len(pairs), 2, "Nearly the same photo, different labels")
+    figure, grid = create_grid(len(pairs), 2, "Very similar photos with different labels")
     for number, (row, axes) in enumerate(zip(pairs.to_dict("records"), grid, strict=True), 1):
         bits = "" if np.isnan(row["distance"]) else f", {row['distance']:.0f} bits apart"
         texts = [
@@ -83,5 +83,5 @@ def shorten(path: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a probability in percent."""
-    return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
+    """Return a probability in percent, without a space where the line could break."""
+    return f"{100 * share:.0f}\u00a0%" if not share < 0.01 else "<1\u00a0%"
