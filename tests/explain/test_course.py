@@ -30,6 +30,15 @@ def links_of(text: str) -> list[str]:
     return re.findall(r"\]\((?!http)([^)#]+)", text)
 
 
+def read_text(output) -> str:
+    """Return what a cell shows as text, a table with its cells separated by spaces."""
+    if "text" in output:
+        return output.text
+    table = output.data.get("text/html", "").replace("\n", "").replace("</tr>", "\n")
+    rows = [" ".join(re.sub("<[^>]+>", " ", row).split()) for row in table.splitlines()]
+    return "\n".join(rows) if rows else output.data["text/plain"]
+
+
 @pytest.fixture
 def execute(tmp_path, monkeypatch):
     """Return a function that executes a lesson in a folder of its own; it returns what it shows."""
@@ -43,7 +52,7 @@ def execute(tmp_path, monkeypatch):
                 str(ROOT / f"{lesson}.ipynb"), None, parameters, cwd=tmp_path, progress_bar=False
             )
         outputs = [each for cell in notebook.cells for each in cell.get("outputs", [])]
-        return "\n".join(each.get("text") or each["data"]["text/plain"] for each in outputs)
+        return "\n".join(map(read_text, outputs))
 
     return run
 
@@ -79,7 +88,7 @@ def test_the_first_lesson_finds_what_it_planted(execute):
     for path, problem in problems.items():
         assert re.search(f"{path} .*{problem}", shown), path
     assert re.search("Train/test leak: 1 photos", shown)
-    memory, honest = (int(share) for share in re.findall(r"fold?\w*: (\d+)% right", shown))
+    memory, honest = (int(share) for share in re.findall(r"copies .*: (\d+)% right", shown))
     assert memory > 60
     assert honest < 30  # one in six, within the noise of 239 photos
     assert "not found: its patterns moved" in shown
@@ -111,12 +120,12 @@ def test_the_fourth_lesson_asks_the_function_and_counts_its_promise(execute, ser
     for status, problem in ((415, "not-a-photo"), (422, "damaged-photo"), (422, "invalid-query")):
         assert f"-> {status} urn:fieldmark:{problem}" in shown
     sets = {
-        name: [float(cell) for cell in re.search(rf"^{name} +(.*)$", shown, re.M)[1].split()]
+        name: [float(cell) for cell in re.search(rf"^{name} ([\d. ]+)$", shown, re.M)[1].split()]
         for name in ("a rule of 150 photos", "far away", "far away, a rule of its own")
     }
     assert sets["a rule of 150 photos"][1] > 0.9  # 95 %, within the noise of 150 photos
     assert sets["far away"][1] < sets["far away, a rule of its own"][1]
-    assert re.search(r"^noise +0\.[89]|^noise +1\.", shown, re.M)  # called unknown
+    assert float(re.search(r"^noise ([\d.]+)$", shown, re.M)[1]) > 0.8  # called unknown
     assert "50 photos: None" in shown
     assert '"status": 200' in shown
 
