@@ -49,12 +49,13 @@ def list_legends(points: pd.DataFrame, colours: dict[str, dict[str, str]]) -> di
     """Return the legend of each colouring: groups with a `title` and `items`.
 
     `points` has the columns `species`, `family` and those of `colours`; an item holds the `name`,
-    `colour` and `n` photos. Species are grouped by family.
+    `colour` and `n` photos. Species are grouped by family, if there are several.
     """
     legends = {}
     for column, palette in colours.items():
         counts = points[column].value_counts()
-        titles = points.groupby(column)["family"].first() if column == "species" else {}
+        grouped = column == "species" and points["family"].nunique() > 1
+        titles = points.groupby(column)["family"].first() if grouped else {}
         groups: dict[str, list] = {}
         for name in filter(counts.__contains__, palette):
             item = {"name": name, "colour": palette[name], "n": int(counts[name])}

@@ -10,7 +10,7 @@ PRECEDENCE = 1e-3  # that a neighbour has over the next one, where species tie
 
 def to_unit_vectors(embeddings: np.ndarray) -> np.ndarray:
     """Return embeddings [n, D] of length 1, whose Euclidean distances rank as cosine distances."""
-    return normalize(np.asarray(embeddings, np.float32))
+    return np.asarray(normalize(np.asarray(embeddings, np.float32)))
 
 
 def find_neighbours(

@@ -1,6 +1,6 @@
 // Runs in the page once the plot is there. `source`, `plot` and `legends` come from scatter.py.
 const find = (id) => document.getElementById(id);
-const faint = 0.05;
+const pale = "#ccc"; // what is not highlighted
 let highlighted = null; // a column of the source and its value
 
 function update() {
@@ -14,8 +14,8 @@ function update() {
     ...data,
     x: data[`${projection} x`],
     y: data[`${projection} y`],
-    colour: data[colouring].map((value) => colours.get(value)),
-    alpha: data.species.map((_, row) => (shows(row) ? 0.8 : faint)),
+    colour: data[colouring].map((value, row) => (shows(row) ? colours.get(value) : pale)),
+    alpha: data.species.map((_, row) => (shows(row) ? 0.8 : 0.2)),
   };
 }
 

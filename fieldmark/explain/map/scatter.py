@@ -47,7 +47,7 @@ class ScatterPage:
     """A page with a map of photos, which a notebook shows in a frame."""
 
     html: str
-    height: int = 860
+    height: int = 760
 
     def _repr_html_(self) -> str:
         style = f"width: 100%; height: {self.height}px; border: 0"

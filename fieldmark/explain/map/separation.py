@@ -84,7 +84,7 @@ def measure_silhouette(embeddings: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the silhouette of each photo among species, [n]; 0 where there is only one species."""
     if not 2 <= len(np.unique(truth)) < len(truth):
         return np.zeros(len(truth))
-    return silhouette_samples(to_unit_vectors(embeddings), truth)
+    return np.asarray(silhouette_samples(to_unit_vectors(embeddings), truth))
 
 
 def list_overlapping_pairs(
