@@ -38,7 +38,8 @@ def format_rows(table: pd.DataFrame) -> Iterator[list[str]]:
         difference = {"value": row["difference"], "interval": ends}
         compared = ["", ""]
         if row["features"]:
-            compared = [number(difference, 1, 100), f"{row['adjusted']:.3f}"]
+            p = "< 0.001" if row["adjusted"] < 0.001 else f"{row['adjusted']:.3f}"
+            compared = [number(difference, 1, 100), p]
         yield [row["classifier"], row["features"], percent(accuracy), *compared, f"{row['n']}"]
 
 

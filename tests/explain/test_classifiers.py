@@ -10,6 +10,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from benchmarks import classifiers as benchmark
 from fieldmark.evaluation.predictions import Predictions
 from fieldmark.explain import classifiers
+from fieldmark.explain.classifiers_plot import plot_classifiers
 
 
 def make_run(shift=0.0, seed=0):
@@ -41,7 +42,7 @@ def test_each_classifier_is_judged_on_calibration_and_compared_with_the_network(
     np.testing.assert_allclose(rows["p"], binomtest(0, 15).pvalue)
     np.testing.assert_allclose(rows["adjusted"], len(rows) * binomtest(0, 15).pvalue)
     assert (rows["difference_low"] > 0).all()
-    assert classifiers.plot_classifiers(table)
+    assert plot_classifiers(table)
 
 
 def test_no_classifier_sees_a_calibration_photo():
