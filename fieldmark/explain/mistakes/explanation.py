@@ -120,7 +120,8 @@ def describe_side(side: Side) -> str:
     flipping = sum(patch is not None for patch in patches)
     return (
         f"Covering one patch of at most {area} turns {flipped} of {n} photos of {name} into "
-        f"{other} (95 % interval {100 * row['low']:.0f} to {100 * row['high']:.0f} %). "
+        f"{other} (95 % interval {100 * row['low']:.0f} to {100 * row['high']:.0f} %), at "
+        f"{100 * row['positions']:.1f} % of all places tried. "
         f"{describe_positions(found, side.occlusions.size)} {judges} Filled with the mean colour "
         f"instead of the blurred photo, {confirmed} of {flipping} such patches still do."
     )

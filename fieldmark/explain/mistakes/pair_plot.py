@@ -18,6 +18,7 @@ from fieldmark.plotting import GREEN, create_axes, styled
 COLUMNS = 6
 FOR, AGAINST = "#C1121F", "#1446A0"  # what speaks for a label, and against it
 MAX_OPACITY = 0.8
+PER_CENT = "\N{NO-BREAK SPACE}%"
 TITLE, TITLE_WIDTH = 9, 28  # points, and characters of a line
 
 
@@ -46,7 +47,7 @@ def plot_evidence(axes: Sequence[Axes], side: Side) -> None:
         title(each, "typical")
     show_photo(axes[2], photos.pixels[0])
     share = photos.confused.probability[0, photos.other]
-    title(axes[2], f"{side.other}: {100 * share:.1f} %")
+    title(axes[2], f"{side.other}: {100 * share:.1f}{PER_CENT}")
     label, other = (photos.compute_evidence(index)[0] for index in (photos.label, photos.other))
     limit = max(np.abs([label, other, label - other]).max(), np.finfo(np.float32).tiny)
     maps = {
@@ -77,14 +78,14 @@ def plot_occlusions(axes: Sequence[Axes], side: Side) -> None:
         if patch := patches[row]:
             square = Rectangle(patch[:2], patch.side, patch.side, fill=False, color=GREEN, lw=2.5)
             each.add_patch(square)
-            title(each, f"{100 * occlusions.area(patch.side):.0f} % flips it{trained}")
+            title(each, f"{100 * occlusions.area(patch.side):.0f}{PER_CENT} flips it{trained}")
     if n:
         axes[0].set_ylabel("covered", size=TITLE)
         axes[-1].set_axis_on()
         mean = average_turned([occlusions.map_lost_lead(row) for row in range(n)], side.faces)
         overlay(axes[-1], np.full_like(side.pixels[0], 255), mean, np.abs(mean).max() or 1)
         beaks = ", beaks right" if all(side.faces) else ""
-        title(axes[-1], f"mean of {n}{beaks}: up to {100 * mean.max():.0f} %")
+        title(axes[-1], f"mean of {n}{beaks}: up to {100 * mean.max():.0f}{PER_CENT}")
 
 
 def overlay(axes: Axes, pixels: np.ndarray, values: np.ndarray, limit: float) -> None:
