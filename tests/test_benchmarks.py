@@ -147,6 +147,15 @@ def test_planted_label_errors_are_counted(run, folder, weights):
     assert set(rows) >= {"2 %, random", "5 %, confusable"}
 
 
+def test_learning_curves_and_orders_of_labelling_are_measured(run, folder, weights):
+    places = {"FIELDMARK_PHOTOS": folder, "FIELDMARK_WEIGHTS": weights}
+    rows = rows_of(run_module("learning_curves", run, "--repeats", 1, **places))
+    assert rows["gain by 20 more photos per species, all species, points"][1].startswith("72 ")
+    rows = rows_of(run_module("active_learning", run, "--seeds", 1, **places))
+    assert rows["random"][-2:] == ["calibration", "12, 1 seeds"]
+    assert rows["typical: more than random"][0][0] in "+-"
+
+
 def test_ways_to_train_are_measured_side_by_side(tmp_path, folder, weights):
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(

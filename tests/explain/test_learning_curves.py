@@ -73,7 +73,7 @@ def test_intervals_cover_the_gains_of_simulated_species(simulated):
     inside = (table["gain_low"] <= true) & (true <= table["gain_high"])
     assert inside.mean() >= 0.95
     assert table["gain"].is_monotonic_decreasing
-    assert "species of species" in gains.describe_gains(table)
+    assert "20 more photos of species " in gains.describe_gains(table)
 
 
 def test_the_widening_factor_is_the_conformal_quantile_of_the_other_groups():

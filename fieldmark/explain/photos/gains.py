@@ -121,10 +121,12 @@ def describe_gains(gains: pd.DataFrame, count: int = 5) -> str:
     for row in gains.head(count).itertuples():
         points = f"{100 * row.gain_low:.0f} to {100 * row.gain_high:.0f}"
         points += ": perhaps nothing" if row.gain_low <= 0 else ""
+        whose = f"each species of {row.group} ({row.species}; {row.judged} photos judge)"
+        if row.species == 1:
+            whose = f"{row.group} ({row.judged} photos judge)"
         lines.append(
-            f"{MORE} more photos of each species of {row.group} ({row.species} species, "
-            f"{row.judged} photos judge) would bring {100 * row.gain:.1f} points ({points}), from "
-            f"{100 * row.accuracy:.1f} % with {row.photos_per_species:.0f} photos of each."
+            f"{MORE} more photos of {whose} would bring {100 * row.gain:.1f} points ({points}), "
+            f"from {100 * row.accuracy:.1f} % with {row.photos_per_species:.0f} photos of each."
         )
     lines.append(
         "These are points of a linear probe on a frozen backbone, not of the fine-tuned network, "
@@ -169,7 +171,7 @@ def describe_network(predictions: Predictions, labels: list[str], families: np.n
     species, groups = (
         len(tabulate_network(predictions, np.array(names, object))) for names in (labels, families)
     )
-    return (
-        f"At least {MIN_JUDGED} of {len(predictions)} photos judge {species} of {len(labels)} "
-        f"species and {groups} of {len(set(families) - {''})} families."
-    )
+    sentence = f"{species} of {len(labels)} species"
+    if known := len(set(families) - {""}):
+        sentence += f" and {groups} of {known} families"
+    return f"At least {MIN_JUDGED} of {len(predictions)} photos judge {sentence}."

@@ -84,8 +84,9 @@ def tabulate_missed(explained: ExplainedRun, proposals: Proposals) -> pd.DataFra
         crop_probability=first.probability_of_label,
     ).join(pd.DataFrame(places, columns=columns))
     order = pd.Series({NO_BOX: 0, SPOILT: 1, MENDED: 2, FINE: 3})[fault].to_numpy()
-    table = table.assign(order=order).sort_values(["order", "score"], kind="stable")
-    return table.drop(columns="order").reset_index(drop=True)
+    doubt = table["score"].where(table["fault"] == FINE, table["crop_probability"])
+    table = table.assign(order=order, doubt=doubt).sort_values(["order", "doubt"], kind="stable")
+    return table.drop(columns=["order", "doubt"]).reset_index(drop=True)
 
 
 def describe_missed(table: pd.DataFrame) -> str:

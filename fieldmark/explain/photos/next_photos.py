@@ -134,7 +134,7 @@ def describe_ranking(explained: ExplainedRun, table: pd.DataFrame) -> str:
         f"the {counts[name]} most {name}" for name in ("typical", "uncertain") if name in counts
     )
     return (
-        f"The run has {mean:.0f} labelled photos per species, and typical photos are best below "
+        f"The run has {mean:.0f} labelled photos per species, and typical ones teach most up to "
         f"{SWITCH}: label {order} of {len(table)}. {int(table['unknown'].sum())} of them look "
-        "like none of the species: perhaps a new one."
+        "like none of the species, and may be of a new one."
     )
