@@ -68,7 +68,7 @@ def test_a_fourier_image_is_the_inverse_transform_of_its_scaled_spectrum():
     spectrum = torch.view_as_complex(image.spectrum.detach()).numpy()
     down, across = np.fft.fftfreq(32)[:, None], np.fft.rfftfreq(32)
     frequency = np.maximum(np.sqrt(down**2 + across**2), 1 / 32)
-    expected = np.fft.irfft2(spectrum / frequency, s=(32, 32), norm="ortho")
+    expected = np.fft.irfft2(spectrum * 16 / (16 * frequency) ** 1.4, s=(32, 32), norm="ortho")
     np.testing.assert_allclose(image.signal().detach(), expected, atol=1e-5)
 
 
@@ -79,7 +79,9 @@ def test_one_frequency_gives_one_wave():
         image.spectrum[0, 1, 0, 4, 0] = 1  # green, four waves across
     across = np.cos(2 * np.pi * 4 * np.arange(32) / 32)
     signal = image.signal().detach()[0]
-    np.testing.assert_allclose(signal[1], np.tile(across, (32, 1)) * 2 / 32 / (4 / 32), atol=1e-5)
+    np.testing.assert_allclose(
+        signal[1], np.tile(across, (32, 1)) * 2 / 32 * 16 / 2**1.4, atol=1e-5
+    )
     assert not signal[[0, 2]].any()
 
 

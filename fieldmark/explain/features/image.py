@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
+DECAY = 1.4  # of amplitude with frequency; photos have about 1, and more gives fewer fine grids
+PERIOD = 16  # pixels of the wave that is scaled alike with every exponent
 GAIN = 0.25  # keeps the colours of a new step away from black and white
 
 
@@ -27,8 +29,8 @@ def frequencies(size: int) -> torch.Tensor:
 class FourierImage(nn.Module):
     """A batch of square images between 0 and 1, [N, 3, size, size], given by their spectra.
 
-    Each frequency is divided by itself, as in natural photos, whose neighbouring pixels are alike:
-    gradients then change an image at all scales alike, instead of adding noise to its pixels (Olah,
+    High frequencies are scaled down as they are in photos, whose neighbouring pixels are alike:
+    gradients then change an image at all scales, instead of adding noise to its pixels (Olah,
     Mordvintsev and Schubert 2017, Feature Visualization). `colours` [3, 3] is a `colour_basis`.
     """
 
@@ -38,7 +40,7 @@ class FourierImage(nn.Module):
         random = torch.Generator().manual_seed(seed)
         shape = (count, 3, size, size // 2 + 1, 2)
         self.spectrum = nn.Parameter(0.01 * torch.randn(shape, generator=random))
-        scale = 1 / frequencies(size).clamp(min=1 / size)
+        scale = PERIOD / (PERIOD * frequencies(size).clamp(min=1 / size)) ** DECAY
         self.register_buffer("scale", scale[..., None])
         self.register_buffer("colours", colours)
 
