@@ -97,6 +97,17 @@ def test_a_photo_without_another_one_of_its_label_is_not_judged(explained, featu
     assert typical["Lonely Inkling"] == photos["path"][5]
 
 
+def test_two_species_are_judged_if_each_has_photos_to_learn_from(explained, features):
+    labels = explained.photos["label"]
+    first, second = (np.flatnonzero(labels == name) for name in sorted(set(labels))[:2])
+    for rows, judged in (([*first, *second], 24), ([*first, second[0]], 10)):
+        photos = explained.photos.iloc[rows].reset_index(drop=True)
+        run = replace(explained, photos=photos, predictions=explained.predictions.select(rows))
+        table = find_label_errors(run, features[rows])
+        assert table["self_confidence"].notna().sum() >= judged
+        assert set(table["suggested"]) == set(photos["label"])
+
+
 def test_a_typical_photo_is_one_of_its_label_that_is_not_flagged(errors, typical, swapped):
     labels = swapped[0].photos.set_index("path")["label"]
     assert typical.keys() == set(labels)

@@ -57,14 +57,14 @@ def predict_out_of_fold(
         splits = list(split_folds(photos, folds, seed))
     for train, judged in splits:
         known, classes = np.unique(labels[train], return_inverse=True)
-        probe = fit_probe(features[train], classes)
-        logits[np.ix_(judged, known)] = probe.logits(features[judged])
+        if len(known) > 1:
+            probe = fit_probe(features[train], classes)
+            logits[np.ix_(judged, known)] = probe.logits(features[judged])
     own = logits[np.arange(len(labels)), labels]
     known = np.isfinite(own)
-    finite = np.maximum(logits, -1e9)
-    temperature = fit_temperature(finite[known], labels[known])
-    probability = softmax(logits / temperature, axis=1)
-    probability[~known] = np.nan
+    probability = np.full(logits.shape, np.nan)
+    finite = np.maximum(logits[known], -1e9)
+    probability[known] = softmax(finite / fit_temperature(finite, labels[known]), axis=1)
     return probability
 
 
