@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -31,6 +32,7 @@ from fieldmark.explain.attribution.torchcam_check import compare_with_torchcam
 from fieldmark.explain.attribution.viewer import AttributionViewer
 from fieldmark.explain.class_maps import compute_class_maps
 from fieldmark.explain.label_logits import LabelLogits
+from fieldmark.explain.page import write_page
 from fieldmark.network.network import Network
 from fieldmark.network.preparation import Preparation
 from tests import networks  # noqa: F401 registers small networks
@@ -206,17 +208,24 @@ def test_results_are_reproducible(logits, photos, targets):
 
 def test_methods_that_do_not_support_a_network_get_a_row(explained):
     torch.manual_seed(0)
-    preparation = Preparation.for_arch("test_vit", 64)
-    network = Network.create("test_vit", explained.labels, preparation, "random")
+    preparation, options = Preparation.for_arch("test_vit", 64), {"global_pool": "token"}
+    network = Network.create("test_vit", explained.labels, preparation, "random", **options)
     other = dataclasses.replace(explained, network=network)
-    methods = [CLASS_MAP, "saliency", "DeepLift", "occlusion"]
+    methods = [CLASS_MAP, "saliency", "DeepLift", "occlusion", RANDOM]
     scores = score_methods(other, sample_photos(explained.held_out, 2), methods)
-    assert "DeepLift" in scores.unsupported
-    assert {"saliency", "occlusion"} <= set(scores.methods)
-    table = tabulate_scores(scores, summarize(scores))
+    assert set(scores.unsupported) == {CLASS_MAP, "DeepLift"}
+    summary = summarize(scores)
+    table = tabulate_scores(scores, summary)
     assert "not supported" in table.loc["DeepLift", "what it shows"]
-    plots.plot_attributions(other, explained.held_out, [0], methods)
-    plots.plot_scores(summarize(scores))
+    assert "agreement" not in table
+    plots.plot_attributions(other, explained.held_out, [0], methods[:3])
+    assert plots.plot_scores(summary).axes
+    assert plots.plot_correlation(scores).axes
+    assert plots.plot_removal(other, explained.held_out, 0).axes
+    pixels = other.prepare(explained.held_out.paths[:1])
+    assert max(compare_with_torchcam(network, pixels, np.array([0])).values()) < 1e-5
+    viewer = AttributionViewer(other, explained.held_out)
+    assert "does not support" in viewer.message.value
 
 
 def test_wrong_answers_are_shown_for_both_labels(explained):
@@ -235,7 +244,9 @@ def test_figures_are_drawn(explained, scores):
     summary = summarize(scores)
     assert len(plots.plot_scores(summary).axes) == 3
     assert plots.plot_correlation(scores).axes
-    assert len(plots.plot_removal(explained, explained.held_out, 0).axes) == 14
+    removal = plots.plot_removal(explained, explained.held_out, 0).axes
+    assert "0% deleted" in removal[0].get_title("left")
+    assert "100% inserted" in removal[-1].get_title("left")
 
 
 def test_overlay_is_orange_for_and_blue_against():
@@ -267,3 +278,13 @@ def test_the_viewer_draws_what_is_chosen(explained):
     assert explained.held_out.correct[viewer.photo.value]
     viewer.photo.index = len(viewer.photo.options) - 1
     assert bytes(viewer.picture.value) not in (first, second)
+
+
+def test_a_page_shows_the_first_picture_of_the_viewer(explained, tmp_path):
+    viewer = AttributionViewer(explained, explained.held_out)
+    output = nbformat.v4.new_output("display_data", viewer._repr_mimebundle_())
+    cell = nbformat.v4.new_code_cell("viewer", outputs=[output])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "explain.ipynb")
+    page = write_page(tmp_path / "explain.ipynb").read_text(encoding="utf-8")
+    assert output.data["image/png"][:200] in page
+    assert output.data["application/vnd.jupyter.widget-view+json"]["model_id"] not in page

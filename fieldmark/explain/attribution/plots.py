@@ -69,7 +69,7 @@ def plot_attributions(
     for line, (row, label) in zip(axes, shown, strict=True):
         pixels = explained.prepare([predictions.paths[row]])[0]
         show_photo(line[0], pixels)
-        line[0].set_title(describe_label(predictions, row, label), size=7)
+        line[0].set_title(describe_label(predictions, row, label), size=6.5)
         photo = explained.network.preparation.normalize(pixels[None])
         for cell, name in zip(line[1:], methods, strict=True):
             draw_attribution(cell, name, logits, pixels, photo, label, seed)
@@ -88,10 +88,9 @@ def list_labels(predictions: Predictions, row: int) -> list[int]:
 def describe_label(predictions: Predictions, row: int, label: int) -> str:
     """Return the title of a photo: whether a label is the prediction or the truth."""
     predicted, truth = predictions.predicted[row], predictions.truth[row]
+    share, name = predictions.probability[row, label], predictions.labels[label]
     mark = "✓" if predicted == truth else ("✗ predicted" if label == predicted else "true label")
-    share = predictions.probability[row, label]
-    name = predictions.labels[label].replace(" ", "\n", 1)
-    return f"{mark} {share:.0%}\n{name}" if mark == "✓" else f"{mark}, {share:.0%}\n{name}"
+    return f"{name}\n{mark}, {share:.0%}"
 
 
 def draw_attribution(
@@ -144,7 +143,7 @@ def plot_removal(
     photo = explained.network.preparation.normalize(pixels)
     label = int(predictions.predicted[row])
     values = attribute(method, logits, photo, torch.tensor([label]))[0]
-    steps = np.linspace(0, STEPS, min(shown, STEPS + 1)).round().astype(int)
+    steps = np.unique((STEPS * np.linspace(0, 1, shown) ** 1.5).round().astype(int))
     figure, axes = create_axes(1.7 * len(steps), 4.2, 2, len(steps))
     figure.suptitle(
         f"{predictions.labels[label]}: cells in the order of the {method}", x=0, ha="left"

@@ -116,7 +116,8 @@ class AttributionViewer(widgets.VBox):
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """Add the picture to what a notebook stores of a widget."""
         bundle: dict[str, Any] = super()._repr_mimebundle_(**options) or {}
-        return {**bundle, "image/png": base64.b64encode(bytes(self.picture.value)).decode()}
+        picture = bytes(self.picture.value)
+        return {**bundle, "image/png": base64.b64encode(picture).decode()} if picture else bundle
 
 
 @styled
