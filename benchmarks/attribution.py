@@ -2,9 +2,9 @@
 
     FIELDMARK_PHOTOS=... python -m benchmarks.attribution [RUN] [--photos 100] [--save]
 
-A photo takes one thread about 10 seconds. The photos are a random sample of seed 0; a smaller one is
-the beginning of a larger one. Each method explains the predicted label. Differences are those from
-the served heat map on the same photos, with bootstrap intervals.
+A photo takes one thread about 10 seconds. The photos are a random sample of seed 0; a smaller
+sample is the beginning of a larger one. Each method explains the predicted label. Differences are
+those from the served heat map on the same photos, with bootstrap intervals.
 """
 
 import pandas as pd
