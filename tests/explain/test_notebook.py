@@ -1,0 +1,60 @@
+"""`fieldmark explain` runs explain.ipynb top to bottom for a run of drawn birds."""
+
+import re
+
+import nbformat
+import pandas as pd
+import pytest
+
+from tests.command_line import run_command
+from tests.conftest import ROOT
+
+FIGURES = {  # in the order of the notebook
+    *("attribution-right", "attribution-wrong", "removal", "attribution-scores"),
+    *("attribution-agreement", "channels", "facets", "logits", "parts", "feature_maps", "barcode"),
+    *("mosaic", "overlap", "classifiers", "learning_curves", "gains", "missed_birds"),
+    *("label_errors", "near_duplicates", "pair_1", "accuracy_by"),
+}
+QUICK = {"shown_photos": 1, "scored_photos": 2, "image_steps": 4, "image_size": 48, "pairs": 1}
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory, run, folder, weights, finder_file):
+    """Run the command, with few photos and steps, and return its folder."""
+    out = tmp_path_factory.mktemp("explain")
+    settings = QUICK | {"photos": folder, "weights": weights, "repeats": 1, "folds": 3}
+    words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'azure_function'}")
+        patch.setenv("FIELDMARK_FINDER", str(finder_file))
+        patch.chdir(out)
+        result = run_command("explain", run, "--out", out, *words)
+    assert result.exit_code == 0, result.stderr
+    return out
+
+
+@pytest.mark.slow
+def test_every_cell_runs_and_every_figure_and_table_is_kept(out, explained):
+    notebook = nbformat.read(out / "explain.ipynb", 4)
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+    assert {file.stem for file in (out / "figures").iterdir()} >= FIGURES
+    decided = pd.read_csv(out / "to_decide.csv", keep_default_na=False)
+    assert set(decided["path"]) <= set(explained.photos["path"])
+    assert set(decided["decision"]) == {""}
+
+
+@pytest.mark.slow
+def test_the_page_shows_the_figures_and_loads_nothing_else(out):
+    page = (out / "explain.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") >= len(FIGURES)
+    loaded = re.findall(r'<(?:script|img|link|iframe)[^>]+(?:src|href)="(http[^"]+)"', page)
+    assert loaded == []
+
+
+def test_wrong_requests_are_reported(tmp_path, run):
+    missing = run_command("explain", tmp_path / "none")
+    assert missing.exit_code == 2
+    assert "does not exist" in missing.stderr
+    unknown = run_command("explain", run, "--out", tmp_path, "--set", "scored_photo=3")
+    assert unknown.exit_code == 2
+    assert "Did you mean scored_photos" in unknown.stderr
