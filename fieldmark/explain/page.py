@@ -24,7 +24,8 @@ main { max-width: 70rem; margin: auto; }
 def write_page(notebook: Path) -> Path:
     """Write an executed notebook without its code beside it, as HTML; return the file.
 
-    The page loads nothing from other hosts. A widget needs a kernel: in its place the page shows the picture that is stored with it.
+    The page loads nothing from other hosts. A widget needs a kernel: in its place the page shows
+    the picture that is stored with it.
     """
     exporter = HTMLExporter(
         exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True
