@@ -1,5 +1,6 @@
 """`fieldmark explain`: run explain.ipynb for a finished run, into a folder in runs/explain/."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +60,7 @@ def explain(
     folder = out or Path("runs/explain") / run.resolve().name
     recipe = ExplainRecipe.parse(values | {"run": run.as_posix(), "out": folder.as_posix()})
     find_run_photos(Run(run), recipe.photos)  # reports what is missing before a kernel starts
+    os.environ.setdefault("TQDM_DISABLE", "1")  # bars would stay in the notebook as text
     lock = lock_run(folder)
     try:
         notebook = folder / NOTEBOOK.name

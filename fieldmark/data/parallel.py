@@ -1,5 +1,6 @@
 """Apply a function to many photos in threads; Pillow releases the GIL while it decodes."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,5 +22,6 @@ def map_threads(function: Callable[[Any], Any], items: Sequence) -> list:
 
 
 def shows_progress() -> bool:
-    """Return whether the output goes to a terminal or a notebook."""
-    return sys.stdout.isatty() or "ipykernel" in sys.modules
+    """Return whether the output goes to a terminal or a notebook, unless TQDM_DISABLE is set."""
+    is_watched = sys.stdout.isatty() or "ipykernel" in sys.modules
+    return is_watched and not os.environ.get("TQDM_DISABLE")

@@ -15,7 +15,7 @@ TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {% block jupyter_widgets %}{% endblock %}
 {% block html_head_css %}<style>
 main { max-width: 70rem; margin: auto; }
-.jp-RenderedMarkdown { max-width: 46rem; }
+.jp-RenderedMarkdown p { max-width: 46rem; }
 .jp-OutputArea-output { overflow-x: auto; }
 </style>{% endblock %}
 """  # without the scripts that Jupyter's template loads from other hosts
