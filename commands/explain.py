@@ -2,9 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from fieldmark.errors import DatasetError
+
+if TYPE_CHECKING:
+    from fieldmark.recipe import ExplainRecipe
 
 NOTEBOOK = Path(__file__).parents[1] / "explain.ipynb"
 STARTS_AGAIN = "It starts from the beginning."
@@ -48,18 +53,17 @@ def explain(
     """
     from commands.notebook import execute_notebook
     from commands.train import parse_settings
-    from fieldmark.data.run_photos import find_run_photos
     from fieldmark.explain.page import write_page
     from fieldmark.ranks import check_single_process
     from fieldmark.recipe import ExplainRecipe
     from fieldmark.recipe.recipe_file import parse_yaml
-    from fieldmark.run import Run, lock_run
+    from fieldmark.run import lock_run
 
     check_single_process("explain")
     values = {key: parse_yaml(text, key) for key, text in parse_settings(settings or []).items()}
     folder = out or Path("runs/explain") / run.resolve().name
     recipe = ExplainRecipe.parse(values | {"run": run.as_posix(), "out": folder.as_posix()})
-    find_run_photos(Run(run), recipe.photos)  # reports what is missing before a kernel starts
+    check_inputs(recipe)
     os.environ.setdefault("TQDM_DISABLE", "1")  # bars would stay in the notebook as text
     lock = lock_run(folder)
     try:
@@ -69,3 +73,22 @@ def explain(
     finally:
         lock.release()
     typer.echo(f"{page} shows the results; {folder} holds the notebook, figures and tables.")
+
+
+def check_inputs(recipe: "ExplainRecipe") -> None:
+    """Raise UserError unless files and folders are in place, before a kernel starts."""
+    from fieldmark.data.run_photos import find_run_photos
+    from fieldmark.explain.mistakes.facts import load_facts
+    from fieldmark.explain.pretrained import choose_weights
+    from fieldmark.run import Run
+
+    run = Run(recipe.run)
+    find_run_photos(run, recipe.photos)
+    choose_weights(run.card, recipe.weights)
+    if recipe.unlabelled and not Path(recipe.unlabelled).is_dir():
+        raise DatasetError(
+            f"`unlabelled`: There is no folder {recipe.unlabelled}. Set it to a folder of photos, "
+            "or leave it out."
+        )
+    if recipe.facts:
+        load_facts(recipe.facts, run.split["path"])

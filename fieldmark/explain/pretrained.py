@@ -9,7 +9,12 @@ from fieldmark.errors import WeightsError
 from fieldmark.explain.explained_run import ExplainedRun
 from fieldmark.network.backbone import Backbone, timm_options
 from fieldmark.network.embeddings import compute_features
-from fieldmark.network.weights import VARIABLE, find_weights_file, load_pretrained
+from fieldmark.network.weights import (
+    VARIABLE,
+    fetch_weights,
+    find_weights_file,
+    load_pretrained,
+)
 from fieldmark.recipe.renamed import rename_keys
 from fieldmark.run_folder import read_weights_card
 
@@ -17,14 +22,28 @@ from fieldmark.run_folder import read_weights_card
 def compute_pretrained_features(explained: ExplainedRun, weights: str = "") -> np.ndarray:
     """Return the features of all photos of a run, float32 [n, D], by its backbone before training.
 
+    `weights` as for `choose_weights`. Of an ensemble it is the backbone of the first member.
+    """
+    card, preparation = explained.run.card, explained.network.preparation
+    options = backbone_options(card)
+    torch.manual_seed(rename_keys(card["recipe"]).get("seed", 0))  # of random weights
+    model = load_pretrained(options.pop("model_name"), choose_weights(card, weights), **options)
+    backbone = Backbone(model, preparation.size).eval().requires_grad_(False)
+    files = [explained.folder / path for path in explained.photos["path"]]
+    return compute_features(backbone, preparation, files)
+
+
+def choose_weights(card: dict, weights: str = "") -> str:
+    """Return the weights of a run's backbone before it saw the labels, downloaded if need be.
+
     `weights` are `pretrained`, `random` or a file that timm can load; by default those that the
     run started from, or timm's if it started from another run. FIELDMARK_WEIGHTS overrides them.
-    Raises WeightsError for missing weights, and for those of a run, which saw the labels.
+    `random` weights are others than those that the run started from. Raises WeightsError for
+    missing weights, and for those of a run, which saw the labels.
     """
-    network, card = explained.network, explained.run.card
-    recipe = rename_keys(card["recipe"])
     if not weights:
         of_run = "run" in card.get("weights", {})
+        recipe = rename_keys(card["recipe"])
         weights = "pretrained" if of_run else recipe.get("weights", "pretrained")
     weights = os.environ.get(VARIABLE) or weights
     file = find_weights_file(weights)
@@ -33,9 +52,14 @@ def compute_pretrained_features(explained: ExplainedRun, weights: str = "") -> n
             f"{file} are the weights of a run, which saw the labels. Set `weights` or {VARIABLE} "
             "to those of the backbone that it started from, or to `pretrained`."
         )
-    preparation = network.preparation
-    options = timm_options(network.arch, preparation.size, **network.arch_options)
-    torch.manual_seed(recipe.get("seed", 0))  # of random weights
-    backbone = Backbone(load_pretrained(network.arch, weights, **options), preparation.size)
-    files = [explained.folder / path for path in explained.photos["path"]]
-    return compute_features(backbone.eval().requires_grad_(False), preparation, files)
+    fetch_weights(backbone_options(card)["model_name"], weights)
+    return weights
+
+
+def backbone_options(card: dict) -> dict:
+    """Return the keyword arguments of timm.create_model for a run's (first) backbone."""
+    if members := card.get("members"):
+        return dict(members[0])
+    arch_options = rename_keys(card["recipe"]).get("arch_options", {})
+    options = timm_options(card["architecture"], card["preparation"]["size"], **arch_options)
+    return {"model_name": card["architecture"]} | options

@@ -51,10 +51,18 @@ def test_the_page_shows_the_figures_and_loads_nothing_else(out):
     assert loaded == []
 
 
-def test_wrong_requests_are_reported(tmp_path, run):
+def test_wrong_requests_are_reported(tmp_path, run, folder, weights):
     missing = run_command("explain", tmp_path / "none")
     assert missing.exit_code == 2
     assert "does not exist" in missing.stderr
     unknown = run_command("explain", run, "--out", tmp_path, "--set", "scored_photo=3")
     assert unknown.exit_code == 2
     assert "Did you mean scored_photos" in unknown.stderr
+    photos = ("--set", f"photos={folder}", "--set", f"weights={weights}")
+    for key, reason in (("unlabelled", "no folder nowhere"), ("facts", "nowhere does not exist")):
+        result = run_command("explain", run, "--out", tmp_path, *photos, "--set", f"{key}=nowhere")
+        assert result.exit_code == 2
+        assert reason in result.stderr
+    learned = run / "birds.safetensors"
+    result = run_command("explain", run, *photos[:2], "--set", f"weights={learned}")
+    assert "saw the labels" in result.stderr
