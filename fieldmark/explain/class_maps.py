@@ -18,7 +18,8 @@ def compute_class_maps(
     `pixels` are prepared photos, uint8 [N, S, S, 3], `labels` [N] are indices. The mean of a map
     plus a constant is the label's logit (class activation maps, Zhou et al. 2016); the served heat
     map is its positive part, divided by its maximum. The maps of sub-classes are averaged by their
-    probabilities. Maps of networks without positions are 1 x 1.
+    probabilities, and then only nearly add up to the logit. Maps of networks without positions are
+    1 x 1.
     """
     network.model.eval()
     with torch.no_grad():
@@ -38,12 +39,8 @@ def map_features(
     `label_index` [B] is the label of each sub-class; None where the classes are the labels.
     """
     weight, bias = fold_head(head)
-    by_class = (features.mean((2, 3)) @ weight.T + bias).softmax(1)
-    targets = torch.as_tensor(labels)
-    if label_index is None:
-        share = torch.nn.functional.one_hot(targets, by_class.shape[1]).float()
-    else:
-        member = (torch.from_numpy(label_index)[None] == targets[:, None]).float()
-        share = by_class * member
-        share = share / share.sum(1, keepdim=True)
+    logits = features.mean((2, 3)) @ weight.T + bias
+    index = torch.arange(len(weight)) if label_index is None else torch.from_numpy(label_index)
+    is_member = index[None] == torch.as_tensor(labels)[:, None]
+    share = logits.masked_fill(~is_member, -torch.inf).softmax(1)
     return torch.einsum("ndhw,nd->nhw", features, share @ weight)

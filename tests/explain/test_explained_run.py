@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from fieldmark.errors import RunError, WeightsError
-from fieldmark.explain.class_maps import compute_class_maps
+from fieldmark.explain.class_maps import compute_class_maps, map_features
 from fieldmark.explain.explained_run import ExplainedRun
 from fieldmark.explain.folds import split_folds
 from fieldmark.explain.label_logits import LabelLogits
 from fieldmark.explain.pretrained import compute_pretrained_features
-from fieldmark.network.head import fold_head
+from fieldmark.network.head import create_head, fold_head
 from fieldmark.recipe import ExplainRecipe
 from tests.conftest import ROOT, create_network
 
@@ -43,6 +43,16 @@ def test_class_maps_add_up_to_logits_and_are_the_served_heat_maps(explained):
     positive = maps.clip(0)
     heat = positive / positive.max((1, 2), keepdims=True)
     np.testing.assert_allclose(explained.classifier.predict(pixels).heatmap, heat, atol=1e-4)
+
+
+def test_maps_of_subclasses_are_those_of_the_likely_one_however_unlikely_the_label():
+    head = create_head(2, 3, dropout=0).eval()
+    with torch.no_grad():
+        head[-1].weight.copy_(torch.tensor([[300.0, 0.0], [-300.0, 0.0], [-100.0, 50.0]]))
+    features = torch.tensor([[[[1.0, 3.0]], [[2.0, 4.0]]]])
+    weight, _ = fold_head(head)
+    (values,) = map_features(features, head, np.array([0, 1, 1]), [1])
+    torch.testing.assert_close(values, torch.einsum("dhw,d->hw", features[0], weight[2]))
 
 
 def test_pretrained_features_are_those_of_the_start_weights(explained, weights):

@@ -58,3 +58,10 @@ def test_without_a_finder_there_is_a_sentence(explained):
     assert table.empty
     assert "FIELDMARK_FINDER" in sentence
     missed_birds.show_missed(table, explained.folder)
+
+
+def test_photos_that_were_cropped_before_training_are_not_searched(explained, monkeypatch):
+    monkeypatch.setitem(explained.run.card["recipe"], "crop", "auto")
+    table, sentence = missed_birds.find_missed(explained)
+    assert table.empty
+    assert "crops.csv" in sentence

@@ -42,7 +42,7 @@ def describe_positions(found: Sequence[tuple[Patch, str | None]], size: int) -> 
         turned = [mirror(patch, size) if face == "left" else patch for patch, face in found]
         along = [ALONG[WIDTHS.index(name_thirds(patch, size)[1])] for patch in turned]
         if width := describe_majority(along):
-            sentence += f", and of {width[1]} in {width[0]} third of the width"
+            sentence += f". That of {width[1]} lies in {width[0]} third of the width"
     return f"{sentence}."
 
 
@@ -54,9 +54,9 @@ def describe_majority(names: Sequence[str]) -> tuple[str, int] | None:
 
 def average_turned(maps: Sequence[np.ndarray], faces: Sequence[str | None]) -> np.ndarray:
     """Return the mean of maps [S, S], mirrored so that all beaks point right if all are known."""
-    known = all(faces)
+    all_known = all(faces)
     turned = [
-        each[:, ::-1] if known and face == "left" else each
-        for each, face in zip(maps, faces, strict=True)
+        values[:, ::-1] if all_known and face == "left" else values
+        for values, face in zip(maps, faces, strict=True)
     ]
     return np.mean(turned, 0)

@@ -15,6 +15,7 @@ from fieldmark.evaluation.proposals import Proposals
 from fieldmark.evaluation.search import search_photos
 from fieldmark.explain.explained_run import ExplainedRun
 from fieldmark.plotting import BLUE, GREY, ORANGE, RED, styled
+from fieldmark.recipe.renamed import rename_keys
 from fieldmark.statistics import wilson_interval
 
 MAX_PHOTOS = 600  # the finder and the model take a CPU about 40 ms for each
@@ -28,10 +29,20 @@ NO_FINDER = (
     "There is no finder, so no photo can be searched. Set FIELDMARK_FINDER to its file; "
     "`fieldmark describe` lists the one that a model was calibrated with."
 )
+CROPPED = (
+    "The photos of this run were cropped before it was trained, so the finder would search its own "
+    "crops. The run's crops.csv lists the photos in which it found no bird, and figures/crops.png "
+    "shows them."
+)
 
 
 def find_missed(explained: ExplainedRun, seed: int = 0) -> tuple[pd.DataFrame, str]:
-    """Return the table of `tabulate_missed`, empty without a finder, and what it says."""
+    """Return the table of `tabulate_missed` and what it says.
+
+    The table is empty without a finder, and for a run whose photos were cropped before training.
+    """
+    if rename_keys(explained.run.card["recipe"]).get("crop", "none") != "none":
+        return pd.DataFrame(columns=["path", "fault"]), CROPPED
     proposals = search_run(explained, seed)
     if proposals is None:
         return pd.DataFrame(columns=["path", "fault"]), NO_FINDER
