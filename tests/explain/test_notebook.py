@@ -1,11 +1,15 @@
 """`fieldmark explain` runs explain.ipynb top to bottom for a run of drawn birds."""
 
 import re
+import shutil
 
 import nbformat
 import pandas as pd
 import pytest
 
+from commands.explain import claim_folder, name_results
+from fieldmark.errors import RunError
+from fieldmark.run import Run
 from tests.command_line import run_command
 from tests.conftest import ROOT
 
@@ -49,6 +53,22 @@ def test_the_page_shows_the_figures_and_loads_nothing_else(out):
     assert page.count("data:image/png;base64,") >= len(FIGURES)
     loaded = re.findall(r'<(?:script|img|link|iframe)[^>]+(?:src|href)="(http[^"]+)"', page)
     assert loaded == []
+
+
+def test_a_folder_of_results_belongs_to_one_run(tmp_path, run):
+    one, other = (tmp_path / name / "model" for name in ("one", "other"))
+    for copy in (one, other):
+        copy.mkdir(parents=True)
+        shutil.copy(run / "birds.safetensors", copy)
+    assert name_results(Run(one)) == "tiny"
+    assert name_results(Run(run)) == run.name
+    out = tmp_path / "out"
+    claim_folder(out, Run(one))
+    (out / "run.txt").write_text((out / "run.txt").read_text().replace("tiny", "retrained"))
+    claim_folder(out, Run(one / ".." / "model"))
+    assert (out / "run.txt").read_text().split("\n")[1].startswith("tiny ")
+    with pytest.raises(RunError, match=r"one.*Set --out to another folder"):
+        claim_folder(out, Run(other))
 
 
 def test_wrong_requests_are_reported(tmp_path, run, folder, weights):
