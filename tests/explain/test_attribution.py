@@ -94,6 +94,22 @@ def test_deep_lift_multiplies_by_the_slope_of_an_activation(activation):
     torch.testing.assert_close(lifted, change * model[2].weight[1])
 
 
+def test_captum_calls_the_private_methods_that_deep_lift_overrides(monkeypatch):
+    called = []
+    for name in ("_is_non_linear", "_construct_forward_func"):
+        method = vars(RescaledDeepLift)[name]
+
+        def record(self, *args, name=name, method=method, **options):
+            called.append(name)
+            return method(self, *args, **options)
+
+        monkeypatch.setattr(RescaledDeepLift, name, record)
+    photo = torch.ones(1, 4, requires_grad=True)
+    with pytest.warns(UserWarning, match="hooks"):
+        RescaledDeepLift(nn.Sequential(nn.ReLU(), nn.Linear(4, 2))).attribute(photo, target=1)
+    assert set(called) == {"_is_non_linear", "_construct_forward_func"}
+
+
 @pytest.mark.parametrize("arch", ["test_efficientnet", "test_resnet", "little_mobilenetv3"])
 def test_complete_methods_add_up_to_the_logit(arch, photos):
     torch.manual_seed(1)
@@ -278,6 +294,14 @@ def test_the_viewer_draws_what_is_chosen(explained):
     assert explained.held_out.correct[viewer.photo.value]
     viewer.photo.index = len(viewer.photo.options) - 1
     assert bytes(viewer.picture.value) not in (first, second)
+
+
+def test_the_viewer_says_that_there_is_no_photo(explained):
+    viewer = AttributionViewer(explained, explained.held_out.select(np.arange(0)))
+    viewer.method.value = "saliency"
+    assert viewer.message.value == "There is no photo to show."
+    assert not viewer.picture.value
+    viewer._repr_mimebundle_()
 
 
 def test_a_page_shows_the_first_picture_of_the_viewer(explained, tmp_path):

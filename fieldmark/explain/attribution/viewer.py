@@ -21,6 +21,7 @@ from fieldmark.explain.explained_run import ExplainedRun
 from fieldmark.plotting import create_axes, styled
 
 KINDS = {"all": None, "right": True, "wrong": False}
+NO_PHOTO = "There is no photo to show."
 LABELS = 5  # the most probable ones can be chosen, and the true one
 WIDE = {"description_width": "60px"}
 
@@ -61,39 +62,47 @@ class AttributionViewer(widgets.VBox):
     def list_photos(self) -> None:
         """Offer the photos of a kind, and choose the first."""
         right, table = KINDS[self.kind.value], self.predictions.table
-        rows = np.arange(len(table)) if right is None else self.predictions.correct == right
+        correct = self.predictions.correct
+        shown = np.ones(len(table), bool) if right is None else correct == right
         self.offer(
             self.photo,
             [
-                (f"{'✓' if row.label == row.predicted else '✗'} {row.label}: {row.path}", row.Index)
-                for row in table.iloc[rows].itertuples()
+                (f"{'✓' if row.label == row.predicted else '✗'} {row.label}: {row.path}", number)
+                for number, row in enumerate(table.itertuples())
+                if shown[number]
             ],
         )
         self.list_labels()
 
     def list_labels(self) -> None:
-        """Offer the most probable labels of a photo and the true one, and choose the first."""
+        """Offer the labels of the photo, and choose the first."""
         row = self.photo.value
+        self.offer(self.label, [] if row is None else self.name_labels(row))
+        self.draw()
+
+    def name_labels(self, row: int) -> list[tuple[str, int]]:
+        """Return the most probable labels of a photo and the true one, as options."""
         probability, truth = self.predictions.probability[row], self.predictions.truth[row]
         labels = [*np.argsort(-probability)[:LABELS], *([truth] if truth >= 0 else [])]
-        self.offer(
-            self.label,
-            [
-                (f"{self.predictions.labels[label]}, {probability[label]:.1%}", int(label))
-                for label in dict.fromkeys(labels)
-            ],
-        )
-        self.draw()
+        return [
+            (f"{self.predictions.labels[label]}, {probability[label]:.1%}", int(label))
+            for label in dict.fromkeys(labels)
+        ]
 
     def offer(self, control: widgets.Dropdown, options: list[tuple[str, int]]) -> None:
         """Set the options of a control, and choose the first, without drawing."""
         self.listing = True
-        control.options = options
-        control.index = 0
-        self.listing = False
+        try:
+            control.options = options
+            control.index = 0 if options else None
+        finally:
+            self.listing = False
 
     def draw(self) -> None:
         """Show the overlay of what is chosen."""
+        if self.photo.value is None:
+            self.message.value = NO_PHOTO
+            return
         chosen = (self.photo.value, self.method.value, self.label.value)
         try:
             if chosen not in self.pictures:
