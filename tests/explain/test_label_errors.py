@@ -1,6 +1,7 @@
 """Wrong labels are found by out-of-fold confident learning, shown, decided and corrected."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import ipywidgets
 import nbformat
@@ -11,7 +12,9 @@ import pytest
 from fieldmark.data.datasets import list_photos
 from fieldmark.data.label_decisions import apply_decisions, read_decisions, write_decisions
 from fieldmark.errors import DatasetError
+from fieldmark.explain.mistakes.pairs import rank_pairs_before_training
 from fieldmark.explain.page import write_page
+from fieldmark.explain.photos import near_duplicates
 from fieldmark.explain.photos.label_errors import (
     find_label_errors,
     find_typical_photos,
@@ -19,7 +22,11 @@ from fieldmark.explain.photos.label_errors import (
     predict_out_of_fold,
 )
 from fieldmark.explain.photos.label_gallery import show_label_errors, show_near_duplicates
-from fieldmark.explain.photos.near_duplicates import find_near_duplicates
+from fieldmark.explain.photos.near_duplicates import (
+    find_near_duplicates,
+    pair_similar_features,
+    standardise,
+)
 from fieldmark.explain.photos.review import LabelReview
 from fieldmark.explain.photos.to_decide import write_template
 from fieldmark.explain.pretrained import compute_pretrained_features
@@ -95,6 +102,17 @@ def test_a_photo_without_another_one_of_its_label_is_not_judged(explained, featu
     assert table["self_confidence"].isna().sum() == 1
     typical = find_typical_photos(features, table, list(photos["path"]))
     assert typical["Lonely Inkling"] == photos["path"][5]
+
+
+def test_nothing_is_judged_where_each_label_has_one_photo(explained, features):
+    photos = explained.photos.assign(label=[f"Inkling {row}" for row in range(len(features))])
+    table = find_label_errors(replace(explained, photos=photos), features)
+    assert table["self_confidence"].isna().all()
+    assert not table["flagged"].any()
+    assert rank_pairs_before_training(table).empty
+    typical = find_typical_photos(features, table, list(photos["path"]))
+    figure = show_label_errors(explained, table.head(4), typical)
+    assert "if another photo has it): none" in figure.get_suptitle()
 
 
 def test_two_species_are_judged_if_each_has_photos_to_learn_from(explained, features):
@@ -173,10 +191,39 @@ def test_a_file_that_somebody_broke_is_not_overwritten(errors, typical, explaine
     review = LabelReview(explained, errors.head(3), typical, file)
     file.write_text("path;nonsense\n")
     press(review, "keep")
-    assert "Not saved" in review.status.value
+    assert "Not done" in review.status.value
     assert file.read_text() == "path;nonsense\n"
     with pytest.raises(DatasetError, match="line 1"):
         LabelReview(explained, errors.head(3), typical, file)
+
+
+def test_a_half_edited_file_is_reported_by_every_button(errors, typical, explained, tmp_path):
+    file = tmp_path / "label_decisions.csv"
+    review = LabelReview(explained, errors.head(3), typical, file)
+    press(review, "keep")
+    good = file.read_text()
+    file.write_text(good.replace("keep", "kep"))
+    for name in ("keep", "relabel", "remove", "undo", "skip"):
+        review.status.value = ""
+        press(review, name)
+        assert "line 2: `kep` is not a decision" in review.status.value
+    file.write_text(good)
+    press(review, "undo")
+    assert errors["path"][0] in review.captions[0].value
+    assert read_decisions(file).empty
+
+
+def test_other_columns_of_a_decided_row_stay(errors, typical, explained, tmp_path):
+    file, path = tmp_path / "label_decisions.csv", errors["path"][0]
+    file.write_text(f"path,decision,label,mine\n{path},,,from the ringer\n")
+    review = LabelReview(explained, errors.head(3), typical, file)
+    review.note.value = "a cap"
+    press(review, "keep")
+    (row,) = read_decisions(file).to_dict("records")
+    assert (row["decision"], row["note"], row["mine"]) == ("keep", "a cap", "from the ringer")
+    press(review, "undo")
+    (row,) = read_decisions(file).to_dict("records")
+    assert (row["decision"], row["note"], row["mine"]) == ("", "", "from the ringer")
 
 
 def test_a_page_shows_a_table_in_place_of_the_widget(errors, typical, explained, tmp_path):
@@ -213,6 +260,28 @@ def test_a_template_keeps_what_was_filled_in(errors, swapped, tmp_path):
     assert set(template.index) == set(errors["path"][1:6])
 
 
+def test_a_template_keeps_notes_and_corrected_labels_without_a_decision(errors, tmp_path):
+    file = tmp_path / "to_decide.csv"
+    write_template(file, errors.head(5))
+    table = read_decisions(file).assign(mine="")
+    table.loc[1, "note"] = "ask the ringer"
+    table.loc[2, "label"] = "Another Species"
+    table.loc[3, "mine"] = "x"
+    write_decisions(file, table)
+    later = errors.iloc[3:7].assign(suggested="A New Suggestion")
+    template = write_template(file, later).set_index("path")
+    paths = errors["path"][1:4]
+    assert list(template.index) == [*paths, *errors["path"][4:7]]
+    assert template["note"].tolist()[0] == "ask the ringer"
+    assert template["label"].tolist()[1] == "Another Species"
+    assert set(template["label"][3:]) == {"A New Suggestion"}
+    again = write_template(file, later.head(0)).set_index("path")
+    assert list(again.index) == list(paths)
+    file.write_text(f"path,decision,label\n{paths.iloc[0]},,Own Suggestion\n")
+    own = write_template(file, errors.head(3)).set_index("path")
+    assert own["label"].tolist() == ["Own Suggestion", *errors["suggested"][[0, 2]]]
+
+
 def test_near_duplicates_of_different_labels_are_found_by_hash_and_by_features(
     explained, features, tmp_path
 ):
@@ -228,6 +297,25 @@ def test_near_duplicates_of_different_labels_are_found_by_hash_and_by_features(
     assert pairs["similarity"][0] > 0.99
     assert np.isnan(pairs["distance"][0])
     assert (pairs["first_label"] != pairs["second_label"]).all()
+
+
+def test_each_chunk_gives_its_most_similar_pairs(monkeypatch):
+    """All pairs of unlike labels, compared one by one, are the oracle."""
+    rng = np.random.default_rng(0)
+    units, labels = standardise(rng.normal(size=(30, 4))), rng.integers(0, 3, 30)
+    similarity = units @ units.T
+    expected = {
+        (a, b): similarity[a, b]
+        for a, b in combinations(range(30), 2)
+        if labels[a] != labels[b] and similarity[a, b] > 0.2
+    }
+    monkeypatch.setattr(near_duplicates, "CHUNK", 7)
+    pairs = set(zip(*pair_similar_features(units, labels, 0.2), strict=True))
+    assert pairs == set(expected)
+    monkeypatch.setattr(near_duplicates, "MAX_PAIRS", 3)
+    kept = set(zip(*pair_similar_features(units, labels, 0.2), strict=True))
+    assert set(sorted(expected, key=lambda pair: expected[pair])[-3:]) <= kept <= pairs
+    assert len(kept) <= 15  # 5 chunks
 
 
 def test_a_copy_under_another_label_is_found_by_its_hash(explained, features, tmp_path):

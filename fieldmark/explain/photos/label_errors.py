@@ -47,11 +47,14 @@ def predict_out_of_fold(
     """Return the probability of each label for each photo, [n, C], by probes that never saw it.
 
     `labels` [n] are 0 to C - 1; near-duplicates of `photos` are in one fold. One temperature for
-    all photos calibrates them. The row of a photo without another one of its label is NaN.
+    all photos calibrates them. The row of a photo without another one of its label is NaN; so
+    are all rows if each label has one photo.
     """
     photos = photos.assign(label=labels)
     logits = np.full((len(labels), labels.max() + 1), -np.inf)
     folds = min(folds, int(np.bincount(labels).max()))
+    if folds < 2:
+        return np.full(logits.shape, np.nan)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
         splits = list(split_folds(photos, folds, seed))

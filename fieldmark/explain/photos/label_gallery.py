@@ -11,6 +11,7 @@ from fieldmark.evaluation.galleries import show_photo
 from fieldmark.explain.explained_run import ExplainedRun
 from fieldmark.plotting import BLUE, GREY, ORANGE, RED, create_axes, styled
 
+NOT_JUDGED = "Doubtful labels (a label is judged if another photo has it)"
 BLOCKS = 3  # photos with their company, side by side
 
 
@@ -20,8 +21,12 @@ def show_label_errors(
 ) -> Figure:
     """Show doubtful photos, each beside a typical photo of its label and of the suggested label.
 
-    `errors` are rows of `find_label_errors`, `typical` is of `find_typical_photos`.
+    `errors` are rows of `find_label_errors`, `typical` is of `find_typical_photos`. Photos that
+    could not be judged are left out.
     """
+    if errors["self_confidence"].isna().all():
+        return create_grid(0, 3, NOT_JUDGED)[0]
+    errors = errors.dropna(subset=["self_confidence"])
     title = title or f"The {len(errors)} most doubtful labels: ? doubtful, = label, → suggestion"
     figure, grid = create_grid(len(errors), 3, title)
     for number, (row, axes) in enumerate(zip(errors.to_dict("records"), grid, strict=True), 1):

@@ -22,7 +22,7 @@ def find_near_duplicates(explained: ExplainedRun, features: np.ndarray) -> pd.Da
     a thousand pairs of one label. Labels are sub-classes, where the run has those.
     """
     photos = explained.photos
-    labels = class_names(photos).to_numpy(str)
+    names, labels = np.unique(class_names(photos).to_numpy(str), return_inverse=True)
     units = standardise(features)
     survey = survey_photos(photos[["path"]], explained.folder)
     number = pd.Series(np.arange(len(photos)), photos["path"])
@@ -45,8 +45,8 @@ def find_near_duplicates(explained: ExplainedRun, features: np.ndarray) -> pd.Da
         {
             "first": paths[first],
             "second": paths[second],
-            "first_label": labels[first],
-            "second_label": labels[second],
+            "first_label": names[labels[first]],
+            "second_label": names[labels[second]],
             "distance": pairs["distance"].to_numpy(float),
             "similarity": (units[first] * units[second]).sum(1),
         }
@@ -62,7 +62,7 @@ def standardise(features: np.ndarray) -> np.ndarray:
 
 
 def find_threshold(units: np.ndarray, labels: np.ndarray) -> float:
-    """Return the similarity that QUANTILE of the pairs of one label do not reach."""
+    """Return the similarity that QUANTILE of the pairs of one label [n] do not reach."""
     similarities = []
     for label in np.unique(labels):
         members = units[labels == label]
@@ -75,12 +75,17 @@ def find_threshold(units: np.ndarray, labels: np.ndarray) -> float:
 def pair_similar_features(
     units: np.ndarray, labels: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pairs of rows of different labels above a similarity, as two index arrays."""
+    """Return the pairs of rows of different labels above a similarity, as two index arrays.
+
+    `labels` [n] are numbers. At most MAX_PAIRS of each chunk are returned, the most similar.
+    """
     pairs = [np.empty((0, 2), int)]
     for start in range(0, len(units), CHUNK):
-        similar = units[start : start + CHUNK] @ units.T > threshold
-        similar &= labels[start : start + CHUNK, None] != labels[None]
-        rows = np.argwhere(similar) + np.array([start, 0])
-        pairs.append(rows[rows[:, 0] < rows[:, 1]])
+        similarity = units[start : start + CHUNK] @ units[start:].T
+        similar = np.triu(similarity > threshold, 1)  # each pair once
+        similar &= labels[start : start + CHUNK, None] != labels[None, start:]
+        rows = np.argwhere(similar)
+        best = np.argsort(-similarity[similar], kind="stable")[:MAX_PAIRS]
+        pairs.append(rows[best] + start)
     joined = np.concatenate(pairs)
     return joined[:, 0], joined[:, 1]

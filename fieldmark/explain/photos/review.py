@@ -1,6 +1,7 @@
 """A widget in which a person decides about doubtful labels, one after the other."""
 
 import html
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class LabelReview(widgets.VBox):
         actions |= {"undo": self.undo, "skip": self.skip}
         self.buttons = {name: widgets.Button(description=name) for name in actions}
         for name, action in actions.items():
-            self.buttons[name].on_click(lambda _, action=action: action())
+            self.buttons[name].on_click(partial(self.react, action))
         columns = zip(self.captions, self.images, strict=True)
         photos = widgets.HBox([widgets.VBox(column) for column in columns])
         buttons = widgets.HBox(list(self.buttons.values()))
@@ -56,48 +57,52 @@ class LabelReview(widgets.VBox):
         super().__init__([self.status, photos, choices, buttons])
         self.show_next(0)
 
+    def react(self, action: Callable[[], None], _: widgets.Button) -> None:
+        """Do what a button says, or show why that is not possible, such as a half-edited file."""
+        try:
+            action()
+        except (UserError, OSError) as error:
+            self.status.value = f"<b>Not done.</b> {html.escape(str(error))}"
+
     def decide(self, decision: str) -> None:
         """Write a decision about the photo that is shown, and show the next undecided one."""
         path = self.rows[self.position]["path"]
         label = self.species.value if decision == "relabel" else ""
         row = {"path": path, "decision": decision, "label": label, "note": self.note.value}
-        before = self.store(path, row)
-        if before is not None:
-            self.undone.append((path, before))
-            self.show_next(self.position + 1)
+        self.undone.append((path, self.store(path, row)))
+        self.show_next(self.position + 1)
 
     def undo(self) -> None:
         """Take back the last decision of this session, and show its photo again."""
         if self.undone:
             path, before = self.undone[-1]
-            if self.store(path, before) is not None:
-                self.undone.pop()
-                self.show([row["path"] for row in self.rows].index(path))
+            self.store(path, before)
+            self.undone.pop()
+            self.show([row["path"] for row in self.rows].index(path))
 
     def skip(self) -> None:
         """Show the next undecided photo, and leave this one undecided."""
         self.show_next(self.position + 1)
 
-    def store(self, path: str, row: dict) -> dict | None:
-        """Replace the row of a photo in the file, and return the old one; {} is no row.
+    def store(self, path: str, row: dict) -> dict:
+        """Change the row of a photo in the file, and return the old one; {} is no row.
 
-        The other rows stay. Shows what is wrong, and returns None, if the file cannot be changed.
+        Other rows stay, and other columns of the row. Raises DatasetError or OSError if the file
+        cannot be changed.
         """
-        try:
-            table = self.read()
-            is_row = table["path"] == path
-            new = pd.DataFrame([row] if row else [], dtype=object)
-            write_decisions(self.file, pd.concat([table[~is_row], new]).fillna(""))
-        except (UserError, OSError) as error:
-            self.status.value = f"<b>Not saved.</b> {html.escape(str(error))}"
-            return None
-        return next(iter(table[is_row].to_dict("records")), {})
+        table = self.read()
+        is_row = table["path"] == path
+        before = next(iter(table[is_row].to_dict("records")), {})
+        new = pd.DataFrame([before | row] if row else [], dtype=object)
+        write_decisions(self.file, pd.concat([table[~is_row], new]).fillna(""))
+        return before
 
     def read(self) -> pd.DataFrame:
-        """Return the rows of the file, none if there is no file yet."""
+        """Return the rows of the file with at least COLUMNS, none if there is no file yet."""
         if not self.file.is_file():
             return pd.DataFrame(columns=COLUMNS, dtype=object)
-        return read_decisions(self.file).drop(columns="line")
+        table = read_decisions(self.file).drop(columns="line")
+        return table if "note" in table else table.assign(note="")
 
     def decided(self) -> dict[str, str]:
         """Return the decision about each photo that the file decides."""
@@ -122,18 +127,20 @@ class LabelReview(widgets.VBox):
         if position is None:
             self.status.value += ". All are decided: set <code>label_decisions</code> to this file."
             return
-        self.position, row = position, self.rows[position]
-        self.species.value, self.note.value = row["suggested"], ""
+        row = self.rows[position]
         paths = [row["path"], self.typical[row["label"]], self.typical[row["suggested"]]]
+        photos = [encode_photo(self.explained.folder / path) for path in paths]
+        self.position = position  # once its photos could be read: a decision is about what is shown
+        self.species.value, self.note.value = row["suggested"], ""
         captions = [
             f"{position + 1}. {row['path']}: what is it?",
             f"labelled {row['label']} ({row['self_confidence']:.0%}), for example:",
             f"perhaps {row['suggested']} ({row['suggested_probability']:.0%}), for example:",
         ]
-        for path, caption, image, text in zip(
-            paths, captions, self.images, self.captions, strict=True
+        for photo, caption, image, text in zip(
+            photos, captions, self.images, self.captions, strict=True
         ):
-            image.value = encode_photo(self.explained.folder / path)
+            image.value = photo
             text.value = html.escape(caption)
 
     def static_table(self) -> str:
