@@ -13,7 +13,6 @@ import typer
 
 from benchmarks.results import MODEL, RunFolder, Save, percent, report
 from fieldmark.explain.explained_run import ExplainedRun
-from fieldmark.explain.photos.extrapolation import MORE
 from fieldmark.explain.photos.gains import choose_groups, tabulate_gains, validate
 from fieldmark.explain.photos.learning_curves import measure_learning_curves
 from fieldmark.explain.pretrained import compute_pretrained_features
@@ -54,9 +53,9 @@ def main(
     groups = choose_groups(curves, explained.labels, explained.families)
     factor = validation.factor if validation else 1
     for row in tabulate_gains(curves, groups, factor).head(SHOWN).to_dict("records"):
-        name = f"gain by {MORE} more photos per species, {row['group']}, points"
+        name = f"gain by {row['more']} more photos per species, {row['group']}, points"
         gain, low, high = (100 * row[key] for key in ("gain", "gain_low", "gain_high"))
-        n = f"{row['judged']} photos, {row['species']} species"
+        n = f"{row['n_test']} photos, {row['species']} species"
         rows.append([name, f"{gain:.1f} ({low:.1f} to {high:.1f})", n])
     columns = ("", "value (95 % interval)", "n")
     report("learning-curves", "python -m benchmarks.learning_curves", columns, rows, save)

@@ -15,8 +15,16 @@ def split_folds(
     `photos` has columns `path`, `label` and, where near-duplicates are known, `group`: photos of a
     group stay together. Each fold holds the same share of every label, as far as groups allow.
     """
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    yield from splitter.split(photos, photos["label"], group_names(photos))
+
+
+def group_names(photos: pd.DataFrame) -> pd.Series:
+    """Return the group of near-duplicates of each photo; a photo without one is its own, by path.
+
+    `photos` has columns `path` and, where near-duplicates are known, `group`.
+    """
     groups = photos["path"]
     if "group" in photos:
         groups = photos["group"].where(photos["group"].astype(bool), photos["path"])
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    yield from splitter.split(photos, photos["label"], groups.fillna(photos["path"]))
+    return groups.fillna(photos["path"])

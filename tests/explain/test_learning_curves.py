@@ -31,7 +31,8 @@ def simulated():
     luck = rng.normal(0, 0.05, (3, len(PHOTOS), len(truth)))
     correct = difficulty + luck > error[:, truth]
     used = np.repeat(PHOTOS[:, None], SPECIES, 1)
-    return LearningCurves(PHOTOS, used, correct, np.arange(len(truth)), truth), b
+    rows = np.arange(len(truth))
+    return LearningCurves(PHOTOS, used, correct, rows, truth, rows, np.bincount(truth)), b
 
 
 def test_a_power_law_is_recovered_and_is_the_best_of_non_negative_ones():
@@ -50,12 +51,22 @@ def test_a_power_law_is_recovered_and_is_the_best_of_non_negative_ones():
 
 def test_resampled_accuracies_vary_as_much_as_those_of_independent_photos(simulated):
     curves, _ = simulated
-    weights = resample_photos(curves.truth)
+    weights = curves.resample()
     for label in (0, 7):
         assert (weights[:, curves.truth == label].sum(1) == EACH).all()
     right = curves.accuracy[-1, curves.truth == 3]
     spread = curves.of_group(np.array([3]), weights)[:, -1].std()
     assert spread == pytest.approx(right.std() / np.sqrt(EACH), rel=0.1)
+
+
+def test_near_duplicates_are_resampled_together_and_count_as_one_photo():
+    right = np.repeat(np.arange(20) % 2, 2)
+    truth, pairs = np.zeros(40, int), np.repeat(np.arange(20), 2)
+    weights = resample_photos(truth, pairs)
+    assert (weights[:, ::2] == weights[:, 1::2]).all()
+    assert (weights.sum(1) == 40).all()
+    spread = (weights @ right / 40).std()
+    assert spread == pytest.approx(0.5 / np.sqrt(20), rel=0.1)
 
 
 def test_intervals_cover_the_gains_of_simulated_species(simulated):
@@ -74,6 +85,37 @@ def test_intervals_cover_the_gains_of_simulated_species(simulated):
     assert inside.mean() >= 0.95
     assert table["gain"].is_monotonic_decreasing
     assert "20 more photos of species " in gains.describe_gains(table)
+
+
+def test_gains_are_predicted_for_twice_as_many_photos_at_most(simulated):
+    curves, _ = simulated
+    few = replace(curves, sizes=PHOTOS[:5], used=curves.used[:5], correct=curves.correct[:, :5])
+    groups = {"one": np.array([0]), "all": np.arange(SPECIES)}
+    table = gains.tabulate_gains(few, groups)
+    assert table["more"].tolist() == [8, 8]
+    assert "8 more photos of each species of all" in gains.describe_gains(table)
+    assert "What 8 more photos" in plot_gains(table).axes[0].get_title("left")
+    line = plot_learning_curves(few, groups, table).axes[0].lines[0]
+    assert np.max(line.get_xdata()) == 16
+    assert [extrapolation.further_photos(n) for n in (7.9999999, 24.0, 300.0)] == [8, 20, 20]
+
+
+def test_a_factor_of_species_for_families_and_too_few_groups_for_it_are_said(simulated):
+    curves, _ = simulated
+    names = [f"species {number}" for number in range(SPECIES)]
+    families = np.array(["A", "B"], object)[np.arange(SPECIES) % 2]
+    validation = gains.validate(curves, names, families)
+    assert validation
+    assert (validation.kind, validation.published) == ("species", "families")
+    sentence = gains.describe_validation(validation)
+    assert "for 40 species" in sentence
+    assert "fewer than 19 families" in sentence
+    assert "at most" not in sentence
+    few = gains.validate(curves, names, np.array(["A", "B", ""], object)[np.arange(SPECIES) % 3])
+    assert few
+    nine = few._replace(groups=few.groups.head(9))
+    assert nine.coverage == 0.9
+    assert "9 species can promise a coverage of 90 % at most" in gains.describe_validation(nine)
 
 
 def test_the_widening_factor_is_the_conformal_quantile_of_the_other_groups():
@@ -97,6 +139,25 @@ def test_each_photo_is_judged_in_each_repeat_by_nested_samples_of_other_photos()
     assert curves.accuracy[-1].mean() > 0.85
     same = measure_learning_curves(features, photos, truth, folds=4, repeats=2, seed=1)
     assert np.array_equal(curves.correct, same.correct)
+    assert np.array_equal(curves.used, same.used)
+    assert curves.available.tolist() == [20, 20, 20, 1]
+    assert gains.describe_curves(curves) == (
+        "60 photos of 3 species judge the probes, in 2 repeats."
+    )
+
+
+def test_of_a_large_run_a_sample_is_measured_that_keeps_rare_species(monkeypatch):
+    monkeypatch.setattr("fieldmark.explain.photos.learning_curves.MAX_PHOTOS", 40)
+    truth = np.repeat([0, 1, 2], [80, 40, 5])
+    features = np.random.default_rng(0).normal(0, 1, (125, 4)) + 3 * np.eye(3, 4)[truth]
+    photos = pd.DataFrame({"path": map(str, range(125)), "label": truth.astype(str)})
+    curves = measure_learning_curves(features, photos, truth, folds=4, repeats=3)
+    assert np.bincount(curves.truth).tolist() == [24, 12, 4]
+    assert len(curves.correct) == 1
+    assert np.array_equal(truth[curves.rows], curves.truth)
+    assert gains.describe_curves(curves) == (
+        "40 photos, a sample of 125, of 3 species judge the probes, in one repeat."
+    )
 
 
 def test_drawn_birds_have_curves_and_photos_too_few_for_them_have_a_sentence(explained, weights):
@@ -123,7 +184,7 @@ def test_drawn_birds_have_curves_and_photos_too_few_for_them_have_a_sentence(exp
 def test_the_network_is_judged_only_where_twenty_photos_judge(explained):
     families = np.array(["A", "A", "", "B", "B", "B"], object)
     table = gains.tabulate_network(explained.predictions, families)
-    assert table.set_index("group")["judged"].to_dict() == {"A": 24, "B": 36}
+    assert table.set_index("group")["n_test"].to_dict() == {"A": 24, "B": 36}
     assert gains.tabulate_network(explained.held_out, families).empty
     sentence = gains.describe_network(explained.predictions, explained.labels, families)
     assert "0 of 6 species and 2 of 2 families" in sentence

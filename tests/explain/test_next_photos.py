@@ -59,17 +59,48 @@ def test_with_few_labels_typical_photos_teach_more_than_random_ones():
     assert np.array_equal(rounds[1], everything[0])
 
 
+def draw_curves(truth, correct, available):
+    """Return curves with one point, of photos that have no near-duplicates."""
+    rows = np.arange(len(truth))
+    used = 0.8 * available[None]
+    return LearningCurves(np.array([np.inf]), used, correct, rows, truth, rows, available)
+
+
 def test_species_with_more_errors_get_more_of_the_gain_of_their_family():
     truth = np.repeat([0, 1], 20)
     correct = np.ones((1, 1, 40), bool)
     correct[0, 0, :10] = False
-    curves = LearningCurves(np.array([np.inf]), np.array([[16.0, 16]]), correct, truth, truth)
+    curves = draw_curves(truth, correct, np.array([20, 20]))
     gains = pd.DataFrame({"group": ["A"], "accuracy": [0.75], "gain": [0.1]})
     table = rank_species(curves, ["x", "y"], {"A": np.array([0, 1])}, gains)
     assert table["species"].tolist() == ["x", "y"]
     errors = np.array([10 + 10 * 0.25, 10 * 0.25]) / 30
     np.testing.assert_allclose(table["gain"], 0.1 * errors / 0.25)
     assert table["gain"].mean() == pytest.approx(0.1)
+    assert set(table["reason"]) == {"expected gain"}
+
+
+def test_species_with_too_few_photos_come_first_and_have_no_figures():
+    truth = np.repeat([0, 1, 3, 4], [20, 10, 5, 30])
+    correct = np.ones((3, 1, 65), bool)
+    correct[0, 0, :10] = False  # of 20 photos 16.7 are right on average: a whole number judges
+    available = np.array([20, 10, 2, 5, 30])
+    curves = draw_curves(truth, correct, available)
+    gains = pd.DataFrame({"group": ["A"], "accuracy": [0.9], "gain": [0.1]})
+    table = rank_species(curves, list("abcde"), {"A": np.array([0, 1, 2])}, gains)
+    assert table["species"].tolist() == ["c", "d", "a", "b", "e"]
+    assert table["reason"].tolist() == (
+        ["too few photos to measure"] * 2 + ["expected gain"] * 2 + ["no measured gain"]
+    )
+    assert table["photos"].tolist() == [2, 5, 20, 10, 30]
+    assert table["gain"].notna().tolist() == [False, False, True, True, False]
+    assert table["accuracy"].dropna().to_dict() == {2: 0.85, 4: 1}
+    assert table["low"].notna().tolist() == table["accuracy"].notna().tolist()
+    nothing = rank_species(curves, list("abcde"), {}, gains.head(0))
+    assert nothing["reason"].value_counts().to_dict() == {
+        "too few photos to measure": 3,
+        "no measured gain": 2,
+    }
 
 
 def test_a_folder_without_labels_is_ranked_uncertain_photos_first(explained, tmp_path):
@@ -94,3 +125,12 @@ def test_with_few_labels_typical_photos_are_ranked_first(explained, folder, monk
     assert table["strategy"].tolist() == ["typical"] * 12 + ["uncertain"] * 60
     assert table["path"].is_unique
     assert "12 most typical then the 60 most uncertain" in sentence
+
+
+def test_of_a_large_folder_a_sample_is_ranked(explained, folder, monkeypatch):
+    monkeypatch.setattr("fieldmark.explain.photos.next_photos.MAX_PHOTOS", 9)
+    table, sentence = rank_folder(explained, str(folder))
+    assert table["path"].nunique() == 9
+    assert "the 9 most uncertain of 9 (a sample of 9 of 72)" in sentence
+    assert rank_folder(explained, str(folder))[0].equals(table)
+    assert set(rank_folder(explained, str(folder), seed=1)[0]["path"]) != set(table["path"])

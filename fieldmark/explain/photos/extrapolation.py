@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fieldmark.explain.photos.learning_curves import LearningCurves, resample_photos
+from fieldmark.explain.photos.learning_curves import LearningCurves
 
 EXPONENTS = np.linspace(0.05, 2, 40)
-MORE = 20  # photos per species whose gain is predicted
+MORE = 20  # photos per species whose gain is predicted, at most as many as there are
 MIN_POINTS = 3  # to which a curve is fitted
 ROUNDING = 1.05  # half of 23 photos is 12
 LEVEL = 0.95
@@ -72,6 +72,15 @@ def predict_gain(photos: np.ndarray, accuracy: np.ndarray, start: float, end: fl
     return law.predict(start) - law.predict(end)
 
 
+def further_photos(photos: float) -> int:
+    """Return for how many more photos per species a gain is predicted: never more than double.
+
+    From half to all is a doubling, too, and how far the prediction was off there is all that is
+    known of its errors.
+    """
+    return int(min(MORE, photos + 1e-6))  # a mean of 8 photos may be 7.999...
+
+
 class Extrapolated(NamedTuple):
     """Gains from half of the photos to all, [B]: predicted by the curve up to half, and measured.
 
@@ -100,16 +109,16 @@ def extrapolate_half(photos: np.ndarray, accuracy: np.ndarray) -> Extrapolated |
     return Extrapolated(half, last, predicted, measured, 1 - law.predict(last))
 
 
-def standard_error(photos: np.ndarray, samples: np.ndarray, judged: int) -> float:
+def standard_error(photos: np.ndarray, samples: np.ndarray, n_test: int) -> float:
     """Return how much a measured gain differs from a predicted one by the choice of photos.
 
-    `samples` [B, P] are curves of bootstrap samples of `judged` photos. It is the standard
+    `samples` [B, P] are curves of bootstrap samples of `n_test` photos. It is the standard
     deviation of the difference between both gains from half of the photos to all, and at least one
     photo. Where half is too little to extrapolate it is that of the accuracy, which is larger.
     """
     tested = extrapolate_half(photos, samples)
     difference = tested.measured - tested.predicted if tested else samples[:, -1]
-    return max(float(difference.std()), 1 / judged)
+    return max(float(difference.std()), 1 / n_test)
 
 
 def validate_extrapolation(
@@ -117,30 +126,30 @@ def validate_extrapolation(
 ) -> pd.DataFrame:
     """Compare gains that half of the photos predict with those that are measured.
 
-    Columns: `group`, `judged`, `half` and `photos` per species, the gains `predicted` and
+    Columns: `group`, `n_test`, `half` and `photos` per species, the gains `predicted` and
     `measured`, `bootstrap_error` of the predicted gain, `error` of their difference, and the
     accuracies predicted and measured. Empty if curves are too short.
     """
-    weights = resample_photos(curves.truth, seed=seed)
+    weights = curves.resample(seed)
     once = np.ones((1, len(curves.truth)))
     rows = []
     for name, labels in groups.items():
         photos = curves.photos_per_species(labels)
-        measured, samples = (curves.of_group(labels, each) for each in (once, weights))
-        tested, resampled = (extrapolate_half(photos, each) for each in (measured, samples))
+        measured, samples = (curves.of_group(labels, counts) for counts in (once, weights))
+        tested, resampled = (extrapolate_half(photos, curve) for curve in (measured, samples))
         if not tested or not resampled:
             continue
-        judged = int(np.isin(curves.truth, labels).sum())
+        n_test = int(np.isin(curves.truth, labels).sum())
         rows.append(
             {
                 "group": name,
-                "judged": judged,
+                "n_test": n_test,
                 "half": tested.half,
                 "photos": tested.photos,
                 "predicted": tested.predicted[0],
                 "measured": tested.measured[0],
                 "bootstrap_error": resampled.predicted.std(),
-                "error": standard_error(photos, samples, judged),
+                "error": standard_error(photos, samples, n_test),
                 "accuracy_predicted": tested.accuracy[0],
                 "accuracy_measured": measured[0, -1],
             }

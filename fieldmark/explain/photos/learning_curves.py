@@ -7,12 +7,13 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from fieldmark.data.parallel import map_threads
-from fieldmark.explain.folds import split_folds
+from fieldmark.explain.folds import group_names, split_folds
 from fieldmark.network.probe import fit_probe
 
 SIZES = (2, 3, 4, 6, 8, 12, 16, 20, 30, 40, 60, 80, 120, 160, 240, 320)  # photos per species
 NEARLY_ALL = 0.9  # share of a species' photos from which a size says no more than all of them
 MIN_PHOTOS = 4  # of a species: two folds with two photos each
+MAX_PHOTOS = 10_000  # of larger runs a sample, in one repeat, which takes a CPU minutes
 RESAMPLES = 1000
 
 
@@ -23,7 +24,8 @@ class LearningCurves:
     `sizes` [P] are the photos per species that were asked for, the last one all there are; `used`
     [P, C] the mean number that each species had. `correct` [R, P, n] says which photos were right,
     each judged by a probe that did not learn from it. `rows` [n] are the photos' rows in the run's
-    table, `truth` [n] their labels.
+    table, `truth` [n] their labels, `groups` [n] their groups of near-duplicates. `available` [C]
+    are the photos that the run has of each label, which are more than n where n are a sample.
     """
 
     sizes: np.ndarray
@@ -31,6 +33,8 @@ class LearningCurves:
     correct: np.ndarray
     rows: np.ndarray
     truth: np.ndarray
+    groups: np.ndarray
+    available: np.ndarray
 
     @property
     def accuracy(self) -> np.ndarray:
@@ -38,17 +42,21 @@ class LearningCurves:
         return self.correct.mean(0)
 
     def photos_per_species(self, labels: np.ndarray) -> np.ndarray:
-        """Return the training photos of some species at each point, [P]: the mean over judges."""
+        """Return the training photos of some species at each point, [P]: the mean over photos."""
         return self.used[:, self.truth[np.isin(self.truth, labels)]].mean(1)
 
     def of_group(self, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return the accuracy of the photos of some species at each point, [B, P].
 
-        `weights` [B, n] say how often each photo counts, as `resample_photos` draws them.
+        `weights` [B, n] say how often each photo counts, as `resample` draws them.
         """
         members = np.isin(self.truth, labels)
         weights = weights[:, members]
         return weights @ self.accuracy[:, members].T / weights.sum(1, keepdims=True)
+
+    def resample(self, seed: int = 0) -> np.ndarray:
+        """Return how often each photo counts in bootstrap samples, as `resample_photos`, [B, n]."""
+        return resample_photos(self.truth, self.groups, seed=seed)
 
 
 def measure_learning_curves(
@@ -58,36 +66,53 @@ def measure_learning_curves(
 
     `truth` [n] are their labels. In each repeat the photos are divided into folds, and each fold is
     judged by probes on subsets of the others, every larger one of which contains the smaller ones.
-    Species with fewer than MIN_PHOTOS photos are left out.
+    Species with fewer than MIN_PHOTOS photos are left out. Of more than MAX_PHOTOS photos a sample
+    is measured, in one repeat.
     """
-    count = np.bincount(truth)
-    rows = np.flatnonzero(count[truth] >= MIN_PHOTOS)
+    available = np.bincount(truth)
+    rows = np.flatnonzero(available[truth] >= MIN_PHOTOS)
+    if len(rows) > MAX_PHOTOS:
+        rows, repeats = rows[sample_species(truth[rows], MAX_PHOTOS, seed)], 1
     features, photos, truth = features[rows], photos.iloc[rows], truth[rows]
+    facts = rows, truth, group_names(photos).to_numpy(object), available
+    count = np.bincount(truth, minlength=len(available))
     if len(np.unique(truth)) < 2:
         correct, used = np.zeros((1, 0, len(rows)), bool), np.zeros((0, len(count)))
-        return LearningCurves(np.zeros(0), used, correct, rows, truth)
+        return LearningCurves(np.zeros(0), used, correct, *facts)
     folds = min(folds, int(count[count >= MIN_PHOTOS].min()))
     sizes = choose_sizes(count[count >= MIN_PHOTOS] * (folds - 1) / folds)
     correct = np.zeros((repeats, len(sizes), len(truth)), bool)
-    used = np.zeros((len(sizes), len(count)))
 
-    def judge(task: tuple[int, np.ndarray, np.ndarray]) -> None:
-        repeat, train, judges = task
+    def measure(task: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
+        """Fill in what is right of one fold; return the training photos of species, [P, C]."""
+        repeat, train, test = task
+        used = np.zeros((len(sizes), len(count)))
         order = rank_in_species(truth[train], seed + repeat)
         for point, size in enumerate(sizes):
             chosen = train[order < size]
-            logits, labels = predict_others(features[chosen], truth[chosen], features[judges])
-            correct[repeat, point, judges] = labels[logits.argmax(1)] == truth[judges]
-            used[point] += np.bincount(truth[chosen], minlength=len(count))
+            logits, labels = predict_others(features[chosen], truth[chosen], features[test])
+            correct[repeat, point, test] = labels[logits.argmax(1)] == truth[test]
+            used[point] = np.bincount(truth[chosen], minlength=len(count))
+        return used
 
     tasks = [
-        (repeat, train, judges)
+        (repeat, train, test)
         for repeat in range(repeats)
-        for train, judges in split_folds(photos, folds, seed + repeat)
+        for train, test in split_folds(photos, folds, seed + repeat)
     ]
     with threadpool_limits(1):
-        map_threads(judge, tasks)
-    return LearningCurves(sizes, used / len(tasks), correct, rows, truth)
+        used = np.mean(map_threads(measure, tasks), axis=0)
+    return LearningCurves(sizes, used, correct, *facts)
+
+
+def sample_species(truth: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return sorted rows of `count` random photos [n], the same share of each species.
+
+    Species keep MIN_PHOTOS photos if that is possible.
+    """
+    order = rank_in_species(truth, seed)
+    place = (order + 0.5) / np.bincount(truth)[truth]
+    return np.sort(np.lexsort((place, order >= MIN_PHOTOS))[:count])
 
 
 def choose_sizes(available: np.ndarray) -> np.ndarray:
@@ -113,15 +138,20 @@ def predict_others(
     return fit_probe(features, index).logits(others), labels
 
 
-def resample_photos(truth: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+def resample_photos(
+    truth: np.ndarray, groups: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
+) -> np.ndarray:
     """Return how often each photo is drawn in bootstrap samples within species, [B, n].
 
-    All repeats and points of a photo count together, because the same photos judge in all of them.
+    Groups of near-duplicates, `groups` [n], are drawn as one. All repeats and points of a photo
+    count together, because the same photos judge in all of them. Only these are drawn, and not the
+    training photos: intervals hold for the samples that the probes learned from.
     """
     rng = np.random.default_rng(seed)
     weights = np.empty((resamples, len(truth)), np.float32)
     for label in np.unique(truth):
         members = np.flatnonzero(truth == label)
-        share = np.full(len(members), 1 / len(members))
-        weights[:, members] = rng.multinomial(len(members), share, resamples)
+        names, _ = pd.factorize(groups[members])
+        count = names.max() + 1
+        weights[:, members] = rng.multinomial(count, np.full(count, 1 / count), resamples)[:, names]
     return weights

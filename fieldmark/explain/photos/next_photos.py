@@ -11,12 +11,15 @@ from fieldmark.data.datasets import find_paths
 from fieldmark.data.parallel import map_threads
 from fieldmark.explain.explained_run import ExplainedRun
 from fieldmark.explain.photos.active_learning import choose_typical, margin
+from fieldmark.explain.photos.gains import MIN_TEST
 from fieldmark.explain.photos.learning_curves import LearningCurves
 from fieldmark.statistics import wilson_interval
 
 SWITCH = 3  # labelled photos per species up to which typical ones are next; see docs/benchmarks.md
 PRIOR = 10  # photos with the mean error of a group, for species with few of their own
 BATCH = 32
+MAX_PHOTOS = 20_000  # of larger folders a sample: a CPU takes about 15 ms for each photo
+TOO_FEW, CLIMBS, UNKNOWN = "too few photos to measure", "expected gain", "no measured gain"
 COLUMNS = ["rank", "path", "strategy", "predicted", "probability", "margin", "unknown_score"]
 COLUMNS += ["unknown"]
 
@@ -24,28 +27,35 @@ COLUMNS += ["unknown"]
 def rank_species(
     curves: LearningCurves, labels: list[str], groups: dict[str, np.ndarray], gains: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return of which species to take photos next: those with the largest expected gain first.
+    """Return of which species to take photos next: those with too few photos to measure first.
 
-    The gain of a group is divided among its species by their errors, PRIOR photos of each with the
-    mean error of the group. Columns: `species`, `group`, `photos`, `judged`, `accuracy` of the
-    probe with its Wilson interval, and `gain` in points.
+    Then come those with the largest expected gain. The gain of a group is divided among its species
+    by their errors, PRIOR photos of each with the mean error of the group. Columns: `species`,
+    `group`, `photos` in the run, `n_test` of them that judge, `accuracy` of the probe with its
+    Wilson interval, of the mean count over the repeats rounded to whole photos and only where
+    MIN_TEST photos judge, `gain` as a share of 1, and the `reason` for the rank.
     """
     rows = []
-    for row in gains.itertuples():
-        members = groups[row.group]
-        mean = 1 - row.accuracy
-        for label in members:
-            right = curves.accuracy[-1, curves.truth == label]
-            figure = wilson_interval(right.sum(), len(right)) if len(right) else None
-            if not figure:
-                continue
-            error = (len(right) - right.sum() + PRIOR * mean) / (len(right) + PRIOR)
-            gain = row.gain * error / mean if mean else 0.0
-            values = figure["value"], *figure["interval"], gain
-            rows.append([labels[label], row.group, curves.used[-1, label], len(right), *values])
-    columns = ["species", "group", "photos", "judged", "accuracy", "low", "high", "gain"]
+    measured = {label: row for row in gains.itertuples() for label in groups[row.group]}
+    for label, photos in enumerate(curves.available):
+        right = curves.accuracy[-1, curves.truth == label] if len(curves.sizes) else np.zeros(0)
+        row, n_test = measured.get(label), len(right)
+        figures = (np.nan,) * 3
+        if n_test >= MIN_TEST:
+            figure = wilson_interval(round(right.sum()), n_test)
+            figures = figure["value"], *figure["interval"]
+        gain, reason = np.nan, TOO_FEW if photos < MIN_TEST else UNKNOWN
+        if row and n_test:
+            mean = 1 - row.accuracy
+            error = (n_test - right.sum() + PRIOR * mean) / (n_test + PRIOR)
+            gain, reason = row.gain * error / mean if mean else 0.0, CLIMBS
+        group = row.group if row else ""
+        rows.append([labels[label], group, photos, n_test, *figures, gain, reason])
+    columns = ["species", "group", "photos", "n_test", "accuracy", "low", "high", "gain", "reason"]
     table = pd.DataFrame(rows, columns=columns)
-    return table.sort_values("gain", ascending=False, ignore_index=True)
+    table = table.sort_values(["gain", "photos"], ascending=[False, True], kind="stable")
+    order = np.argsort(table["reason"] != TOO_FEW, kind="stable")
+    return table.iloc[order].reset_index(drop=True)
 
 
 def rank_folder(explained: ExplainedRun, folder: str, seed: int = 0) -> tuple[pd.DataFrame, str]:
@@ -56,18 +66,29 @@ def rank_folder(explained: ExplainedRun, folder: str, seed: int = 0) -> tuple[pd
         )
         remedy = "Set `unlabelled` to the folder that holds them, and they are ranked."
         return pd.DataFrame(columns=COLUMNS), f"{reason} {remedy}"
-    table = rank_unlabelled(explained, Path(folder), seed)
-    return table, describe_ranking(explained, table)
+    paths = find_paths(Path(folder), "**/*")
+    table = rank_unlabelled(explained, Path(folder), sample_paths(paths, seed), seed)
+    return table, describe_ranking(explained, table, len(paths))
 
 
-def rank_unlabelled(explained: ExplainedRun, folder: Path, seed: int = 0) -> pd.DataFrame:
-    """Rank the photos of a folder for labelling, most useful first; columns: COLUMNS.
+def sample_paths(paths: list[str], seed: int) -> list[str]:
+    """Return at most MAX_PHOTOS paths, in their order."""
+    if len(paths) <= MAX_PHOTOS:
+        return paths
+    chosen = np.random.default_rng(seed).choice(len(paths), MAX_PHOTOS, replace=False)
+    return [paths[number] for number in np.sort(chosen)]
+
+
+def rank_unlabelled(
+    explained: ExplainedRun, folder: Path, paths: list[str], seed: int = 0
+) -> pd.DataFrame:
+    """Rank photos of a folder for labelling, most useful first; columns: COLUMNS.
 
     While there are fewer than SWITCH labelled photos per species the next one is typical, then
     uncertain. Predictions are those of the model file for middle squares. `unknown` photos look
     like none of the species, and may be of a new one. Photos that cannot be decoded are left out.
     """
-    table, embedding = predict_folder(explained.classifier, folder)
+    table, embedding = predict_folder(explained.classifier, folder, paths)
     if table.empty:
         return pd.DataFrame(columns=COLUMNS)
     labelled = explained.predictions.embedding
@@ -82,8 +103,10 @@ def rank_unlabelled(explained: ExplainedRun, folder: Path, seed: int = 0) -> pd.
     return table.assign(rank=np.arange(1, len(table) + 1))[COLUMNS]
 
 
-def predict_folder(classifier: Classifier, folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return predictions for the photos of a folder that can be decoded, and embeddings [n, D].
+def predict_folder(
+    classifier: Classifier, folder: Path, paths: list[str]
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return predictions for those photos of a folder that can be decoded, and embeddings [n, D].
 
     Columns: those of COLUMNS that do not depend on the ranking; `strategy` is `uncertain`.
     """
@@ -95,11 +118,11 @@ def predict_folder(classifier: Classifier, folder: Path) -> tuple[pd.DataFrame, 
             return None
 
     names, threshold = np.array(classifier.labels, object), unknown_threshold(classifier.card)
-    paths, tables, embeddings = find_paths(folder, "**/*"), [], []
+    tables, embeddings = [], []
     for start in range(0, len(paths), BATCH):
         batch = paths[start : start + BATCH]
         pixels = map_threads(prepare, batch)
-        kept = [number for number, each in enumerate(pixels) if each is not None]
+        kept = [number for number, photo in enumerate(pixels) if photo is not None]
         if not kept:
             continue
         outputs = classifier.predict(np.stack([pixels[number] for number in kept]))
@@ -124,8 +147,11 @@ def unknown_threshold(card: dict) -> float | None:
     return ((card.get("thresholds") or {}).get("unknown") or {}).get("threshold")
 
 
-def describe_ranking(explained: ExplainedRun, table: pd.DataFrame) -> str:
-    """Return by which strategy photos are ranked, and how many may be of a new species."""
+def describe_ranking(explained: ExplainedRun, table: pd.DataFrame, found: int) -> str:
+    """Return by which strategy photos are ranked, and how many may be of a new species.
+
+    `found` is how many photos the folder has, of which a sample may be ranked.
+    """
     if table.empty:
         return "There is no photo in the folder `unlabelled` that can be decoded."
     mean = len(explained.photos) / len(explained.labels)
@@ -133,8 +159,9 @@ def describe_ranking(explained: ExplainedRun, table: pd.DataFrame) -> str:
     order = " then ".join(
         f"the {counts[name]} most {name}" for name in ("typical", "uncertain") if name in counts
     )
+    sample = f" (a sample of {MAX_PHOTOS:,} of {found:,})" if found > MAX_PHOTOS else ""
     return (
         f"The run has {mean:.0f} labelled photos per species, and typical ones teach most up to "
-        f"{SWITCH}: label {order} of {len(table)}. {int(table['unknown'].sum())} of them look "
-        "like none of the species, and may be of a new one."
+        f"{SWITCH}: label {order} of {len(table)}{sample}. {int(table['unknown'].sum())} of them "
+        "look like none of the species, and may be of a new one."
     )
