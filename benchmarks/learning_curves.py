@@ -13,7 +13,9 @@ import typer
 
 from benchmarks.results import MODEL, RunFolder, Save, percent, report
 from fieldmark.explain.explained_run import ExplainedRun
-from fieldmark.explain.photos.gains import choose_groups, tabulate_gains, validate
+from fieldmark.explain.photos.curve_validation import validate
+from fieldmark.explain.photos.gains import tabulate_gains
+from fieldmark.explain.photos.groups import choose_groups
 from fieldmark.explain.photos.learning_curves import measure_learning_curves
 from fieldmark.explain.pretrained import compute_pretrained_features
 from fieldmark.statistics import bootstrap_interval, wilson_interval

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from scipy.optimize import nnls
 
-from fieldmark.explain.photos import extrapolation, gains
+from fieldmark.explain.photos import curve_validation, extrapolation, gains, network_accuracy
 from fieldmark.explain.photos.curve_plots import plot_gains, plot_learning_curves
+from fieldmark.explain.photos.groups import choose_groups
 from fieldmark.explain.photos.learning_curves import (
     LearningCurves,
     measure_learning_curves,
@@ -73,12 +74,12 @@ def test_intervals_cover_the_gains_of_simulated_species(simulated):
     curves, b = simulated
     names = [f"species {number}" for number in range(SPECIES)]
     families = np.array([""] * SPECIES, object)
-    validation = gains.validate(curves, names, families)
+    validation = curve_validation.validate(curves, names, families)
     assert validation
     assert validation.factor >= 1
     assert validation.covered_widened / SPECIES >= 0.9
     assert abs(validation.bias) < 0.02
-    groups = gains.choose_groups(curves, names, families)
+    groups = choose_groups(curves, names, families)
     table = gains.tabulate_gains(curves, groups, validation.factor)
     true = pd.Series(b * (24**-0.7 - 44**-0.7), names)[table["group"]].to_numpy()
     inside = (table["gain_low"] <= true) & (true <= table["gain_high"])
@@ -104,18 +105,23 @@ def test_a_factor_of_species_for_families_and_too_few_groups_for_it_are_said(sim
     curves, _ = simulated
     names = [f"species {number}" for number in range(SPECIES)]
     families = np.array(["A", "B"], object)[np.arange(SPECIES) % 2]
-    validation = gains.validate(curves, names, families)
+    validation = curve_validation.validate(curves, names, families)
     assert validation
     assert (validation.kind, validation.published) == ("species", "families")
-    sentence = gains.describe_validation(validation)
+    sentence = curve_validation.describe_validation(validation)
     assert "for 40 species" in sentence
     assert "fewer than 19 families" in sentence
     assert "at most" not in sentence
-    few = gains.validate(curves, names, np.array(["A", "B", ""], object)[np.arange(SPECIES) % 3])
+    few = curve_validation.validate(
+        curves, names, np.array(["A", "B", ""], object)[np.arange(SPECIES) % 3]
+    )
     assert few
     nine = few._replace(groups=few.groups.head(9))
     assert nine.coverage == 0.9
-    assert "9 species can promise a coverage of 90 % at most" in gains.describe_validation(nine)
+    assert (
+        "9 species can promise a coverage of 90 % at most"
+        in curve_validation.describe_validation(nine)
+    )
 
 
 def test_the_widening_factor_is_the_conformal_quantile_of_the_other_groups():
@@ -164,7 +170,7 @@ def test_drawn_birds_have_curves_and_photos_too_few_for_them_have_a_sentence(exp
     features = compute_pretrained_features(explained, str(weights))
     truth = explained.predictions.truth
     curves = measure_learning_curves(features, explained.photos, truth, folds=3, repeats=1)
-    groups = gains.choose_groups(curves, explained.labels, explained.families)
+    groups = choose_groups(curves, explained.labels, explained.families)
     table = gains.tabulate_gains(curves, groups)
     assert 0 < table["accuracy"].min() <= 1
     assert "linear probe" in gains.describe_gains(table)
@@ -174,8 +180,8 @@ def test_drawn_birds_have_curves_and_photos_too_few_for_them_have_a_sentence(exp
     few = replace(few, correct=curves.correct[:, :2])
     nothing = gains.tabulate_gains(few, groups)
     assert "too few" in gains.describe_gains(nothing)
-    assert "too few" in gains.describe_validation(
-        gains.validate(few, explained.labels, explained.families)
+    assert "too few" in curve_validation.describe_validation(
+        curve_validation.validate(few, explained.labels, explained.families)
     )
     plot_learning_curves(few, groups, nothing)
     plot_gains(nothing)
@@ -183,8 +189,8 @@ def test_drawn_birds_have_curves_and_photos_too_few_for_them_have_a_sentence(exp
 
 def test_the_network_is_judged_only_where_twenty_photos_judge(explained):
     families = np.array(["A", "A", "", "B", "B", "B"], object)
-    table = gains.tabulate_network(explained.predictions, families)
+    table = network_accuracy.tabulate_network(explained.predictions, families)
     assert table.set_index("group")["n_test"].to_dict() == {"A": 24, "B": 36}
-    assert gains.tabulate_network(explained.held_out, families).empty
-    sentence = gains.describe_network(explained.predictions, explained.labels, families)
+    assert network_accuracy.tabulate_network(explained.held_out, families).empty
+    sentence = network_accuracy.describe_network(explained.predictions, explained.labels, families)
     assert "0 of 6 species and 2 of 2 families" in sentence

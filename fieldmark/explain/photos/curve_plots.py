@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fieldmark.explain.photos.extrapolation import MIN_POINTS, fit_power_law, further_photos
-from fieldmark.explain.photos.gains import ALL
+from fieldmark.explain.photos.groups import ALL
 from fieldmark.explain.photos.learning_curves import LearningCurves
 from fieldmark.plotting import BLUE, GREY, ORANGE, create_axes, styled
 

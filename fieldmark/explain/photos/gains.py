@@ -1,114 +1,19 @@
-"""What more photos would bring, for each family, with intervals that the past widens."""
-
-from typing import NamedTuple
+"""What more photos would bring each group of species, with intervals."""
 
 import numpy as np
 import pandas as pd
 
-from fieldmark.evaluation.predictions import Predictions
 from fieldmark.explain.photos.extrapolation import (
-    LEVEL,
     MIN_POINTS,
     NORMAL,
     further_photos,
     predict_gain,
-    residual_scores,
     standard_error,
-    validate_extrapolation,
-    widening_factor,
-    widening_factors,
 )
 from fieldmark.explain.photos.learning_curves import LearningCurves
-from fieldmark.statistics import wilson_interval
 
-MIN_TEST = 20  # photos of a group for a figure of its own
-MIN_GROUPS = 19  # with fewer no widening covers 95 %: families give way to species
-ALL = "all species"
 COLUMNS = ["group", "species", "n_test", "photos_per_species", "accuracy", "accuracy_low"]
 COLUMNS += ["accuracy_high", "more", "gain", "gain_low", "gain_high"]
-
-
-class Validation(NamedTuple):
-    """How well half of the photos predicted the gain that the others brought.
-
-    `groups` is the table of `validate_extrapolation`, of families or species. `covered` of them
-    have a measured gain in the bootstrap interval of the predicted one. `covered_widened` have it
-    in the interval that is published: that of the difference, widened as the other groups require;
-    `factor` is what all of them require. `bias` and `mean_error` are those of the predicted
-    accuracy: the mean difference, and the mean absolute one. `kind` of `groups` is families or
-    species, and `published` is that of the groups for which gains are published.
-    """
-
-    groups: pd.DataFrame
-    kind: str
-    published: str
-    covered: int
-    covered_widened: int
-    factor: float
-    bias: float
-    mean_error: float
-
-    @property
-    def coverage(self) -> float:
-        """Return the highest coverage that the factor can promise: n / (n + 1) of n groups."""
-        return len(self.groups) / (len(self.groups) + 1)
-
-
-def group_labels(names: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the labels of each group that at least MIN_TEST photos judge.
-
-    `names` [C] is the group of each label, "" for none; `truth` [n] are the photos' labels.
-    """
-    n_test = np.bincount(truth, minlength=len(names))
-    groups = {name: np.flatnonzero(names == name) for name in sorted(set(names) - {""})}
-    return {name: labels for name, labels in groups.items() if n_test[labels].sum() >= MIN_TEST}
-
-
-def choose_groups(
-    curves: LearningCurves, labels: list[str], families: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Return families, or species where labels have no family, or all species together."""
-    for groups in kinds_of_groups(curves, labels, families).values():
-        return groups
-    return {ALL: np.unique(curves.truth)}
-
-
-def kinds_of_groups(
-    curves: LearningCurves, labels: list[str], families: np.ndarray
-) -> dict[str, dict[str, np.ndarray]]:
-    """Return the labels of each family and of each species with enough photos, if there are any."""
-    kinds = {"families": families, "species": np.array(labels, object)}
-    kinds = {kind: group_labels(names, curves.truth) for kind, names in kinds.items()}
-    return {kind: groups for kind, groups in kinds.items() if groups}
-
-
-def validate(curves: LearningCurves, labels: list[str], families: np.ndarray) -> Validation | None:
-    """Return how well curves can be extrapolated; None if there are too few points or photos.
-
-    The groups are families, or species where there are fewer than MIN_GROUPS families and more
-    species.
-    """
-    kinds = kinds_of_groups(curves, labels, families)
-    if not kinds or not len(curves.sizes):
-        return None
-    published, kind = next(iter(kinds)), max(kinds, key=lambda kind: len(kinds[kind]))
-    if len(kinds[published]) >= MIN_GROUPS:
-        kind = published
-    table = validate_extrapolation(curves, kinds[kind])
-    if len(table) < 2:
-        return None
-    scores = residual_scores(table)
-    difference = table["accuracy_predicted"] - table["accuracy_measured"]
-    return Validation(
-        table,
-        kind,
-        published,
-        int((residual_scores(table, "bootstrap_error") <= 1).sum()),
-        int((scores <= widening_factors(scores)).sum()),
-        widening_factor(scores),
-        float(difference.mean()),
-        float(difference.abs().mean()),
-    )
 
 
 def tabulate_gains(
@@ -117,9 +22,8 @@ def tabulate_gains(
     """Return what photos of each species would bring each group, the largest gain first.
 
     Columns: COLUMNS: the accuracy with all photos, and its gain by `more` photos of each species,
-    as shares of 1. The interval of
-    the accuracy is that of a bootstrap over photos. That of the gain is of what would be measured
-    with the photos that judge now, widened by `factor`.
+    as shares of 1. The interval of the accuracy is that of a bootstrap over photos. That of the
+    gain is of what would be measured with the photos that judge now, widened by `factor`.
     """
     if len(curves.sizes) < MIN_POINTS:
         return pd.DataFrame(columns=COLUMNS)
@@ -170,57 +74,3 @@ def describe_gains(gains: pd.DataFrame, count: int = 5) -> str:
         "which has fewer errors left; all species get as many photos."
     )
     return "\n".join(lines)
-
-
-def describe_validation(validation: Validation | None) -> str:
-    """Return how far the extrapolation can be trusted."""
-    if not validation:
-        return "There are too few photos to test the extrapolation: its intervals are a guess."
-    n, kind = len(validation.groups), validation.kind
-    limits = ""
-    if kind != validation.published:
-        limits = (
-            f" The factor is that of {kind}, because there are fewer than {MIN_GROUPS} "
-            f"{validation.published}; that these need the same one is a guess."
-        )
-    if validation.coverage < LEVEL:
-        limits += (
-            f" The errors of {n} {kind} can promise a coverage of "
-            f"{100 * validation.coverage:.0f} % at most, not of {100 * LEVEL:.0f} %."
-        )
-    half, photos = validation.groups[["half", "photos"]].mean()
-    return (
-        f"Test: curves up to {half:.0f} photos per species predicted the accuracy with "
-        f"{photos:.0f}, for {n} {kind}. It was wrong by {100 * validation.mean_error:.1f} points "
-        f"on average (bias {100 * validation.bias:+.1f}). The bootstrap interval of the gain "
-        f"contained what was measured for only {validation.covered} of {n}. So the intervals below "
-        f"also hold the chance of the photos that judge, and are widened {validation.factor:.2f} "
-        f"times; widened by the other groups they contained {validation.covered_widened} of {n}."
-        f"{limits}"
-    )
-
-
-def tabulate_network(predictions: Predictions, names: np.ndarray) -> pd.DataFrame:
-    """Return the network's accuracy for each group that at least MIN_TEST photos judge.
-
-    `names` [C] is the group of each label. Columns: `group`, `n_test`, `accuracy`, and the Wilson
-    interval `low`, `high`; the lowest accuracy first.
-    """
-    rows = []
-    for name, labels in group_labels(names, predictions.truth).items():
-        correct = predictions.correct[np.isin(predictions.truth, labels)]
-        figure = wilson_interval(int(correct.sum()), len(correct))
-        rows.append([name, len(correct), figure["value"], *figure["interval"]])
-    table = pd.DataFrame(rows, columns=["group", "n_test", "accuracy", "low", "high"])
-    return table.sort_values("accuracy", ignore_index=True)
-
-
-def describe_network(predictions: Predictions, labels: list[str], families: np.ndarray) -> str:
-    """Return which groups of species have enough photos for a figure of the network itself."""
-    species, groups = (
-        len(tabulate_network(predictions, np.array(names, object))) for names in (labels, families)
-    )
-    sentence = f"{species} of {len(labels)} species"
-    if known := len(set(families) - {""}):
-        sentence += f" and {groups} of {known} families"
-    return f"At least {MIN_TEST} of {len(predictions)} photos judge {sentence}."

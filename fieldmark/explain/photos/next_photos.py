@@ -11,7 +11,7 @@ from fieldmark.data.datasets import find_paths
 from fieldmark.data.parallel import map_threads
 from fieldmark.explain.explained_run import ExplainedRun
 from fieldmark.explain.photos.active_learning import choose_typical, margin
-from fieldmark.explain.photos.gains import MIN_TEST
+from fieldmark.explain.photos.groups import MIN_TEST
 from fieldmark.explain.photos.learning_curves import LearningCurves
 from fieldmark.statistics import wilson_interval
 
