@@ -5,7 +5,8 @@ RUN ?= azure_function/model
 RUNS ?=
 OUT := runs/ensemble
 BIN := .venv/bin
-TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
+# one thread a process: two workers with two threads each wait for one another, many times as long
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 CORE := --ignore tests/bulk --ignore tests/explain
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKS := azure_function/requirements.txt azure_function/server.txt requirements.txt commands/requirements.txt

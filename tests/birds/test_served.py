@@ -57,12 +57,14 @@ def test_the_python_example_prints_a_species(function):
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_the_curl_examples_return_predictions(function):
-    single, several, same_bird = examples("sh", function)
+    single, several, same_bird, address = examples("sh", function)
     assert len(json.loads(output(function, "sh", "-c", single))["predictions"]) == 3
     results = json.loads(output(function, "sh", "-c", several))["results"]
     assert [len(result["predictions"]) for result in results] == [3, 3]
     same_bird = re.sub("front.jpg|side.jpg", "bird.jpg", same_bird)
     assert json.loads(output(function, "sh", "-c", same_bird))["combined"]["photos"] == 2
+    refused = json.loads(output(function, "sh", "-c", address))  # unless the owner allows it
+    assert refused["type"] == "urn:fieldmark:not-a-photo"
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="needs node")
