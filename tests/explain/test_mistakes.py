@@ -170,7 +170,7 @@ def test_patches_reach_every_pixel_and_cover_only_their_own():
 def test_left_and_right_are_described_only_where_beaks_are_known():
     head_left, head_right = Patch(0, 0, 20), Patch(SIZE - 20, 0, 20)
     found = [(head_left, "left"), (head_right, "right")]
-    assert "of 2 in the beak's third" in describe_positions(found, SIZE)
+    assert "That of 2 lies in the beak's third" in describe_positions(found, SIZE)
     assert "beak" not in describe_positions([(head_left, None), (head_right, "right")], SIZE)
     apart = [(Patch(0, top, 20), None) for top in (0, 40, 76)]
     assert "different heights" in describe_positions(apart, SIZE)
