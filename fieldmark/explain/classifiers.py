@@ -47,7 +47,7 @@ class NearestMeanCosine(ClassifierMixin, BaseEstimator):
 def make_classifiers(classes: int, shape: tuple[int, int], seed: int = 0) -> dict[str, Any]:
     """Return unfitted classifiers by name, for embeddings of `shape` (n, D).
 
-    Their settings are fixed, and were chosen on no photo of `calibration`: scikit-learn's defaults,
+    Their settings are fixed, and were fitted to no photo of `calibration`: scikit-learn's defaults,
     except the regularisation of the linear models, which is that of `fit_probe`, and C = 10 of the
     RBF kernel, because standardised embeddings of few photos are separable. Gradient boosting has a
     tree a species and iteration, so it gets 32 principal components, and fewer iterations for more
