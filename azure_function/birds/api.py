@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -17,7 +18,6 @@ from .errors import UserError
 from .finder import default_finder
 from .http import pages, routes
 from .http.body_buffer import BodyBuffer
-from .http.fetch import Fetcher
 from .http.load_shedding import LoadShedder, Slots
 from .http.pieces import PiecesMiddleware
 from .http.problems import problem_response
@@ -27,6 +27,9 @@ from .http.settings import Settings, SettingsError, load_settings
 from .identifier import Identifier
 from .json_log import JsonMessage, configure_logging
 from .workers.decoder import Decoder, Limits, shared_decoder
+
+if TYPE_CHECKING:
+    from .http.fetch import Fetcher
 
 SHIPPED_MODEL = Path(__file__).parents[1] / "model" / "birds.onnx"
 DEFAULTS = Settings()
@@ -80,7 +83,7 @@ def create_app(
     app.state.decoder = decoder
     app.state.slots = Slots(settings.workers, settings.max_in_flight)
     app.state.bodies = BodyBuffer()
-    app.state.fetcher = Fetcher(settings.max_in_flight) if settings.fetch else None
+    app.state.fetcher = create_fetcher(settings)
     app.include_router(routes.routes)
     app.include_router(pages.docs_routes)
     if settings.page:
@@ -102,6 +105,15 @@ def create_app(
     for error in (HTTPException, RequestValidationError):  # FastAPI has handlers of its own
         app.add_exception_handler(error, problem_response)
     return app
+
+
+def create_fetcher(settings: Settings) -> "Fetcher | None":
+    """Return what fetches photos from addresses; None unless the owner turned that on."""
+    if not settings.fetch:
+        return None
+    from .http.fetch import Fetcher  # an HTTP client, which no other function starts with
+
+    return Fetcher(settings.max_in_flight)
 
 
 configure_logging()

@@ -1,6 +1,7 @@
 """Read the photos of a request; bytes are counted as they arrive and stay in memory."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
@@ -11,8 +12,10 @@ from starlette.requests import ClientDisconnect
 from .. import photo
 from . import problems
 from .body_buffer import Body
-from .fetch import Fetcher
 from .load_shedding import run_while_connected
+
+if TYPE_CHECKING:
+    from .fetch import Fetcher
 
 MAX_DRAINED = 5 * photo.MAX_BYTES  # bytes that are read of a body that is too large
 MAX_PHOTOS = 32
@@ -26,7 +29,7 @@ async def open_body(request: Request) -> AsyncIterator[Body]:
 
 
 async def read_photos(
-    request: Request, body: Body, fetcher: Fetcher | None = None
+    request: Request, body: Body, fetcher: "Fetcher | None" = None
 ) -> tuple[list[bytes], bool]:
     """Return the photos of a request, and whether they came as the parts `photo` of a form.
 
