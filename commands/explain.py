@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from commands.train import parameter_completer, parse_settings
 from fieldmark.errors import DatasetError, RunError
 
 if TYPE_CHECKING:
@@ -16,13 +17,6 @@ NOTEBOOK = Path(__file__).parents[1] / "explain.ipynb"
 STARTS_AGAIN = "It starts from the beginning."
 
 
-def complete_parameter(text: str) -> list[str]:
-    """Complete the parameter of `--set`."""
-    from fieldmark.recipe import ExplainRecipe
-
-    return [f"{key}=" for key in ExplainRecipe.model_fields if key.startswith(text)]
-
-
 def explain(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")] = Path("runs/quick"),
     settings: Annotated[
@@ -31,7 +25,7 @@ def explain(
             "--set",
             metavar="KEY=VALUE",
             help="Set a parameter of explain.ipynb; repeatable. docs/explain.md lists them.",
-            autocompletion=complete_parameter,
+            autocompletion=parameter_completer("ExplainRecipe"),
         ),
     ] = None,
     out: Annotated[
@@ -54,7 +48,6 @@ def explain(
         fieldmark explain runs/mine --set unlabelled=photos/new --set scored_photos=50
     """
     from commands.notebook import execute_notebook
-    from commands.train import parse_settings
     from fieldmark.explain.page import write_page
     from fieldmark.ranks import check_single_process
     from fieldmark.recipe import ExplainRecipe

@@ -1,6 +1,7 @@
 """`fieldmark train`: run train.ipynb by a recipe, into a folder in runs/."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +16,19 @@ if TYPE_CHECKING:
 NOTEBOOK = Path(__file__).parents[1] / "train.ipynb"
 
 
-def complete_parameter(text: str) -> list[str]:
-    """Complete the parameter of `--set`."""
-    from fieldmark.recipe import Recipe
+def parameter_completer(recipe: str) -> Callable[[str], list[str]]:
+    """Return what completes the parameter of `--set`, of a class in fieldmark.recipe."""
 
-    return [f"{key}=" for key in Recipe.model_fields if key.startswith(text)]
+    def complete_parameter(text: str) -> list[str]:
+        from fieldmark import recipe as recipes
+
+        fields = getattr(recipes, recipe).model_fields
+        return [f"{key}=" for key in fields if key.startswith(text)]
+
+    return complete_parameter
+
+
+complete_parameter = parameter_completer("Recipe")
 
 
 def print_template(wanted: bool) -> None:

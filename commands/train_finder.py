@@ -6,18 +6,11 @@ from typing import Annotated
 
 import typer
 
-from commands.train import parse_settings
+from commands.train import parameter_completer, parse_settings
 from fieldmark.errors import RecipeError
 
 NOTEBOOK = Path(__file__).parents[1] / "finder.ipynb"
 STARTS_AGAIN = "Training starts from the beginning."
-
-
-def complete_parameter(text: str) -> list[str]:
-    """Complete the parameter of `--set`."""
-    from fieldmark.recipe import FinderRecipe
-
-    return [f"{key}=" for key in FinderRecipe.model_fields if key.startswith(text)]
 
 
 def print_template(wanted: bool) -> None:
@@ -39,7 +32,7 @@ def train_finder(
             "--set",
             metavar="KEY=VALUE",
             help="Replace a parameter of the recipe; repeatable.",
-            autocompletion=complete_parameter,
+            autocompletion=parameter_completer("FinderRecipe"),
         ),
     ] = None,
     name: Annotated[

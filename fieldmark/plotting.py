@@ -39,6 +39,15 @@ def create_axes(width: float, height: float, rows: int = 1, columns: int = 1, **
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+@styled
+def plot_sentence(text: str) -> Figure:
+    """Return a figure that only holds a sentence, which says why there is no other."""
+    figure, ((axes,),) = create_axes(9, 0.6)
+    axes.set_axis_off()
+    axes.text(0, 0.5, text, va="center")
+    return figure
+
+
 def save_figure(figure: Figure, folder: Path, name: str) -> Figure:
     """Write a figure to `folder`/`name`.png, and return it for the cell to show."""
     file = Path(folder) / f"{name}.png"

@@ -98,6 +98,26 @@ def paired_difference_interval(
     return max(-1.0, centre - margin), min(1.0, centre + margin)
 
 
+def accuracy_row(correct: np.ndarray) -> dict:
+    """Return the cells `accuracy`, `low`, `high` (Wilson) and `n` of photos, bool [n]."""
+    figure = wilson_interval(int(correct.sum()), len(correct))
+    low, high = figure["interval"]
+    return {"accuracy": figure["value"], "low": low, "high": high, "n": len(correct)}
+
+
+def difference_row(correct: np.ndarray, other: np.ndarray) -> dict:
+    """Return how two accuracies of the same photos, bool [n], differ, and whether by chance.
+
+    The cells `difference`, `difference_low`, `difference_high` (Bonett-Price) are proportions, `p`
+    is that of McNemar's exact test.
+    """
+    n = len(correct)
+    only = int((correct & ~other).sum()), int((other & ~correct).sum())
+    low, high = paired_difference_interval(*only, n)
+    difference = {"difference": (only[0] - only[1]) / n}
+    return difference | {"difference_low": low, "difference_high": high, "p": mcnemar_test(*only)}
+
+
 def mcnemar_test(only_first: int, only_second: int) -> float:
     """Return the p value of McNemar's exact test (1947) from the two discordant counts."""
     if not only_first + only_second:

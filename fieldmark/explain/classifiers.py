@@ -15,12 +15,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.svm import SVC
 
 from fieldmark.explain.explained_run import ExplainedRun
-from fieldmark.statistics import (
-    adjust_holm,
-    mcnemar_test,
-    paired_difference_interval,
-    wilson_interval,
-)
+from fieldmark.statistics import accuracy_row, adjust_holm, difference_row
 
 NEIGHBOURS = 5
 COMPONENTS = 32  # of PCA, for gradient boosting
@@ -107,25 +102,15 @@ def judge_classifiers(
         for classifier, model in classifiers.items():
             predicted = model.fit(values[train], truth[train]).predict(values[judged])
             row = {"classifier": classifier, "features": name}
-            rows.append(row | compare(predicted == truth[judged], network))
+            rows.append(row | compare_with_network(predicted == truth[judged], network))
     table = pd.DataFrame(rows)
     table["adjusted"] = adjust_holm(table["p"].to_numpy(float))
-    own = {"classifier": "the network", "features": ""} | measure(network)
+    own = {"classifier": "the network", "features": ""} | accuracy_row(network)
     return pd.concat([pd.DataFrame([own]), table], ignore_index=True)
 
 
-def measure(correct: np.ndarray) -> dict:
-    """Return the accuracy of photos, bool [n], with its interval."""
-    figure = wilson_interval(int(correct.sum()), len(correct))
-    low, high = figure["interval"]
-    return {"accuracy": figure["value"], "low": low, "high": high, "n": len(correct)}
-
-
-def compare(correct: np.ndarray, network: np.ndarray) -> dict:
+def compare_with_network(correct: np.ndarray, network: np.ndarray) -> dict:
     """Return the accuracy of a classifier, and its difference to the network on the same photos."""
-    n = len(correct)
-    only = int((correct & ~network).sum()), int((network & ~correct).sum())
-    low, high = paired_difference_interval(*only, n)
-    difference = {"difference": (only[0] - only[1]) / n}
-    difference |= {"difference_low": low, "difference_high": high, "p": mcnemar_test(*only)}
-    return measure(correct) | difference | {"only_classifier": only[0], "only_network": only[1]}
+    alone = {"only_classifier": int((correct & ~network).sum())}
+    alone |= {"only_network": int((network & ~correct).sum())}
+    return accuracy_row(correct) | difference_row(correct, network) | alone

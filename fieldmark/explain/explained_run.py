@@ -73,8 +73,8 @@ class ExplainedRun:
 
     def prepare(self, paths: Sequence[str]) -> np.ndarray:
         """Return the pixels of photos as the network sees them, uint8 [N, S, S, 3]."""
+        return np.stack(map_threads(self.prepare_photo, list(paths)))
 
-        def prepare(path: str) -> np.ndarray:
-            return self.network.preparation.prepare((self.folder / path).read_bytes())
-
-        return np.stack(map_threads(prepare, list(paths)))
+    def prepare_photo(self, path: str) -> np.ndarray:
+        """Return the pixels of a photo as the network sees it, uint8 [S, S, 3]."""
+        return self.network.preparation.prepare((self.folder / path).read_bytes())

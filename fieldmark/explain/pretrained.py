@@ -33,6 +33,11 @@ def compute_pretrained_features(explained: ExplainedRun, weights: str = "") -> n
     return compute_features(backbone, preparation, files)
 
 
+def standardise_features(features: np.ndarray) -> np.ndarray:
+    """Return features [n, D] with the mean 0 and the deviation 1 in each dimension."""
+    return (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
+
+
 def choose_weights(card: dict, weights: str = "") -> str:
     """Return the weights of a run's backbone before it saw the labels, downloaded if need be.
 

@@ -25,7 +25,7 @@ from fieldmark.explain.photos.label_gallery import show_label_errors, show_near_
 from fieldmark.explain.photos.near_duplicates import (
     find_near_duplicates,
     pair_similar_features,
-    standardise,
+    standardise_to_units,
 )
 from fieldmark.explain.photos.review import LabelReview
 from fieldmark.explain.photos.to_decide import write_template
@@ -302,7 +302,7 @@ def test_near_duplicates_of_different_labels_are_found_by_hash_and_by_features(
 def test_each_chunk_gives_its_most_similar_pairs(monkeypatch):
     """All pairs of unlike labels, compared one by one, are the oracle."""
     rng = np.random.default_rng(0)
-    units, labels = standardise(rng.normal(size=(30, 4))), rng.integers(0, 3, 30)
+    units, labels = standardise_to_units(rng.normal(size=(30, 4))), rng.integers(0, 3, 30)
     similarity = units @ units.T
     expected = {
         (a, b): similarity[a, b]

@@ -55,7 +55,7 @@ def test_legends_count_each_photo_once(explained):
 
 @pytest.mark.browser
 def test_a_photo_is_shown_at_its_point_and_moves_with_the_projection(page, explained, tmp_path):
-    page.write(tmp_path / "map.html")
+    page.write_file(tmp_path / "map.html")
     with run_browser() as browser:
         visit = Visit(browser, (tmp_path / "map.html").as_uri(), "#legend button")
         shown, places = visit.page, []

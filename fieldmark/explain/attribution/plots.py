@@ -17,7 +17,7 @@ from fieldmark.explain.attribution.removal import STEPS, remove_and_insert
 from fieldmark.explain.attribution.scores import MEASURES, UNSUPPORTED, Scores
 from fieldmark.explain.explained_run import ExplainedRun
 from fieldmark.explain.label_logits import LabelLogits
-from fieldmark.plotting import BLUE, GREY, ORANGE, create_axes, styled
+from fieldmark.plotting import BLUE, GREY, ORANGE, create_axes, plot_sentence, styled
 
 FOR, AGAINST = ORANGE, BLUE  # evidence
 STRONGEST = 0.98  # the quantile of attributions with full colour: single pixels do not pale others
@@ -61,7 +61,7 @@ def plot_attributions(
     """
     shown = [(row, label) for row in rows for label in list_labels(predictions, row)]
     if not shown:
-        return write_sentence("No photo of this kind is among the calibration photos.")
+        return plot_sentence("No photo of this kind is among the calibration photos.")
     logits = create_logits(explained, predictions.temperature)
     columns = len(methods) + 1
     size = {"width": 1.35 * columns, "height": 1.62 * len(shown) + 0.6}
@@ -119,14 +119,6 @@ def add_legend(figure: Figure) -> None:
         for colour, text in ((FOR, "speaks for the label"), (AGAINST, "speaks against it"))
     ]
     figure.legend(handles=patches, loc="outside lower center", ncols=2)
-
-
-def write_sentence(text: str) -> Figure:
-    """Return a figure that only says why it is empty."""
-    figure, ((axes,),) = create_axes(8, 0.6)
-    axes.set_axis_off()
-    axes.text(0, 0.5, text, va="center")
-    return figure
 
 
 @styled

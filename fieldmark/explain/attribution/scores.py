@@ -26,7 +26,7 @@ from fieldmark.explain.explained_run import ExplainedRun
 from fieldmark.explain.label_logits import LabelLogits
 from fieldmark.statistics import bootstrap_interval, describe_interval
 
-UNSUPPORTED = (UserError, RuntimeError, AssertionError, NotImplementedError, ValueError)
+UNSUPPORTED = (UserError, RuntimeError, AssertionError, ValueError)  # ours, torch's, Captum's
 MAX_RESIDUAL = 0.1  # an exact method that misses more of the logit does not fit the network
 NO_MAP_SIDE = 7  # resolution at which methods are compared where the network has no map
 MEASURES = {

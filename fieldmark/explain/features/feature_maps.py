@@ -5,10 +5,9 @@ import torch
 from matplotlib.figure import Figure
 
 from fieldmark.evaluation.galleries import show_photo
-from fieldmark.explain.features.notice import show_notice
 from fieldmark.explain.features.samples import to_images
-from fieldmark.explain.features.stages import Stages
-from fieldmark.plotting import create_axes, styled
+from fieldmark.explain.features.stages import NO_MAPS, Stages
+from fieldmark.plotting import create_axes, plot_sentence, styled
 
 
 def compute_maps(stages: Stages, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -31,7 +30,7 @@ def plot_feature_maps(stages: Stages, pixels: np.ndarray, count: int = 6) -> Fig
     """
     maps = compute_maps(stages, pixels)
     if not maps:
-        return show_notice()
+        return plot_sentence(NO_MAPS)
     figure, axes = create_axes(1.5 * (count + 1), 1.75 * len(maps), len(maps), count + 1)
     for each in axes.flat:
         each.set_axis_off()

@@ -12,12 +12,11 @@ from fieldmark.explain.features import channels
 from fieldmark.explain.features.channels import FACETS, Channel
 from fieldmark.explain.features.feature_maps import compute_maps
 from fieldmark.explain.features.grids import factorise_maps, plot_grid
-from fieldmark.explain.features.notice import show_notice
 from fieldmark.explain.features.objectives import contrast, direction, label, total
 from fieldmark.explain.features.optimise import visualise
 from fieldmark.explain.features.samples import Sample
-from fieldmark.explain.features.stages import Stages
-from fieldmark.plotting import create_axes, styled
+from fieldmark.explain.features.stages import NO_MAPS, Stages
+from fieldmark.plotting import create_axes, plot_sentence, styled
 
 WIDTH = 1.5  # inches of an image
 
@@ -26,7 +25,7 @@ def draw_channels(stages: Stages, sample: Sample, **options: Any) -> Figure:
     """Optimise and show selective channels of four depths; `options` go to `visualise`."""
     chosen = channels.choose_channels(sample)
     if not chosen:
-        return show_notice()
+        return plot_sentence(NO_MAPS)
     objective = channels.channels_objective(chosen, sample)
     images = visualise(stages, objective, batch=len(chosen), **options)
     photos = [channels.exciting_photos(sample, each)[0] for each in chosen]
@@ -37,7 +36,7 @@ def draw_facets(stages: Stages, sample: Sample, **options: Any) -> Figure:
     """Optimise and show the facets of a channel of each of the two last stages."""
     chosen = channels.choose_channels(sample, depths=len(stages.channels), count=1)[-2:]
     if not chosen:
-        return show_notice()
+        return plot_sentence(NO_MAPS)
     objective = channels.facets_objective(chosen, sample)
     images = visualise(stages, objective, batch=len(chosen) * (2 + FACETS), **options)
     photos = [channels.exciting_photos(sample, each, 3) for each in chosen]
@@ -61,7 +60,7 @@ def draw_grid(stages: Stages, pixels: np.ndarray, **options: Any) -> Figure:
     """Factorise the last map of a photo, uint8 [S, S, 3], and show each part and its image."""
     maps = list(compute_maps(stages, pixels).items())
     if not maps:
-        return show_notice()
+        return plot_sentence(NO_MAPS)
     stage, last = maps[-1]
     strengths, directions = factorise_maps(last, seed=options.get("seed", 0))
     vectors = torch.from_numpy(directions).float()

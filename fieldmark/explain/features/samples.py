@@ -27,7 +27,7 @@ class Sample:
     deviations: dict[str, np.ndarray]
 
 
-def sample_photos(explained: ExplainedRun, count: int, seed: int = 0) -> pd.DataFrame:
+def sample_training_photos(explained: ExplainedRun, count: int, seed: int = 0) -> pd.DataFrame:
     """Return a random sample of photos of `train`, as even over the labels as it can be."""
     train = explained.photos[explained.photos["split"] == "train"].sample(frac=1, random_state=seed)
     order = train.groupby("label").cumcount().sort_values(kind="stable")
@@ -43,7 +43,7 @@ def measure_photos(
     explained: ExplainedRun, stages: Stages, count: int = 96, seed: int = 0
 ) -> Sample:
     """Return the features of a sample of photos of `train`."""
-    paths = sample_photos(explained, count, seed)["path"].tolist()
+    paths = sample_training_photos(explained, count, seed)["path"].tolist()
     pixels = explained.prepare(paths)
     moments: dict[str, list[torch.Tensor]] = {name: [] for name in stages.channels}
     with torch.no_grad():

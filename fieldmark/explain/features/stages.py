@@ -12,6 +12,7 @@ from fieldmark.explain.label_logits import LabelLogits
 from fieldmark.network.network import Network
 
 LOGITS = "logits"
+NO_MAPS = "This network has no feature maps with positions, so there are no channels to show."
 
 
 class Stages(nn.Module):

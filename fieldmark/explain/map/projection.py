@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, trustworthiness
 
 from fieldmark.explain.map.neighbours import NEIGHBOURS, find_neighbours, to_unit_vectors, vote
-from fieldmark.statistics import mcnemar_test, paired_difference_interval, wilson_interval
+from fieldmark.statistics import accuracy_row, difference_row
 
 with warnings.catch_warnings():
     # umap announces, whenever it is imported, that its optional TensorFlow is not installed
@@ -80,14 +80,9 @@ def measure_projections(
     in_full, rows = judge(vectors), []
     for name, space in {f"all {vectors.shape[1]:,} dimensions": vectors, **points}.items():
         correct = judge(space)
-        only = int((correct & ~in_full).sum()), int((in_full & ~correct).sum())
-        accuracy = wilson_interval(int(correct.sum()), len(correct))
-        low, high = paired_difference_interval(*only, len(correct))
         row = {"map": name, "trustworthiness": trustworthiness(vectors, space, n_neighbors=k)}
-        row |= {"accuracy": accuracy["value"], "low": accuracy["interval"][0]}
-        row |= {"high": accuracy["interval"][1], "n": len(correct)}
+        row |= accuracy_row(correct)
         if space is not vectors:
-            row |= {"difference": (only[0] - only[1]) / len(correct)}
-            row |= {"difference_low": low, "difference_high": high, "p": mcnemar_test(*only)}
+            row |= difference_row(correct, in_full)
         rows.append(row)
     return pd.DataFrame(rows)

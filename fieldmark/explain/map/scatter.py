@@ -54,7 +54,7 @@ class ScatterPage:
         source = escape(self.html)
         return f'<iframe title="map of birds" style="{style}" srcdoc="{source}"></iframe>'
 
-    def write(self, file: Path) -> "ScatterPage":
+    def write_file(self, file: Path) -> "ScatterPage":
         """Write the page to a file, and return it for the cell to show."""
         write_text(Path(file), self.html)
         return self

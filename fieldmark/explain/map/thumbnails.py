@@ -15,10 +15,9 @@ QUALITY = 70
 
 def make_thumbnails(explained: ExplainedRun, rows: np.ndarray, side: int = SIDE) -> np.ndarray:
     """Return photos of a run as the network sees them, uint8 [m, side, side, 3]."""
-    prepare = explained.network.preparation.prepare
 
     def shrink(path: str) -> np.ndarray:
-        seen = Image.fromarray(prepare((explained.folder / path).read_bytes()))
+        seen = Image.fromarray(explained.prepare_photo(path))
         return np.asarray(seen.resize((side, side), Image.Resampling.LANCZOS))
 
     return np.stack(map_threads(shrink, list(explained.photos["path"].iloc[rows])))

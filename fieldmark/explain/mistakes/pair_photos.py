@@ -12,11 +12,7 @@ from fieldmark.explain.explained_run import ExplainedRun
 
 @dataclass(frozen=True, eq=False)
 class PairPhotos:
-    """Photos of two labels: `typical` ones, then the ones nearest to the `other` label.
-
-    `predictions` are those of k photos of `label`, `pixels` the photos as the network sees them,
-    uint8 [k, S, S, 3].
-    """
+    """Predictions of photos of `label`: `typical` ones, and those nearest to the `other` label."""
 
     explained: ExplainedRun
     label: int

@@ -14,7 +14,7 @@ LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601)
 CHUNK = 64  # photos prepared at once
 
 
-def measure_photos(explained: ExplainedRun, paths: list[str]) -> pd.DataFrame:
+def measure_properties(explained: ExplainedRun, paths: list[str]) -> pd.DataFrame:
     """Return properties of photos as the network sees them, a row each.
 
     Columns: `brightness` (mean luma, 0 to 255), `contrast` (its standard deviation), `sharpness`
@@ -60,7 +60,7 @@ def collect_facts(explained: ExplainedRun, known: pd.DataFrame | None = None) ->
     computed properties of the same name.
     """
     held_out = explained.held_out
-    tables = [list_subclasses(held_out), measure_photos(explained, held_out.paths)]
+    tables = [list_subclasses(held_out), measure_properties(explained, held_out.paths)]
     if known is not None:
         judges = (explained.photos["split"] == "calibration").to_numpy()
         tables.insert(0, known[judges].reset_index(drop=True))

@@ -12,6 +12,7 @@ from fieldmark.data.subclasses import class_names
 from fieldmark.evaluation.calibration import fit_temperature
 from fieldmark.explain.explained_run import ExplainedRun
 from fieldmark.explain.folds import split_folds
+from fieldmark.explain.pretrained import standardise_features
 from fieldmark.network.probe import fit_probe
 
 SHOWN = 50  # labels that are shown and to be decided
@@ -118,7 +119,7 @@ def find_typical_photos(
     flagged photos are left out where others are left.
     """
     rows = errors.set_index("path").loc[paths]
-    scaled = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
+    scaled = standardise_features(features)
     typical = {}
     for label, members in rows.assign(row=np.arange(len(rows))).groupby("label"):
         trusted = members[~members["flagged"]]

@@ -7,6 +7,7 @@ from fieldmark.data.duplicates import find_duplicates
 from fieldmark.data.subclasses import class_names
 from fieldmark.data.survey import survey_photos
 from fieldmark.explain.explained_run import ExplainedRun
+from fieldmark.explain.pretrained import standardise_features
 
 QUANTILE = 0.999  # of the similarities of photos of one label
 MAX_PAIRS = 500
@@ -23,7 +24,7 @@ def find_near_duplicates(explained: ExplainedRun, features: np.ndarray) -> pd.Da
     """
     photos = explained.photos
     names, labels = np.unique(class_names(photos).to_numpy(str), return_inverse=True)
-    units = standardise(features)
+    units = standardise_to_units(features)
     survey = survey_photos(photos[["path"]], explained.folder)
     number = pd.Series(np.arange(len(photos)), photos["path"])
     copies = find_duplicates(survey)
@@ -55,9 +56,9 @@ def find_near_duplicates(explained: ExplainedRun, features: np.ndarray) -> pd.Da
     return table.head(MAX_PAIRS).reset_index(drop=True)
 
 
-def standardise(features: np.ndarray) -> np.ndarray:
-    """Return features [n, D] with mean 0 and deviation 1 in each dimension, as unit vectors."""
-    scaled = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
+def standardise_to_units(features: np.ndarray) -> np.ndarray:
+    """Return standardised features [n, D] as unit vectors, whose products are cosines."""
+    scaled = standardise_features(features)
     return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-6)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from fieldmark.evaluation.predictions import Predictions
 from fieldmark.explain.photos.groups import MIN_TEST, group_labels
-from fieldmark.statistics import wilson_interval
+from fieldmark.statistics import accuracy_row
 
 
 def tabulate_network(predictions: Predictions, names: np.ndarray) -> pd.DataFrame:
@@ -17,9 +17,9 @@ def tabulate_network(predictions: Predictions, names: np.ndarray) -> pd.DataFram
     rows = []
     for name, labels in group_labels(names, predictions.truth).items():
         correct = predictions.correct[np.isin(predictions.truth, labels)]
-        figure = wilson_interval(int(correct.sum()), len(correct))
-        rows.append([name, len(correct), figure["value"], *figure["interval"]])
-    table = pd.DataFrame(rows, columns=["group", "n_test", "accuracy", "low", "high"])
+        rows.append({"group": name} | accuracy_row(correct))
+    table = pd.DataFrame(rows, columns=["group", "n", "accuracy", "low", "high"])
+    table = table.rename(columns={"n": "n_test"})
     return table.sort_values("accuracy", ignore_index=True)
 
 

@@ -90,14 +90,14 @@ class LabelReview(widgets.VBox):
         Other rows stay, and other columns of the row. Raises DatasetError or OSError if the file
         cannot be changed.
         """
-        table = self.read()
+        table = self.read_rows()
         is_row = table["path"] == path
         before = next(iter(table[is_row].to_dict("records")), {})
         new = pd.DataFrame([before | row] if row else [], dtype=object)
         write_decisions(self.file, pd.concat([table[~is_row], new]).fillna(""))
         return before
 
-    def read(self) -> pd.DataFrame:
+    def read_rows(self) -> pd.DataFrame:
         """Return the rows of the file with at least COLUMNS, none if there is no file yet."""
         if not self.file.is_file():
             return pd.DataFrame(columns=COLUMNS, dtype=object)
@@ -106,7 +106,7 @@ class LabelReview(widgets.VBox):
 
     def decided(self) -> dict[str, str]:
         """Return the decision about each photo that the file decides."""
-        table = self.read().query("decision != ''")
+        table = self.read_rows().query("decision != ''")
         return dict(zip(table["path"], table["decision"], strict=True))
 
     def show_next(self, start: int) -> None:
