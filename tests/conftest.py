@@ -143,18 +143,24 @@ FACTS = {
 }
 
 
-@pytest.fixture(scope="session")
-def run(tmp_path_factory, table, folder, settings, weights):
-    """Publish a tiny model, as the notebook does, and return its folder."""
+def train_run(
+    out, table, folder, settings, weights, batch_size=8, epochs=2, ood_score="msp"
+) -> Path:
+    """Train a tiny network and export it into `out`, as the notebook does; return `out`."""
     set_seed(0)
-    dls = data.make_dataloaders(table, folder, **settings, batch_size=8)
+    dls = data.make_dataloaders(table, folder, **settings, batch_size=batch_size)
     learn = create_learner(dls, weights)
     with learn.no_bar(), learn.no_logging():
-        learn.fit(2, 5e-3)
-    out = tmp_path_factory.mktemp("run")
-    options = UncertaintyOptions(ood_score="msp")
+        learn.fit(epochs, 5e-3)
+    options = UncertaintyOptions(ood_score=ood_score)
     export_model(learn.network, table, folder, FACTS, out, options)
     return out
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory, table, folder, settings, weights):
+    """Publish a tiny model, and return its folder."""
+    return train_run(tmp_path_factory.mktemp("run"), table, folder, settings, weights)
 
 
 @pytest.fixture

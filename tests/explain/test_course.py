@@ -7,16 +7,12 @@ import warnings
 import nbformat
 import papermill
 import pytest
-from fastai.vision.all import set_seed
 
 from birds.classifier import Classifier
-from export.exporter import export_model
 from fieldmark.data.datasets import list_photos
-from fieldmark.data.loaders import make_dataloaders
 from fieldmark.data.locations import draw_birds
 from fieldmark.data.splits import split_photos
-from fieldmark.evaluation.uncertainty import UncertaintyOptions
-from tests.conftest import FACTS, ROOT, create_learner
+from tests.conftest import ROOT, train_run
 
 COURSE = ROOT / "docs/course.md"
 LESSONS = ["course/1-prepare", "train", "explain", "course/4-serve", "course/5-correct"]
@@ -100,15 +96,10 @@ def served(tmp_path_factory, weights, settings):
     """Return a run with thresholds: of 40 photos a species, as `make train` has."""
     folder = draw_birds(tmp_path_factory.mktemp("birds"))
     table = split_photos(list_photos(folder), 0.15, 0.25, seed=0)
-    set_seed(0)
-    dls = make_dataloaders(table, folder, **settings, batch_size=16)
-    learn = create_learner(dls, weights)
-    with learn.no_bar(), learn.no_logging():
-        learn.fit(4, 5e-3)
     out = tmp_path_factory.mktemp("run")
-    options = UncertaintyOptions(ood_score="knn")
-    export_model(learn.network, table, folder, FACTS, out, options)
-    return out
+    return train_run(
+        out, table, folder, settings, weights, batch_size=16, epochs=4, ood_score="knn"
+    )
 
 
 @pytest.mark.slow
