@@ -7,7 +7,7 @@ import numpy as np
 
 from . import drawn, model_file, photo, process
 from .model_file import ModelError
-from .sessions import check_recorded, load_errors, load_sessions
+from .sessions import Runtime, check_recorded, load_errors, load_sessions
 
 OUTPUTS = tuple(model_file.OUTPUTS)
 TOLERANCE = 1e-3  # largest difference from the outputs that a card records
@@ -41,14 +41,31 @@ class Classifier:
         path = Path(path)
         with load_errors(path):
             sessions = load_sessions(path, threads or process.cpu_count())
-            self.session, self.single_thread_session = sessions
-            self.size = model_file.check_graph(self.session, path.name)
-            metadata = self.session.get_modelmeta().custom_metadata_map
-            self.card = model_file.read_card(metadata, self.size, path.name)
-            self.labels = [label["label"] for label in self.card["labels"]]
-            self.filter = self.card["preparation"]["filter"]
-            self.version = {"name": self.card["name"], "version": self.card["version"]}
-            self.check_outputs(self.card["drawn_photo"])
+            size = model_file.check_graph(sessions[0], path.name)
+            metadata = sessions[0].get_modelmeta().custom_metadata_map
+            self.set_up(sessions, model_file.read_card(metadata, size, path.name))
+
+    @classmethod
+    def with_runtime(cls, runtime: Runtime, card: dict) -> "Classifier":
+        """Return a classifier with a card of `read_card`, whose graph another runtime computes.
+
+        Raises ModelError as for a file.
+        """
+        classifier = cls.__new__(cls)
+        classifier.set_up((runtime, runtime), card)
+        return classifier
+
+    def set_up(self, runtimes: tuple[Runtime, Runtime], card: dict) -> None:
+        """Set all attributes, and check the outputs; the second runtime computes with one thread.
+
+        Raises ModelError.
+        """
+        self.session, self.single_thread_session = runtimes
+        self.card, self.size = card, card["preparation"]["size"]
+        self.labels = [label["label"] for label in card["labels"]]
+        self.filter = card["preparation"]["filter"]
+        self.version = {"name": card["name"], "version": card["version"]}
+        self.check_outputs(card["drawn_photo"])
 
     def prepare_photo(self, data: bytes) -> photo.PreparedPhoto:
         """Prepare the bytes of a photo for this model in this process; raises PhotoError."""

@@ -12,7 +12,7 @@ from . import drawn, model_file, process
 from .crops import Box, overlap
 from .model_file import EXPORT_AGAIN, ModelError
 from .photo import FINDER_MIN_SIDE, FINDER_STRIDE, DecodedPhoto, finder_input
-from .sessions import Session, check_recorded, load_errors, load_sessions
+from .sessions import Runtime, Session, check_recorded, load_errors, load_sessions
 
 SHIPPED_FINDER = Path(__file__).parents[1] / "model" / "finder.onnx"
 SCHEMA = 1  # of the card
@@ -60,21 +60,39 @@ class Finder:
         path = Path(path)
         with load_errors(path):
             sessions = load_sessions(path, threads or process.cpu_count())
-            self.session, self.single_thread_session = sessions
-            check_graph(self.session, path.name)
-            self.card = read_card(self.session.get_modelmeta().custom_metadata_map, path.name)
-            self.version = {"name": self.card["name"], "version": self.card["version"]}
-            self.size, self.threshold = self.card["size"], self.card["threshold"]
-            self.filter = self.card["preparation"]["filter"]
-            self.fine = FineLook(**self.card["fine"]) if self.card.get("fine") else None
-            outputs = [self.predict(drawn_input(), single) for single in (False, True)]
-            computed = {
-                name: np.concatenate([output[i] for output in outputs])
-                for i, name in enumerate(OUTPUTS)
-            }
-            check_recorded(computed, self.card["drawn_photo"], TOLERANCES)
+            check_graph(sessions[0], path.name)
+            card = read_card(sessions[0].get_modelmeta().custom_metadata_map, path.name)
             with path.open("rb") as file:
-                self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            self.set_up(sessions, card, sha256)
+
+    @classmethod
+    def with_runtime(cls, runtime: Runtime, card: dict, sha256: str) -> "Finder":
+        """Return a finder with a card of `read_card`, whose graph another runtime computes.
+
+        `sha256` is that of the finder.onnx of which it is a copy. Raises ModelError as for a file.
+        """
+        finder = cls.__new__(cls)
+        finder.set_up((runtime, runtime), card, sha256)
+        return finder
+
+    def set_up(self, runtimes: tuple[Runtime, Runtime], card: dict, sha256: str) -> None:
+        """Set all attributes, and check the outputs; the second runtime computes with one thread.
+
+        Raises ModelError.
+        """
+        self.session, self.single_thread_session = runtimes
+        self.card, self.sha256 = card, sha256
+        self.version = {"name": card["name"], "version": card["version"]}
+        self.size, self.threshold = card["size"], card["threshold"]
+        self.filter = card["preparation"]["filter"]
+        self.fine = FineLook(**card["fine"]) if card.get("fine") else None
+        outputs = [self.predict(drawn_input(), single) for single in (False, True)]
+        computed = {
+            name: np.concatenate([output[i] for output in outputs])
+            for i, name in enumerate(OUTPUTS)
+        }
+        check_recorded(computed, card["drawn_photo"], TOLERANCES)
 
     def predict(
         self, pixels: np.ndarray, single_thread: bool = False

@@ -1,9 +1,10 @@
 """Load a model file's graph, to be computed by all threads or by one, and check its outputs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -12,6 +13,14 @@ from . import model_file, process
 from .model_file import ModelError
 
 Session = onnxruntime.InferenceSession
+
+
+class Runtime(Protocol):
+    """What computes a graph: onnxruntime's session, or another runtime in its place."""
+
+    def run(self, names: Sequence[str], inputs: dict[str, np.ndarray], /) -> Sequence[Any]:
+        """Return the outputs of these names, arrays, for inputs by name."""
+        ...
 
 
 @contextmanager
