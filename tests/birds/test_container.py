@@ -7,16 +7,22 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
+import psutil
 import pytest
 import requests
 
+from birds import drawn
+from tests.birds import read_only_machine
+from tests.birds.photos import PNG, encode_heic
 from tests.browser import free_port, responds, wait_until
 from tests.conftest import ROOT
 
 LINES = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
 INSTRUCTIONS = [line.split(maxsplit=1) for line in LINES if line and line[0] not in "# "]
 FINAL_STAGE = max(i for i, (name, _) in enumerate(INSTRUCTIONS) if name == "FROM")
+UNKNOWN_IN_CONTAINERS = ("PYTHONPATH", "TMPDIR", "XDG_CACHE_HOME", "CI")
 PAGE_STAGE, FUNCTION_STAGE = INSTRUCTIONS[:FINAL_STAGE], INSTRUCTIONS[FINAL_STAGE:]
 
 
@@ -54,45 +60,75 @@ def image(tmp_path, model):
     return folder
 
 
-def listing(folder) -> dict:
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+@pytest.fixture(
+    params=[
+        pytest.param("/dev/shm", id="a read-only container"),  # noqa: S108
+        pytest.param("/tmp", id="AWS Lambda, which has no shared memory"),  # noqa: S108
+    ]
+)
+def writable(request):
+    """Return the only folder that can be written where the container runs."""
+    if reason := read_only_machine.reason_to_skip():
+        pytest.skip(reason)
+    return request.param
 
 
-@pytest.mark.slow
-def test_the_container_serves_is_healthy_and_writes_no_file(image, tmp_path):
-    before, port = listing(image), str(free_port())
-    missing = str(tmp_path / "missing")
+@contextmanager
+def run_container(image, writable, log, port):
+    """Run the start command of the Dockerfile; yield its URL and its process."""
     (variables,) = arguments(FUNCTION_STAGE, "ENV")
     environment = {
-        **{key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+        **{key: value for key, value in os.environ.items() if key not in UNKNOWN_IN_CONTAINERS},
         **dict(pair.split("=") for pair in variables.split()),
-        **{"HOME": missing, "TMPDIR": missing, "FIELDMARK_PAGE": "1", "PORT": port},
+        **{"HOME": "/nonexistent", "FIELDMARK_PAGE": "1", "PORT": port},
     }
-    (command,), (health_check,) = (
-        arguments(FUNCTION_STAGE, name) for name in ("CMD", "HEALTHCHECK")
-    )
-    start = [sys.executable, *json.loads(command)[1:]]
-    check = [sys.executable, *json.loads(re.search(r"CMD (\[.*\])", health_check)[1])[1:]]
+    start = [sys.executable, *dockerfile_command("CMD")[1:]]
+    start = read_only_machine.on_read_only_machine(start, writable)
     with (
-        (tmp_path / "log").open("w") as log,
-        subprocess.Popen(start, cwd=image, env=environment, stderr=log, stdout=log) as server,
+        log.open("w") as file,
+        subprocess.Popen(start, cwd=image, env=environment, stderr=file, stdout=file) as server,
     ):
         try:
             url = f"http://127.0.0.1:{port}"
             wait_until(lambda: server.poll() is not None or responds(f"{url}/api/health"))
-            assert subprocess.run(check, env=environment).returncode == 0
-            form = {"photo": ("a.jpg", bytes(5_000_000))}  # many servers write this to a disk
-            response = requests.post(f"{url}/api/classify?code=secret", files=form, timeout=60)
-            assert response.json()["results"][0]["status"] == 415
-            assert requests.get(url, timeout=60).headers["content-type"].startswith("text/html")
+            yield url, server
         finally:
             server.terminate()
-            sys.stderr.write((tmp_path / "log").read_text())  # shown if the test fails
-    log = (tmp_path / "log").read_text()
-    assert '"kinds": ["not-a-photo"]' in log
-    assert "secret" not in log
-    assert subprocess.run(check, env=environment, stderr=subprocess.DEVNULL).returncode != 0
-    assert listing(image) == before
+            sys.stderr.write(log.read_text())  # shown if the test fails
+
+
+def dockerfile_command(instruction: str) -> list[str]:
+    """Return the command of an instruction, which is a JSON list."""
+    (line,) = arguments(FUNCTION_STAGE, instruction)
+    return json.loads(re.search(r"(\[.*\])", line)[1])
+
+
+def is_healthy(port: str) -> bool:
+    check = [sys.executable, *dockerfile_command("HEALTHCHECK")[1:]]
+    done = subprocess.run(check, env={**os.environ, "PORT": port}, stderr=subprocess.DEVNULL)
+    return done.returncode == 0
+
+
+@pytest.mark.slow
+def test_the_container_serves_where_it_is_not_root_and_can_write_nothing(image, writable, tmp_path):
+    port, log = str(free_port()), tmp_path / "log"
+    with run_container(image, writable, log, port) as (url, server):
+        assert is_healthy(port)
+        assert psutil.Process(server.pid).uids().real != 0
+        answers = [
+            requests.post(f"{url}/api/classify", data=photo, timeout=60)
+            for photo in (PNG, encode_heic(drawn.draw_bird("Green_Inkling")))
+        ]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        form = {"photo": ("a.jpg", bytes(5_000_000))}  # many servers write this to a disk
+        response = requests.post(f"{url}/api/classify?code=secret", files=form, timeout=60)
+        assert response.json()["results"][0]["status"] == 415
+        assert requests.get(url, timeout=60).headers["content-type"].startswith("text/html")
+    lines = log.read_text().splitlines()
+    assert all("message" in json.loads(line) for line in lines)
+    assert '"kinds": ["not-a-photo"]' in log.read_text()
+    assert "secret" not in log.read_text()
+    assert not is_healthy(port)
 
 
 def test_the_container_is_not_root_and_contains_only_what_is_served():

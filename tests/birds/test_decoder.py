@@ -1,9 +1,11 @@
 """Worker processes that are limited, replaced, and do not disturb each other."""
 
+import errno
 import os
 import signal
 import sys
-from concurrent.futures import CancelledError
+import tempfile
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import numpy as np
 import psutil
@@ -12,6 +14,8 @@ from PIL import Image
 
 from birds import drawn, photo
 from birds.workers.decoder import LARGE_MEMORY, MEMORY, Decoder, Limits, plan_memory
+from birds.workers.file_lock import FileLock
+from birds.workers.pool import BaseContext, WorkerContext, find_temporary_folder
 from birds.workers.task import DecoderBusy
 from tests.birds import costly
 from tests.birds.photos import PNG, encode_heic
@@ -21,13 +25,23 @@ from tests.decoders import linux_only
 TIMEOUT = 60
 
 
-@pytest.fixture(scope="module")
-def decoder():
-    """Return a decoder with two processes and little time."""
+@pytest.fixture(
+    scope="module", params=["semaphores", pytest.param("no semaphores", marks=linux_only)]
+)
+def decoder(request):
+    """Return a decoder with two processes and little time, also where there are no semaphores."""
     decoder = Decoder(2, Limits(cpu=0.5, wall=1.5))
-    decoder.start()
-    yield decoder
-    decoder.close()
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "no semaphores":
+            patch.setattr(BaseContext, "RLock", refuse_semaphore)
+        decoder.start()
+        yield decoder
+        decoder.close()
+
+
+def refuse_semaphore(context):
+    """Fail as AWS Lambda does."""
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 
 def run(decoder, function, *arguments, data=b"photo", **options):
@@ -144,3 +158,39 @@ def test_the_plan_follows_cpus_and_memory():
     assert plan_memory(1024 * 2**20, 8)[0] < 9
     workers, large_memory = plan_memory(512 * 2**20, 2)
     assert (workers, MEMORY <= large_memory < LARGE_MEMORY) == (1, True)
+
+
+def hold(lock, connection):
+    """Take a lock twice, and keep it until the other end of a connection says to end."""
+    connection.send(lock.acquire() and lock.acquire(timeout=0))
+    connection.recv()
+
+
+@linux_only
+def test_a_file_lock_excludes_other_processes_until_its_owner_ends():
+    lock, context = FileLock(), WorkerContext()
+    here, there = context.Pipe()
+    process = context.Process(target=hold, args=(lock, there))
+    process.start()
+    assert here.recv()
+    assert not lock.acquire(block=False)
+    assert not lock.acquire(timeout=0.05)
+    process.kill()  # while it holds the lock twice
+    assert lock.acquire(timeout=TIMEOUT)
+    assert lock.acquire(block=False)
+    process.join()
+    with ThreadPoolExecutor(1) as other_thread:
+        assert not other_thread.submit(lock.acquire, False).result()
+        lock.release()
+        assert not other_thread.submit(lock.acquire, False).result()
+        lock.release()
+        assert other_thread.submit(lock.acquire, False).result()
+
+
+@linux_only
+def test_a_temporary_folder_with_a_long_path_is_not_used(monkeypatch, tmp_path):
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    find_temporary_folder()
+    assert tempfile.gettempdir() == "/dev/shm"  # noqa: S108

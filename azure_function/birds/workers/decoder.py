@@ -80,12 +80,13 @@ class Decoder:
         try:
             for pool in (self.small, self.large):
                 pool.schedule(START_SECONDS, os.getpid)
-        except RuntimeError:  # the pool broke, and is made again for the next photo
-            return
-        except (OSError, ImportError) as error:  # of sockets, semaphores, processes
+        except (RuntimeError, OSError, ImportError) as error:
+            cause = error.__cause__ if isinstance(error, RuntimeError) else error
+            if not isinstance(cause, OSError | ImportError):  # of sockets, semaphores, processes
+                return  # the pool broke, and is made again for the next photo
             raise DecoderError(
-                f"The processes that decode photos cannot be started ({error}). They need a "
-                "writable /dev/shm, and room for a few processes."
+                f"The processes that decode photos cannot be started ({cause}). They need a "
+                "folder that can be written, /tmp or /dev/shm, and room for a few processes."
             ) from error
 
     def submit(

@@ -19,6 +19,7 @@ from typing import Any
 from pebble import ProcessPool
 
 from ..process import address_space
+from .file_lock import FileLock
 
 if sys.platform != "win32":
     import resource
@@ -28,6 +29,7 @@ LARGE_BLOCK = 8 * 2**20  # bytes from which a freed allocation is returned to th
 KEPT = 12 * 2**20  # bytes of small freed allocations that are not
 PRELOADED = ["numpy", "pebble", "pi_heif", "PIL.Image", "PIL.JpegImagePlugin", "PIL.PngImagePlugin"]
 PRELOADED += ["PIL.WebPImagePlugin", "PIL.GifImagePlugin", "PIL.BmpImagePlugin"]
+MAX_FOLDER = 70  # bytes of the temporary folder's path: Linux allows 107 for a socket's
 main_lock = threading.Lock()
 
 
@@ -64,11 +66,14 @@ class WorkerPool:
 def find_temporary_folder() -> None:
     """Use shared memory where no other folder can be written, as in a read-only container.
 
-    Python's server of processes has a socket there.
+    Python's server of processes has a socket there, whose path must be short.
     """
     try:
-        tempfile.gettempdir()
+        folder = tempfile.gettempdir()
     except FileNotFoundError:
+        folder = ""
+    is_too_long = sys.platform == "linux" and len(os.fsencode(folder)) > MAX_FOLDER
+    if not folder or is_too_long:
         tempfile.tempdir = "/dev/shm"  # noqa: S108  # the system's own, which semaphores need too
 
 
@@ -105,6 +110,15 @@ class WorkerContext(BaseContext):
     """Starts processes as WorkerProcess."""
 
     Process = WorkerProcess
+
+    def RLock(self) -> Any:
+        """Return a lock between processes, another kind where there are no semaphores."""
+        try:
+            return super().RLock()
+        except OSError:
+            if not hasattr(os, "memfd_create"):
+                raise
+            return FileLock()
 
 
 @contextmanager
