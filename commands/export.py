@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from export.triton.config import Backend
+
 
 class WeightsDtype(StrEnum):
     """Number formats of a model file's weights."""
@@ -40,6 +42,20 @@ def export(
             "another version of Pillow, and record how.",
         ),
     ] = False,
+    triton: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the run's model file and finder as a model repository of NVIDIA's Triton "
+            "server into this folder, and rebuild nothing. Needs no photos.",
+            metavar="FOLDER",
+        ),
+    ] = None,
+    triton_backend: Annotated[
+        Backend,
+        typer.Option(
+            help="What computes the models there: Triton's own ONNX Runtime, or Python's."
+        ),
+    ] = Backend.ONNXRUNTIME,
 ) -> None:
     """Rebuild a run's birds.onnx from its weights and split, and check it at the gate.
 
@@ -49,7 +65,11 @@ def export(
 
         fieldmark export runs/cub100
         fieldmark export runs/cub100 --weights-dtype int8
+        fieldmark export runs/cub100 --triton runs/triton
     """
+    if triton:
+        export_to_triton(run, triton, triton_backend)
+        return
     from export.rebuild import rebuild_model
     from fieldmark.recipe import Recipe
 
@@ -61,3 +81,14 @@ def export(
         f"{card['name']} {card['version']} passed the gate with {gate['photos']:,} photos: "
         f"probabilities differ by at most {gate['largest_difference']:.1e}."
     )
+
+
+def export_to_triton(run: Path, folder: Path, backend: Backend) -> None:
+    """Write a model repository, and say which model is in it."""
+    from export.triton.repository import export_repository
+
+    card, warning = export_repository(run, folder, backend)
+    if warning:
+        typer.echo(warning, err=True)
+    name = f"{card['name']} {card['version']}"
+    typer.echo(f"{name} is in {folder}, where README.md says how to serve it.")

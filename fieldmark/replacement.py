@@ -22,15 +22,19 @@ TIMEOUT = 20  # seconds that another process may take to move files
 
 
 @contextmanager
-def replaced_by_export(folder: Path) -> Iterator[Path]:
-    """Yield a new folder, whose files replace those in a run's folder if the block succeeds."""
+def replaced_by_export(folder: Path, owned: Iterable[str] = ()) -> Iterator[Path]:
+    """Yield a new folder, whose entries replace those in `folder` if the block succeeds.
+
+    Of the names `owned`, those that the block did not write are removed.
+    """
     scratch = folder / EXPORTED
     with explained(scratch):
         remove_entry(scratch)
         scratch.mkdir(parents=True)
     try:
         yield scratch
-        replace_entries(folder, [path.name for path in scratch.iterdir()], EXPORTED)
+        names = {*owned, *(path.name for path in scratch.iterdir())}
+        replace_entries(folder, sorted(names), EXPORTED)
     finally:
         if not (scratch / LIST).is_file():
             remove_entry(scratch)

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .classifier import Classifier
 from .crops import Box
 from .decision import decide_answer
-from .identifier import AUTO, Identifier, Look, Where
+from .identifier import AUTO, Identification, Identifier, Look, Where
 from .same_bird import combine_outputs
 from .workers.decoder import Decoded
 
@@ -64,10 +65,20 @@ def classify_photo(
     """
     where, all_birds = options.where, options.all_birds
     found = identifier.identify(decoded.value, where, all_birds, single_thread=is_contended())
-    chosen, card = found.chosen, identifier.classifier.card
     if same_bird:
-        same_bird.add(chosen)
-    seconds = found.seconds | {"prepare": decoded.seconds + found.seconds["prepare"]}
+        same_bird.add(found.chosen)
+    return encode_identification(found, decoded.seconds, identifier.classifier, options)
+
+
+def encode_identification(
+    found: Identification, decoding: float, classifier: Classifier, options: Options
+) -> dict:
+    """Return what was found in a photo as the HTTP API documents it.
+
+    `decoding` are the seconds that its decoding took.
+    """
+    chosen, card = found.chosen, classifier.card
+    seconds = found.seconds | {"prepare": decoding + found.seconds["prepare"]}
     seconds["total"] = sum(seconds.values())
     has_heatmap = options.heatmap and card.get("heatmap", {}) is not None
     return encode_look(chosen, card, options.top) | {
@@ -77,9 +88,9 @@ def classify_photo(
         },
         "heatmap": encode_heatmap(chosen) if has_heatmap else None,
         "birds": [encode_bird(look, card, options.top) for look in found.birds]
-        if all_birds
+        if options.all_birds
         else None,
-        "model": identifier.classifier.version,
+        "model": classifier.version,
         "milliseconds": {step: round(1000 * value, 3) for step, value in seconds.items()},
     }
 

@@ -1,0 +1,213 @@
+"""Compare a model in NVIDIA's Triton server with the function: answers, and photos a second.
+
+    make .venv/servers
+    FIELDMARK_PHOTOS=... python -m benchmarks.triton [RUN] [--photos 400] [--save]
+
+Both serve the same model file on the same CPUs, and get the same held-out photos from the same
+clients, in turns. Triton runs onnxruntime in its Python backend: the server of this wheel has no
+other. The client shares the CPUs with the server.
+"""
+
+import asyncio
+import itertools
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import requests
+import tritonclient.grpc.aio as grpc_client
+import tritonclient.http as http_client
+import typer
+
+from benchmarks import client
+from benchmarks.results import FIGURE, MODEL, RunFolder, Save, number, percent, report
+from benchmarks.serve import TIMEOUT, run_server, wait_for_result
+from benchmarks.triton_server import TritonServer, run_triton
+from export.predictions import held_out_photos
+from export.triton.config import Backend
+from export.triton.repository import export_repository
+from fieldmark.data.run_photos import find_run_photos
+from fieldmark.run import Run
+from fieldmark.statistics import bootstrap_interval, wilson_interval
+
+ANSWER = ["answer"]
+HTTP, GRPC = "Triton, HTTP", "Triton, gRPC"
+COLUMNS = ("clients", "the function, photos a second", HTTP, "ratio", GRPC, "ratio", "rounds")
+
+
+class Servers(NamedTuple):
+    """The address of the function's route, and a Triton server of the same model."""
+
+    function: str
+    triton: TritonServer
+
+
+def main(
+    run: RunFolder = MODEL,
+    photos: int = 400,
+    clients: list[int] = [1, 4, 8],  # noqa: B006
+    seconds: float = 2,
+    rounds: int = 20,
+    save: Save = False,
+) -> None:
+    """Print how answers differ, and a row of photos a second for each number of clients."""
+    data = load_photos(Run(run), photos)
+    command = f"python -m benchmarks.triton --photos {len(data)} --seconds {seconds:g}"
+    command += f" --rounds {rounds}"
+    with run_servers(run, data[0]) as servers:
+        compared = list(compare_answers(servers, data))
+        measured = asyncio.run(measure(servers, data, clients, seconds, rounds))
+    report("triton-answers", command, FIGURE, answer_rows(compared), save)
+    report("triton", command, COLUMNS, throughput_rows(measured), save)
+
+
+def load_photos(run: Run, count: int) -> list[bytes]:
+    """Return the bytes of some of a run's held-out photos."""
+    table, folder = held_out_photos(run.split), find_run_photos(run)
+    paths = table["path"].sample(min(count, len(table)), random_state=0)
+    return [(folder / path).read_bytes() for path in paths]
+
+
+@contextmanager
+def run_servers(run: Path, photo: bytes) -> Iterator[Servers]:
+    """Serve a run by both servers until the block ends; yield them once they classify a photo."""
+    with tempfile.TemporaryDirectory() as scratch:
+        repository = Path(scratch, "repository")
+        export_repository(run, repository, Backend.PYTHON)
+        model = Run(run).model_file.resolve()
+        with (
+            run_server("this function", model) as (url, process),
+            run_triton(repository, Path(scratch)) as triton,
+        ):
+            wait_for_result(url, (photo, "image/jpeg"), process)
+            infer(triton, photo)
+            yield Servers(url, triton)
+
+
+def encode_input(module, photo: bytes):
+    """Return a photo as the input of `birds`, for a client of HTTP or gRPC."""
+    tensor = module.InferInput("photo", [1, 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[photo]], np.object_))
+    return tensor
+
+
+def infer(triton: TritonServer, photo: bytes) -> tuple[dict, np.ndarray]:
+    """Return the answer of Triton and the probabilities [C]."""
+    with http_client.InferenceServerClient(triton.http) as connection:
+        result = connection.infer("birds", [encode_input(http_client, photo)])
+    answer, probability = (np.asarray(result.as_numpy(name)) for name in ("answer", "probability"))
+    return json.loads(answer[0, 0]), probability[0]
+
+
+def compare_answers(servers: Servers, photos: Sequence[bytes]) -> Iterator[dict]:
+    """Yield whether first prediction, answer and crop of each photo are equal, and `difference`."""
+    for photo in photos:
+        response = requests.post(f"{servers.function}?top=100000", photo, timeout=TIMEOUT)
+        expected, (answer, probability) = response.json(), infer(servers.triton, photo)
+        predictions = expected["predictions"]
+        values = np.sort([each["probability"] for each in predictions])
+        yield {
+            "first prediction": predictions[0]["label"] == answer["predictions"][0]["label"],
+            "answer": expected["answer"] == answer["answer"],
+            "crop": expected["photo"] == answer["photo"],
+            "difference": float(np.abs(values - np.sort(probability)).max()),
+        }
+
+
+def answer_rows(compared: Sequence[dict]) -> list[list[str]]:
+    """Return a row for each part of the answers, and for the largest difference."""
+    rows = []
+    for part in ("first prediction", "answer", "crop"):
+        equal = sum(row[part] for row in compared)
+        rows.append(
+            [f"{part} equal", percent(wilson_interval(equal, len(compared))), f"{len(compared)}"]
+        )
+    largest = max(row["difference"] for row in compared)
+    rows.append(["largest difference of a probability", f"{largest:.1g}", f"{len(compared)}"])
+    return rows
+
+
+async def measure(
+    servers: Servers, photos: Sequence[bytes], clients: Sequence[int], seconds: float, rounds: int
+) -> dict[int, np.ndarray]:
+    """Return photos a second of the function and of Triton over HTTP and gRPC, [rounds, 3].
+
+    The order of the three changes with each round; a round before the first warms them.
+    """
+    function = [client.encode_request(servers.function, photo) for photo in photos]
+    address = f"http://{servers.triton.http}/v2/models/birds/infer"
+    over_http = [encode_http(address, photo) for photo in photos]
+    inputs = [encode_input(grpc_client, photo) for photo in photos]
+    output = [grpc_client.InferRequestedOutput(name) for name in ANSWER]
+
+    async def run_http(url: str, posts: list[bytes], count: int) -> float:
+        load = await client.run_clients(url, posts, count, seconds)
+        if set(load.seconds) != {200}:
+            raise RuntimeError(f"{url} responded with {load.status_counts()}")
+        return load.throughput
+
+    measured = {}
+    async with grpc_client.InferenceServerClient(servers.triton.grpc) as connection:
+
+        async def send(number: int) -> None:
+            await connection.infer("birds", [inputs[number % len(inputs)]], outputs=output)
+
+        for count in clients:
+            ways = (
+                lambda count=count: run_http(servers.function, function, count),
+                lambda count=count: run_http(address, over_http, count),
+                lambda count=count: run_grpc(send, count, seconds),
+            )
+            found = np.zeros((rounds + 1, len(ways)))
+            for turn, way in itertools.product(range(rounds + 1), range(len(ways))):
+                way = (way + turn) % len(ways)
+                found[turn, way] = await ways[way]()
+            measured[count] = found[1:]
+    return measured
+
+
+def encode_http(address: str, photo: bytes) -> bytes:
+    """Return a request of Triton's HTTP protocol with binary data, for `answer` only."""
+    outputs = [http_client.InferRequestedOutput(name, binary_data=True) for name in ANSWER]
+    body, length = http_client.InferenceServerClient.generate_request_body(
+        [encode_input(http_client, photo)], outputs=outputs
+    )
+    header = f"inference-header-content-length: {length}\r\n"
+    return client.encode_request(address, body, "application/octet-stream", header)
+
+
+async def run_grpc(send: Callable, clients: int, seconds: float) -> float:
+    """Let some clients send photos, each one after its last response; return photos a second."""
+    loop = asyncio.get_running_loop()
+    started, done = loop.time(), 0
+
+    async def run_client(number: int) -> None:
+        nonlocal done
+        while loop.time() - started < seconds:
+            await send(number)
+            number, done = number + 1, done + 1
+
+    await asyncio.gather(*(run_client(number) for number in range(clients)))
+    return done / (loop.time() - started)
+
+
+def throughput_rows(measured: dict[int, np.ndarray]) -> list[list[str]]:
+    """Return a row for each number of clients: medians, and ratios to the function's in a round."""
+    rows = []
+    for clients, rates in measured.items():
+        medians = [f"{median:.1f}" for median in np.median(rates, 0)]
+        ratios = [
+            number(bootstrap_interval((rates[:, way] / rates[:, 0],), np.median), 2)
+            for way in (1, 2)
+        ]
+        cells = [medians[0], medians[1], ratios[0], medians[2], ratios[1]]
+        rows.append([f"{clients}", *cells, f"{len(rates)}"])
+    return rows
+
+
+if __name__ == "__main__":
+    typer.run(main)

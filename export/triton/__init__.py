@@ -1,0 +1,1 @@
+"""Write a Triton model repository from a run's model file and its finder."""

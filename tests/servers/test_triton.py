@@ -1,0 +1,263 @@
+"""A real Triton server on this computer answers as the function does."""
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpc_client
+import tritonclient.http as http_client
+from fastapi.testclient import TestClient
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
+from tritonclient.utils import InferenceServerException
+
+from benchmarks.hostile_photos import HOSTILE
+from benchmarks.triton_server import ENVIRONMENT, run_triton
+from birds import drawn
+from birds.api import create_app
+from birds.sessions import create_session
+from export.triton.config import Backend
+from export.triton.repository import export_repository
+from fieldmark.errors import ExportError, RunError
+from tests.command_line import run_command
+from tests.conftest import LABELS, ROOT
+from tests.finders import TWO_BIRDS, draw_scene
+from tests.surgery import change_card
+
+pytestmark = pytest.mark.slow
+CLIENTS = {"HTTP": http_client, "gRPC": grpc_client}
+PHOTOS = drawn.awkward_photos() | {
+    name: drawn.encode_photo(drawn.draw_bird(name, 3, 200, 160)) for name in drawn.SPECIES
+}
+PHOTOS["two birds"] = drawn.encode_photo(draw_scene(TWO_BIRDS))
+HOSTILE_NAMES = ("34-byte WebP, lossless, 7000 x 7000", "baseline JPEG, 2,000,000 empty scans")
+
+
+@pytest.fixture(scope="module")
+def folder_of_run(run, finder_file, tmp_path_factory):
+    """Return a run's folder with a finder beside its model file."""
+    folder = tmp_path_factory.mktemp("run")
+    for file in (run / "birds.onnx", finder_file):
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def function(folder_of_run):
+    model, finder = folder_of_run / "birds.onnx", folder_of_run / "finder.onnx"
+    return TestClient(create_app(model, finder=finder))
+
+
+@pytest.fixture(scope="module")
+def server(folder_of_run, tmp_path_factory):
+    """Serve the run by Triton; `clients` has one for each protocol."""
+    if not (ROOT / ENVIRONMENT / "ready").is_file():
+        pytest.skip("there is no Triton server: `make .venv/triton/ready` says what it needs")
+    folder = tmp_path_factory.mktemp("triton")
+    repository = folder / "repository"
+    export_repository(folder_of_run, repository, Backend.PYTHON)
+    with run_triton(repository, folder, ROOT / ENVIRONMENT) as triton:
+        clients = {
+            "HTTP": http_client.InferenceServerClient(triton.http, concurrency=8),
+            "gRPC": grpc_client.InferenceServerClient(triton.grpc),
+        }
+        yield SimpleNamespace(**clients)
+        for client in clients.values():
+            client.close()
+
+
+def infer(server, protocol: str, photos: list[bytes], **options):
+    """Return the result for photos that are one request."""
+    tensor = CLIENTS[protocol].InferInput("photo", [len(photos), 1], "BYTES")
+    tensor.set_data_from_numpy(np.array(photos, np.object_)[:, None])
+    return getattr(server, protocol).infer("birds", [tensor], **options)
+
+
+def ask(function, photo: bytes) -> dict:
+    """Return what the function responds to a photo."""
+    return function.post("/api/classify", content=photo).json()
+
+
+def check_equal(answer: bytes, expected: dict) -> None:
+    """Assert that an answer is the function's: the same but for the time and rounding."""
+    answer = json.loads(answer)
+    assert answer.keys() == expected.keys()
+    for one, other in zip(answer["predictions"], expected["predictions"], strict=True):
+        assert one == other | {"probability": pytest.approx(other["probability"], abs=1e-5)}
+    same = ("photo", "heatmap", "birds", "model")
+    assert {key: answer[key] for key in same} == {key: expected[key] for key in same}
+    assert answer["answer"]["kind"] == expected["answer"]["kind"]
+    assert answer["answer"]["labels"] == expected["answer"]["labels"]
+    assert answer["milliseconds"].keys() == expected["milliseconds"].keys()
+
+
+@pytest.mark.parametrize("protocol", CLIENTS)
+def test_a_server_with_its_models_is_ready(server, protocol):
+    client = getattr(server, protocol)
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert all(client.is_model_ready(name) for name in ("birds", "species", "finder"))
+
+
+def test_the_server_describes_the_models(server, folder_of_run):
+    over_http = server.HTTP.get_model_metadata("birds")
+    assert server.gRPC.get_model_metadata("birds", as_json=True)["outputs"]
+    assert over_http["inputs"] == [{"name": "photo", "datatype": "BYTES", "shape": [-1, 1]}]
+    outputs = {output["name"]: output["shape"] for output in over_http["outputs"]}
+    assert outputs == {
+        "answer": [-1, 1],
+        "probability": [-1, len(LABELS)],
+        "unknown": [-1, 1],
+        "crop": [-1, 4],
+    }
+    parameters = server.HTTP.get_model_config("species")["parameters"]
+    assert parameters["name"]["string_value"] == "tiny"
+    config = server.gRPC.get_model_config("species").config
+    assert config.parameters["version"].string_value == parameters["version"]["string_value"]
+    assert "triton" in server.HTTP.get_server_metadata()["name"]
+
+
+@pytest.mark.parametrize("protocol", CLIENTS)
+def test_answers_are_the_functions(server, function, protocol):
+    for photo in PHOTOS.values():
+        result, expected = infer(server, protocol, [photo]), ask(function, photo)
+        check_equal(result.as_numpy("answer")[0, 0], expected)
+        best = result.as_numpy("probability")[0].argmax()
+        assert LABELS[best] == expected["predictions"][0]["label"]
+        assert result.as_numpy("crop")[0].tolist() == expected["photo"]["crop"]
+        assert np.isfinite(result.as_numpy("unknown")).all()
+
+
+def test_photos_of_one_request_are_answered_in_order(server, function):
+    photos = list(PHOTOS.values())[-8:]
+    answers = infer(server, "HTTP", photos).as_numpy("answer")[:, 0]
+    for answer, photo in zip(answers, photos, strict=True):
+        check_equal(answer, ask(function, photo))
+
+
+def test_requests_at_the_same_time_are_computed_together(server, function):
+    photos = list(PHOTOS.values()) * 4
+    before = count_batches(server)
+    with ThreadPoolExecutor(8) as executor:
+        results = list(executor.map(lambda photo: infer(server, "gRPC", [photo]), photos))
+    for result, photo in zip(results, photos, strict=True):
+        check_equal(result.as_numpy("answer")[0, 0], ask(function, photo))
+    batches = count_batches(server)
+    assert any(size > 1 and count > before.get(size, 0) for size, count in batches.items())
+
+
+def count_batches(server) -> dict[int, int]:
+    """Return how many batches of each size the server gave to `birds`."""
+    statistics = server.gRPC.get_inference_statistics("birds", as_json=True)["model_stats"][0]
+    return {
+        int(entry["batch_size"]): int(entry["compute_infer"]["count"])
+        for entry in statistics["batch_stats"]
+    }
+
+
+def test_a_bad_photo_fails_its_request_and_no_other(server, function):
+    good = PHOTOS["two birds"]
+    bad = [good[: len(good) // 2], b"Dear bird,", *(HOSTILE[name]() for name in HOSTILE_NAMES)]
+    photos = [photo for each in bad for photo in (each, good)]
+    with ThreadPoolExecutor(8) as executor:
+        outcomes = list(executor.map(lambda photo: try_infer(server, photo), photos))
+    for photo, outcome in zip(photos, outcomes, strict=True):
+        expected = ask(function, photo)
+        if photo is good:
+            check_equal(outcome.as_numpy("answer")[0, 0], expected)
+        else:
+            assert expected["detail"] in outcome.message()
+    check_equal(infer(server, "HTTP", [good]).as_numpy("answer")[0, 0], ask(function, good))
+
+
+def try_infer(server, photo: bytes):
+    """Return the result for a photo over gRPC, or the error."""
+    try:
+        return infer(server, "gRPC", [photo])
+    except InferenceServerException as error:
+        return error
+
+
+@pytest.mark.parametrize("protocol", CLIENTS)
+def test_the_classification_extension_names_the_labels(server, function, protocol):
+    photo = PHOTOS["two birds"]
+    output = CLIENTS[protocol].InferRequestedOutput("probability", class_count=3)
+    classes = infer(server, protocol, [photo], outputs=[output]).as_numpy("probability")[0]
+    predictions = ask(function, photo)["predictions"][:3]
+    for entry, prediction in zip(classes, predictions, strict=True):
+        probability, index, label = entry.decode().split(":")
+        assert label == prediction["label"] == LABELS[int(index)]
+        assert float(probability) == pytest.approx(prediction["probability"], abs=1e-5)
+
+
+@pytest.mark.parametrize("backend", Backend)
+def test_a_configuration_describes_the_graph(folder_of_run, tmp_path, backend):
+    export_repository(folder_of_run, tmp_path / "repository", backend)
+    for name, file in (("species", "birds.onnx"), ("finder", "finder.onnx")):
+        folder = tmp_path / "repository" / name
+        config = text_format.Parse((folder / "config.pbtxt").read_text(), ModelConfig())
+        session = create_session(folder_of_run / file, 1)
+        assert (config.name, config.backend) == (name, backend)
+        assert config.max_batch_size > 1
+        assert config.HasField("dynamic_batching")
+        assert config.version_policy.latest.num_versions == 1
+        assert (folder / "1/model.onnx").read_bytes() == (folder_of_run / file).read_bytes()
+        assert [describe(each) for each in config.input] == list(map(expect, session.get_inputs()))
+        served = [describe(each, backend) for each in config.output]
+        assert served == [expect(each) for each in session.get_outputs()]
+    labels = tmp_path / "repository/species/labels.txt"
+    assert labels.read_text().splitlines() == LABELS
+
+
+def describe(entry, backend: Backend | None = None) -> tuple[str, str, list[int]]:
+    """Return name, type and axes of an input or output, as the graph has them."""
+    dims = list(entry.dims)
+    if entry.name == "unknown":
+        assert entry.HasField("reshape") == (backend == Backend.ONNXRUNTIME)
+        assert dims == [1]
+        dims = list(entry.reshape.shape)
+    return entry.name, DataType.Name(entry.data_type), dims
+
+
+def expect(node) -> tuple[str, str, list[int]]:
+    """Return name, type and axes but the first of an input or output of a graph; -1 is any size."""
+    kind = {"tensor(uint8)": "TYPE_UINT8", "tensor(float)": "TYPE_FP32"}[node.type]
+    return node.name, kind, [axis if isinstance(axis, int) else -1 for axis in node.shape[1:]]
+
+
+def test_a_repository_replaces_an_older_one(folder_of_run, tmp_path):
+    export_repository(folder_of_run, tmp_path, Backend.PYTHON)
+    (tmp_path / "species/1/old").touch()
+    export_repository(folder_of_run, tmp_path)
+    assert not (tmp_path / "species/1/old").exists()
+    assert not (tmp_path / "species/1/model.py").exists()
+    birds = tmp_path / "birds/1/birds"
+    assert (birds / "identifier.py").is_file()
+    assert not (birds / "http").exists()
+
+
+def test_a_folder_with_other_files_is_refused_and_left(folder_of_run, tmp_path):
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(ExportError, match=r"mine\.txt"):
+        export_repository(folder_of_run, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_model_without_a_gate_is_refused(folder_of_run, tmp_path):
+    change_card(
+        folder_of_run / "birds.onnx", tmp_path / "birds.onnx", lambda card: card.pop("gate")
+    )
+    with pytest.raises(RunError, match="has not passed the gate"):
+        export_repository(tmp_path, tmp_path / "repository")
+    assert not (tmp_path / "repository").exists()
+
+
+def test_the_command_writes_a_repository(folder_of_run, tmp_path):
+    done = run_command("export", folder_of_run, "--triton", tmp_path / "repository")
+    assert done.exit_code == 0
+    assert re.search(r"tiny .* is in ", done.stdout)
+    assert "calibrated with no finder" in done.stderr
+    assert (tmp_path / "repository/README.md").is_file()
