@@ -15,18 +15,21 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+import psutil
 import requests
 import tritonclient.grpc.aio as grpc_client
 import tritonclient.http as http_client
 import typer
 
 from benchmarks import client
+from benchmarks.memory import measure_tree
 from benchmarks.results import FIGURE, MODEL, RunFolder, Save, number, percent, report
 from benchmarks.serve import TIMEOUT, run_server, wait_for_result
 from benchmarks.triton_server import TritonServer, run_triton
+from birds import drawn
 from export.predictions import held_out_photos
 from export.triton.config import Backend
 from export.triton.repository import export_repository
@@ -40,10 +43,11 @@ COLUMNS = ("clients", "the function, photos a second", HTTP, "ratio", GRPC, "rat
 
 
 class Servers(NamedTuple):
-    """The address of the function's route, and a Triton server of the same model."""
+    """The address of the function's route, a Triton server of the model, and both processes."""
 
     function: str
     triton: TritonServer
+    processes: tuple[psutil.Process, psutil.Process]
 
 
 def main(
@@ -51,17 +55,18 @@ def main(
     photos: int = 400,
     clients: list[int] = [1, 4, 8],  # noqa: B006
     seconds: float = 2,
-    rounds: int = 20,
+    rounds: Annotated[int, typer.Option(min=2)] = 20,
     save: Save = False,
 ) -> None:
     """Print how answers differ, and a row of photos a second for each number of clients."""
     data = load_photos(Run(run), photos)
-    command = f"python -m benchmarks.triton --photos {len(data)} --seconds {seconds:g}"
+    command = f"python -m benchmarks.triton --photos {photos} --seconds {seconds:g}"
     command += f" --rounds {rounds}"
     with run_servers(run, data[0]) as servers:
-        compared = list(compare_answers(servers, data))
+        compared = list(compare_answers(servers, [*data, *drawn.awkward_photos().values()]))
         measured = asyncio.run(measure(servers, data, clients, seconds, rounds))
-    report("triton-answers", command, FIGURE, answer_rows(compared), save)
+        memory = [measure_tree(process) for process in servers.processes]
+    report("triton-answers", command, FIGURE, [*answer_rows(compared), *memory_rows(memory)], save)
     report("triton", command, COLUMNS, throughput_rows(measured), save)
 
 
@@ -85,7 +90,7 @@ def run_servers(run: Path, photo: bytes) -> Iterator[Servers]:
         ):
             wait_for_result(url, (photo, "image/jpeg"), process)
             infer(triton, photo)
-            yield Servers(url, triton)
+            yield Servers(url, triton, (process, psutil.Process(triton.process.pid)))
 
 
 def encode_input(module, photo: bytes):
@@ -129,6 +134,15 @@ def answer_rows(compared: Sequence[dict]) -> list[list[str]]:
     largest = max(row["difference"] for row in compared)
     rows.append(["largest difference of a probability", f"{largest:.1g}", f"{len(compared)}"])
     return rows
+
+
+def memory_rows(memory: Sequence[float]) -> list[list[str]]:
+    """Return a row for the megabytes of each server."""
+    names = "the function", "Triton"
+    return [
+        [f"MB of memory of {name}, after the load", f"{size:,.0f}", ""]
+        for name, size in zip(names, memory, strict=True)
+    ]
 
 
 async def measure(

@@ -19,5 +19,6 @@ The configurations are for {cpus} CPUs. `count` of `instance_group` should be th
 `species` and `finder`, and twice that in `birds`, whose processes each need 200 MB.
 
 Photos are decoded in processes with limits on memory and time. Triton limits neither who sends
-requests nor how large they are: put a proxy before it that does.
+requests nor how large they are: put a proxy before it that does, and passes only requests for
+`/v2/health` and `/v2/models/birds/infer`.
 """

@@ -1,7 +1,11 @@
 """A real Triton server on this computer answers as the function does."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -26,6 +30,7 @@ from tests.command_line import run_command
 from tests.conftest import LABELS, ROOT
 from tests.finders import TWO_BIRDS, draw_scene
 from tests.surgery import change_card
+from tests.test_benchmarks import rows_of, run_module
 
 pytestmark = pytest.mark.slow
 CLIENTS = {"HTTP": http_client, "gRPC": grpc_client}
@@ -33,6 +38,14 @@ PHOTOS = drawn.awkward_photos() | {
     name: drawn.encode_photo(drawn.draw_bird(name, 3, 200, 160)) for name in drawn.SPECIES
 }
 PHOTOS["two birds"] = drawn.encode_photo(draw_scene(TWO_BIRDS))
+PREPARE = """
+import hashlib
+from birds import drawn, photo
+for data in drawn.awkward_photos().values():
+    decoded = photo.decode_upright(data, 320)
+    print(hashlib.sha256(photo.prepare(data, 64).tobytes()).hexdigest())
+    print(hashlib.sha256(decoded.pixels.tobytes() + decoded.finder_pixels.tobytes()).hexdigest())
+"""
 HOSTILE_NAMES = ("34-byte WebP, lossless, 7000 x 7000", "baseline JPEG, 2,000,000 empty scans")
 
 
@@ -51,15 +64,21 @@ def function(folder_of_run):
     return TestClient(create_app(model, finder=finder))
 
 
-@pytest.fixture(scope="module")
-def server(folder_of_run, tmp_path_factory):
-    """Serve the run by Triton; `clients` has one for each protocol."""
+@pytest.fixture(scope="session")
+def environment():
+    """Return the environment that Triton runs in."""
     if not (ROOT / ENVIRONMENT / "ready").is_file():
         pytest.skip("there is no Triton server: `make .venv/triton/ready` says what it needs")
+    return ROOT / ENVIRONMENT
+
+
+@pytest.fixture(scope="module")
+def server(folder_of_run, environment, tmp_path_factory):
+    """Serve the run by Triton; it has a client for each protocol."""
     folder = tmp_path_factory.mktemp("triton")
     repository = folder / "repository"
     export_repository(folder_of_run, repository, Backend.PYTHON)
-    with run_triton(repository, folder, ROOT / ENVIRONMENT) as triton:
+    with run_triton(repository, folder, environment) as triton:
         clients = {
             "HTTP": http_client.InferenceServerClient(triton.http, concurrency=8),
             "gRPC": grpc_client.InferenceServerClient(triton.grpc),
@@ -226,6 +245,39 @@ def expect(node) -> tuple[str, str, list[int]]:
     """Return name, type and axes but the first of an input or output of a graph; -1 is any size."""
     kind = {"tensor(uint8)": "TYPE_UINT8", "tensor(float)": "TYPE_FP32"}[node.type]
     return node.name, kind, [axis if isinstance(axis, int) else -1 for axis in node.shape[1:]]
+
+
+def test_triton_accepts_the_configuration_for_its_onnx_backend(
+    folder_of_run, environment, tmp_path
+):
+    """The server has no such backend, which it says once it has checked the configuration."""
+    repository = tmp_path / "repository"
+    export_repository(folder_of_run, repository)
+    shutil.rmtree(repository / "birds")
+    with pytest.raises(RuntimeError) as raised, run_triton(repository, tmp_path, environment):
+        pass
+    missing = re.findall(r"to load '(\w+)'.*unable to find backend library", str(raised.value))
+    assert sorted(missing) == ["finder", "species"]
+
+
+def test_photos_are_prepared_there_as_here(environment):
+    variables = os.environ | {"PYTHONPATH": str(ROOT / "azure_function")}
+    there, here = (
+        subprocess.check_output([python, "-c", PREPARE], env=variables, text=True)
+        for python in (environment / "bin/python", sys.executable)
+    )
+    assert there == here
+    assert len(set(here.split())) == 2 * len(drawn.awkward_photos())
+
+
+@pytest.mark.usefixtures("environment")
+def test_triton_is_measured_beside_the_function(run, folder):
+    options = ["--photos", 4, "--seconds", 0.1, "--rounds", 2, "--clients", 2]
+    output = run_module("triton", run, *options, FIELDMARK_PHOTOS=folder)
+    rows = rows_of(output)
+    assert rows["first prediction equal"][0].startswith("100.0 %")
+    assert rows["answer equal"][1] == "12"
+    assert all(float(rows["2"][column]) > 0 for column in (0, 1, 3))
 
 
 def test_a_repository_replaces_an_older_one(folder_of_run, tmp_path):
