@@ -46,6 +46,7 @@ for data in drawn.awkward_photos().values():
     print(hashlib.sha256(photo.prepare(data, 64).tobytes()).hexdigest())
     print(hashlib.sha256(decoded.pixels.tobytes() + decoded.finder_pixels.tobytes()).hexdigest())
 """
+TIMEOUT = 60  # seconds of a request
 HOSTILE_NAMES = ("34-byte WebP, lossless, 7000 x 7000", "baseline JPEG, 2,000,000 empty scans")
 
 
@@ -92,6 +93,8 @@ def infer(server, protocol: str, photos: list[bytes], **options):
     """Return the result for photos that are one request."""
     tensor = CLIENTS[protocol].InferInput("photo", [len(photos), 1], "BYTES")
     tensor.set_data_from_numpy(np.array(photos, np.object_)[:, None])
+    if protocol == "gRPC":
+        options["client_timeout"] = TIMEOUT
     return getattr(server, protocol).infer("birds", [tensor], **options)
 
 
