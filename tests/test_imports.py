@@ -32,7 +32,7 @@ LAYERS = {  # files -> the modules of this repository that they may import
     },
     "fieldmark/bulk/**/*.py": BASE | {"fieldmark.bulk"},
     "export/**/*.py": {"birds", "fieldmark", "export"},
-    "export/triton/models/*.py": {"birds"},  # Triton runs copies of them, without the rest
+    "export/triton/python_backend/*.py": {"birds"},  # Triton runs copies of them, without the rest
     "commands/**/*.py": {"birds", "fieldmark", "export", "commands"},
 }
 OURS = {"birds", "fieldmark", "export", "commands", "tests", "benchmarks", "function_app"} | APP
@@ -122,7 +122,7 @@ def test_deployed_code_imports_only_what_its_requirements_install(files):
 def modules_of(name: str) -> list[str]:
     """Return a module, or all modules of a package."""
     folder = ROOT / name.replace(".", "/")
-    paths = set(folder.rglob("*.py")) - set(ROOT.glob("export/triton/models/*.py"))
+    paths = set(folder.rglob("*.py")) - set(ROOT.glob("export/triton/python_backend/*.py"))
     return [module_name(path) for path in sorted(paths)] or [name]
 
 

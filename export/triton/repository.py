@@ -28,7 +28,7 @@ from fieldmark.locking import LOCK_FILE
 from fieldmark.replacement import EXPORTED, complete_replacement, replaced_by_export
 from fieldmark.run import Run
 
-CODE = Path(__file__).with_name("models")
+CODE = Path(__file__).with_name("python_backend")
 MODELS = ("birds", "species", "finder")
 MARK = "fieldmark.json"  # in every repository that this module wrote
 LEFT_OUT = ("api.py", "http", "server", "page", "__pycache__")  # of `birds`: the HTTP API
