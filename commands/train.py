@@ -136,6 +136,7 @@ def check_inputs(recipe: "Recipe") -> None:
     from fieldmark.network.weights import fetch_weights, resolve_weights
     from fieldmark.training.create_teacher import check_teacher
     from fieldmark.training.grounds import find_grounds
+    from fieldmark.training.tracking.servers import check_servers
 
     checks = {
         "photos": lambda: find_photo_folder(recipe.photos),
@@ -145,6 +146,7 @@ def check_inputs(recipe: "Recipe") -> None:
         "open_set_run": lambda: describe_open_set_run(recipe.open_set_run),
         "weights": lambda: fetch_weights(recipe.arch, resolve_weights(recipe.weights)),
         "teacher": lambda: recipe.teacher and check_teacher(**recipe.teacher),
+        "track": lambda: check_servers(recipe.track),
     }
     for key, check in checks.items():
         try:

@@ -58,6 +58,7 @@ class Run(RunFolder):
             run.history_file,
             run.tensorboard,
             run.clearml_file,
+            run.mlflow_file,
         }
         for entry in set(run.folder.iterdir()) - resumed:
             remove_entry(entry)

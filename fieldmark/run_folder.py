@@ -51,6 +51,7 @@ class RunFolder:
         self.snapshots = self.folder / "snapshots"
         self.tensorboard = self.folder / "tensorboard"
         self.clearml_file = self.folder / "clearml.txt"
+        self.mlflow_file = self.folder / "mlflow.txt"
         self.unfinished = self.folder / UNFINISHED
 
     @property
@@ -72,7 +73,7 @@ class RunFolder:
         return (
             *(*self.model_files, *self.result_files, self.competition_file, self.notebook_file),
             *(self.label_decisions_file, self.crops_file, self.figures, self.snapshots),
-            *(self.tensorboard, self.clearml_file),
+            *(self.tensorboard, self.clearml_file, self.mlflow_file),
         )
 
     @cached_property

@@ -183,7 +183,7 @@ class Parameters(RecipeFile):
     weights_dtype: Literal["fp32", "fp16", "int8"] = parameter(
         "Run", "fp16", "number format of the weights in the model file", retrain=False
     )
-    track: list[Literal["tensorboard", "clearml"]] = parameter(
+    track: list[Literal["tensorboard", "clearml", "mlflow"]] = parameter(
         "Run", [], "experiment trackers", retrain=False
     )  # not a property of the model: `model_dump` leaves it out
     out: str = parameter("Run", "runs/notebook", "folder of the run", retrain=False, exclude=True)

@@ -1,5 +1,6 @@
 """All trackers of a run together: figures, the start, resuming, and the end."""
 
+import warnings
 from importlib import import_module
 
 from fastai.vision.all import Callback, Learner
@@ -10,7 +11,19 @@ from fieldmark.training.checkpoint import Checkpoint
 from fieldmark.training.tracking.callback import TrackingCallback
 from fieldmark.training.tracking.tracker import Tracker
 
-TRACKER_FILES = ("clearml.txt", "tensorboard/events.*")  # in the folder of a run
+TRACKER_FILES = ("clearml.txt", "mlflow.txt", "tensorboard/events.*")  # in the folder of a run
+LOST = {  # what a tracker lacks when a method of it fails
+    "resume": "could not continue where the run resumes, and may show steps twice",
+    "log_scalars": "lacks points of curves",
+    "log_histograms": "lacks histograms",
+    "log_figure": "lacks a figure, which is in the run's folder `figures`",
+    "flush": "does not have the curves of this epoch yet",
+    "finish": "lacks metrics and files of the finished run, which are in its folder",
+}
+
+
+class TrackingWarning(UserWarning):
+    """A tracker failed while the run went on."""
 
 
 class Tracking:
@@ -25,6 +38,7 @@ class Tracking:
         self.checkpoints: dict[str, Checkpoint] = {}
         self.waiting_figures = []
         self.step = 0
+        self.failed: set[tuple[str, str]] = set()  # trackers and methods
         self.has_later_steps = False
 
     def start(self, checkpoints: dict[str, Checkpoint]) -> None:
@@ -45,9 +59,18 @@ class Tracking:
             self.log("log_figure", self.step, file)
 
     def log(self, method: str, *arguments) -> None:
-        """Call a method of every tracker."""
+        """Call a method of every tracker; one that fails gives a warning, and training goes on.
+
+        It is called again, since an outage ends, and gives one warning for each method.
+        """
         for tracker in self.trackers:
-            getattr(tracker, method)(*arguments)
+            try:
+                getattr(tracker, method)(*arguments)
+            except Exception as error:
+                name = type(tracker).__name__
+                if (name, method) not in self.failed:
+                    self.failed.add((name, method))
+                    warnings.warn(f"{name} {LOST[method]}: {error}", TrackingWarning, stacklevel=2)
 
     def resume(self, phase: str = "", steps: int = 0) -> None:
         """Continue after so many steps of a phase, and all steps of the other phases."""
@@ -90,6 +113,6 @@ class Tracking:
 
 def open_tracker(name: str, run: Run, recipe: dict) -> Tracker:
     """Open a tracker; its package is imported only now, since it is optional."""
-    class_name = {"tensorboard": "TensorBoard", "clearml": "ClearML"}[name]
+    class_name = {"tensorboard": "TensorBoard", "clearml": "ClearML", "mlflow": "MLflow"}[name]
     module = import_module(f"fieldmark.training.tracking.{name}")
     return getattr(module, class_name)(run, recipe)
