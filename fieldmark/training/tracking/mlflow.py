@@ -18,6 +18,8 @@ from fieldmark.training.tracking.mlflow_server import connect, server_errors_rep
 from fieldmark.training.tracking.tracker import Tracker
 
 EXPERIMENT = "Fieldmark"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # not of language models
+RUN_TAGS = {"mlflow.source.name": "train.ipynb", "mlflow.source.type": "NOTEBOOK"}
 
 
 class MLflow(Tracker):
@@ -34,10 +36,12 @@ class MLflow(Tracker):
     def create_run(self, recipe: dict) -> str:
         """Create a run that has the recipe, name it in the folder, and return its id."""
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
-        experiment_id = (
-            experiment.experiment_id if experiment else self.client.create_experiment(EXPERIMENT)
-        )
-        run_id = self.client.create_run(experiment_id, run_name=self.run.name).info.run_id
+        if experiment:
+            experiment_id = experiment.experiment_id
+        else:
+            experiment_id = self.client.create_experiment(EXPERIMENT, tags=EXPERIMENT_TAGS)
+        run = self.client.create_run(experiment_id, tags=RUN_TAGS, run_name=self.run.name)
+        run_id = run.info.run_id
         params = [Param(key, str(value)) for key, value in flatten(recipe).items()]
         self.client.log_batch(run_id, params=params)
         write_text(self.run.mlflow_file, run_id)
@@ -98,7 +102,7 @@ class MLflow(Tracker):
         self.flush()
         for file in files:
             if file.suffix == ".onnx":
-                register_model(self.client, self.run_id, self.run, file)
+                register_model(self.client, self.run_id, self.run, file, step)
             else:
                 self.client.log_artifact(self.run_id, str(file))
         self.client.set_terminated(self.run_id)

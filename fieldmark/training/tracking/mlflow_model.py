@@ -6,13 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mlflow.client import MlflowClient
+from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from fieldmark.run import Run
 
 
-def register_model(client: MlflowClient, run_id: str, run: Run, file: Path) -> None:
+def register_model(client: MlflowClient, run_id: str, run: Run, file: Path, step: int) -> None:
     """Upload a model file as a model of MLflow, and register it as a version of `fieldmark-NAME`.
 
     A run has one version, also if its end was interrupted and is repeated.
@@ -32,12 +33,13 @@ def register_model(client: MlflowClient, run_id: str, run: Run, file: Path) -> N
         description.save(str(Path(scratch, "MLmodel")))
         client.log_model_artifacts(model.model_id, scratch)
     client.finalize_logged_model(model.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    text = f"{len(run.card['labels'])} species, trained on {run.card['trained_on']}"
+    text = f"Trained on {run.card['trained_on']}"
     source = f"models:/{model.model_id}"
     client.create_model_version(
         name, source, run_id, tags, description=text, model_id=model.model_id
