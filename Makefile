@@ -142,8 +142,8 @@ chromium: .venv/everything  # the browser tests need one; Playwright's is kept i
 	@touch $@
 
 .venv/mlflow/ready: .venv/everything  # MLflow's server, in an environment of its own
-	$(BIN)/python -m venv .venv/mlflow
-	.venv/mlflow/bin/python -m pip install --quiet --disable-pip-version-check "mlflow>=3.17,<4"
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check "mlflow>=3.17,<4"
 	@touch $@
 
 .venv/tools/ready: supply_chain/tools.txt

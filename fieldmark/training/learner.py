@@ -117,14 +117,15 @@ def head_learner(learn: Learner, embeddings: dict[str, tuple[np.ndarray, np.ndar
     """Return a Learner of the head alone, which trains on the embeddings of `embed_splits`.
 
     A frozen backbone computes the same embedding of a photo every time, so an epoch takes a moment
-    and the backbone cannot change. The head is the one of `learn`.
+    and the backbone cannot change. The head is the one of `learn`. No workers are forked for what
+    is in memory: a fork of a process whose trackers have threads may never end.
     """
     datasets = [
         TensorDataset(torch.from_numpy(vectors)[..., None, None], torch.from_numpy(labels))
         for vectors, labels in (embeddings["train"], embeddings["valid"])
     ]
     return Learner(
-        DataLoaders.from_dsets(*datasets, bs=learn.dls.bs, device=learn.dls.device),
+        DataLoaders.from_dsets(*datasets, bs=learn.dls.bs, device=learn.dls.device, num_workers=0),
         learn.network.head,
         learn.loss_func,
         opt_func=learn.opt_func,
