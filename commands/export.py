@@ -17,6 +17,14 @@ class WeightsDtype(StrEnum):
     INT8 = "int8"
 
 
+class Format(StrEnum):
+    """File formats of a model."""
+
+    ONNX = "onnx"
+    TORCHSCRIPT = "torchscript"
+    PT2 = "pt2"
+
+
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")],
     weights_dtype: Annotated[
@@ -56,30 +64,56 @@ def export(
             help="What computes the models there: Triton's own ONNX Runtime, or Python's."
         ),
     ] = Backend.ONNXRUNTIME,
+    format: Annotated[
+        list[Format] | None,
+        typer.Option(
+            help="A further format, beside ONNX, in which model and finder are written and "
+            "checked: torchscript, or pt2 of torch.export. Can be repeated.",
+            show_default="onnx",
+        ),
+    ] = None,
 ) -> None:
     """Rebuild a run's birds.onnx from its weights and split, and check it at the gate.
 
-    Needs the run's photos; FIELDMARK_PHOTOS names their folder where it has moved.
+    The run may be that of a finder. Needs the run's photos; FIELDMARK_PHOTOS names their folder
+    where it has moved.
 
     Examples:
 
         fieldmark export runs/cub100
         fieldmark export runs/cub100 --weights-dtype int8
+        fieldmark export runs/cub100 --format pt2
         fieldmark export runs/cub100 --triton runs/triton
     """
     if triton:
         export_to_triton(run, triton, triton_backend)
         return
-    from export.rebuild import rebuild_model
+    from export.finder import export_finder
+    from export.rebuild import is_finder_run, rebuild_model
     from fieldmark.recipe import Recipe
 
+    formats = [each.value for each in dict.fromkeys(format or []) if each != Format.ONNX]
     dtype = weights_dtype.value if weights_dtype else None
-    parameters = Recipe.load(recipe) if recipe else None
-    card = rebuild_model(run, new_preparation, parameters, dtype)
+    if is_finder_run(run):
+        if dtype or recipe or new_preparation:
+            raise typer.BadParameter("the run of a finder has no other option than --format.")
+        card = export_finder(run, formats)
+    else:
+        parameters = Recipe.load(recipe) if recipe else None
+        card = rebuild_model(run, new_preparation, parameters, dtype, formats)
+    typer.echo(describe_gate(card))
+    for name in formats:
+        typer.echo(f"Its files in the format {name} passed too.")
+
+
+def describe_gate(card: dict) -> str:
+    """Return a sentence about how a species model or a finder passed the gate."""
     gate = card["gate"]
-    typer.echo(
+    finder, model = gate.get("largest_score_difference"), gate.get("largest_difference")
+    values, largest = ("probabilities", model) if finder is None else ("scores", finder)
+    return (
         f"{card['name']} {card['version']} passed the gate with {gate['photos']:,} photos: "
-        f"probabilities differ by at most {gate['largest_difference']:.1e}."
+        f"{values} differ by at most {largest:.1e}."
     )
 
 

@@ -42,6 +42,14 @@ def check_model_file(path: Path, photos: Mapping[str, bytes]) -> dict[str, float
     except ModelError as error:
         raise ModelFileError(str(error)) from error
     check_card(model, axes, classifier.card)
+    return check_classifier(classifier, photos)
+
+
+def check_classifier(classifier: Classifier, photos: Mapping[str, bytes]) -> dict[str, float]:
+    """Return the largest differences that a loaded file shows, or raise ModelFileError.
+
+    These are the checks of `check_model_file` for which the file is run, in any format.
+    """
     check_preparation(classifier.card)
     names = list(photos)
     pixels = np.stack([classifier.prepare_photo(data).pixels for data in photos.values()])

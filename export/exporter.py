@@ -1,5 +1,6 @@
 """Turn a trained network into birds.onnx, and write what it takes to export the file again."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,16 @@ import yaml
 from birds.classifier import Classifier
 from birds.decision import unknown_threshold
 from birds.finder import Finder
-from export import quantization
+from export import quantization, torch_files
 from export.card import describe_data, describe_model
+from export.gate import keep_gate_report
 from export.graph import Graph
 from export.held_out import HeldOut, describe_finder, hold_out_grounds, search_kinds
 from export.model_file import export_features, join_outputs, write_model
 from export.predictions import features_predictor, held_out_photos, predict_held_out
-from export.verification import verify_file
+from export.verification import Expected, verify_file
 from export.weights_dtype import DEFAULT, convert, round_network
-from fieldmark.errors import ExportError, GateError
+from fieldmark.errors import ExportError
 from fieldmark.evaluation.guarantees import describe_thresholds, describe_uncertainty
 from fieldmark.evaluation.ood import sample_photos, score_proposals
 from fieldmark.evaluation.predictions import Predictions
@@ -30,6 +32,7 @@ from fieldmark.evaluation.uncertainty import (
     list_unfamiliar,
 )
 from fieldmark.files import write_text
+from fieldmark.finder.finder_run import load_exported_detector
 from fieldmark.network.network import Network
 from fieldmark.replacement import replaced_by_export
 from fieldmark.run import Run, write_table
@@ -47,17 +50,26 @@ def export_model(
     options: UncertaintyOptions = DEFAULT_OPTIONS,
     weights_dtype: str = DEFAULT,
     predictions: tuple[Predictions, Predictions] | None = None,
+    formats: Collection[str] = (),
 ) -> dict:
     """Round, calibrate, export and check a network; write its files into `out`; return the card.
 
     `photos` is the split table, `folder` holds its paths. `facts` are the entries of the card that
     only training knows (`name`, `trained_on`, `licence`, `weights`, `recipe` ...). `predictions`
-    are those of `predict_held_out`, if they are computed already. Raises GateError, having written
+    are those of `predict_held_out`, if they are computed already. `formats` are those of further
+    files, such as birds.pt2, beside birds.onnx; further files of earlier exports are removed.
+    Raises GateError, having written
     nothing but gate.csv, if the file predicts differently than the network, ModelFileError for a
     file that contradicts itself, and ExportError or DatasetError for unsuitable input.
     """
     if weights_dtype == "int8" and network.members:
         raise ExportError("An ensemble cannot compute in 8 bits. Set `weights_dtype: fp16`.")
+    if weights_dtype == "int8" and formats:
+        raise ExportError(
+            f"Only ONNX files compute in 8 bits, not {', '.join(formats)}. "
+            "Set `weights_dtype: fp16`, or leave out `--format`."
+        )
+    detector = load_exported_detector(options.finder) if options.finder and formats else None
     selected = held_out_photos(photos)
     data = describe_data(photos, folder, facts["recipe"].get("allow_duplicates", False))
     before, after = predictions or predict_held_out(network, photos, folder, weights_dtype)
@@ -87,7 +99,10 @@ def export_model(
     card = {"accuracy_before_rounding": wilson_interval(int(right.sum()), len(right))} | facts
     card |= describe_model(rounded, graph, weights_dtype) | {"data": data} | entries
 
-    with replaced_by_export(out) as scratch_folder:
+    run = Run(out)
+    owned = [file.name for file in run.further_files]
+    kept_report = keep_gate_report(run.gate_report_file)
+    with replaced_by_export(out, owned) as scratch_folder, kept_report:
         scratch = Run(scratch_folder)
         file = scratch.model_file
         write_model(model, card, file)
@@ -102,14 +117,9 @@ def export_model(
         card["thresholds"] = describe_thresholds(calibration, fitted, options)
         card["finder"] = describe_finder(finder, proposals)
         write_model(model, card, file)
-        try:
-            files, threshold = (file, options.finder), unknown_threshold(card)
-            report, card["gate"] = verify_file(
-                files, weights_dtype, held_out, before, middle, proposals, threshold
-            )
-        except GateError as error:
-            write_text(Run(out).gate_report_file, error.report.to_csv())
-            raise
+        threshold = unknown_threshold(card)
+        expected = Expected(held_out, weights_dtype, before, middle, proposals, threshold)
+        report, card["gate"] = verify_file(file, options.finder, expected)
         card |= describe_uncertainty(
             calibration,
             card["thresholds"],
@@ -124,6 +134,7 @@ def export_model(
         )
         write_model(model, card, file)
         Classifier(file)  # raises ModelError unless the file loads with its final card
+        torch_files.write_all(formats, graph, card, scratch_folder, expected, detector)
         rounded.save(scratch.weights_file, card, weights_dtype)
         write_table(scratch.split_file, photos)
         recipe = yaml.safe_dump(card["recipe"], sort_keys=False, allow_unicode=True)

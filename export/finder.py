@@ -1,5 +1,6 @@
 """Turn a trained finder into finder.onnx: its threshold, card, file and gate."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +11,23 @@ import torch
 from birds.drawn import awkward_photos
 from birds.finder import OUTPUTS, SCHEMA, Finder, drawn_input
 from birds.photo import FINDER_FILTER
+from export import torch_files
 from export.card import package_versions, version_of
 from export.finder_gate import check_gate
-from export.finder_input import fingerprints, held_out_photos
+from export.finder_input import example_input, fingerprints, held_out_photos
+from export.gate import keep_gate_report
 from export.model_file import OPSET, export_module, write_model
 from export.weights_dtype import DEFAULT, convert
-from fieldmark.errors import GateError
 from fieldmark.files import read_json, write_json, write_text
 from fieldmark.finder.boxes import MIN_SCORE, FinderGraph
-from fieldmark.finder.dataset import MULTIPLE, VALID, SceneDataset
+from fieldmark.finder.dataset import VALID, SceneDataset
 from fieldmark.finder.detector import STRIDE, Detector
 from fieldmark.finder.evaluation import choose_threshold, compute_metrics, detect, find_by_file
 from fieldmark.finder.finder_run import FinderRun, save_weights
 from fieldmark.finder.sources import load_sources
 from fieldmark.network.half import round_to_half, stored_weights
 from fieldmark.recipe import FinderRecipe
+from fieldmark.replacement import replaced_by_export
 from fieldmark.run import lock_run
 
 GATE_SCENES = 60
@@ -36,12 +39,12 @@ THRESHOLD_RULE = (
 )
 
 
-def export_finder(folder: Path | str) -> dict:
+def export_finder(folder: Path | str, formats: Collection[str] = ()) -> dict:
     """Round, evaluate, export and check the network of a run; return the card.
 
-    Writes finder.onnx, its weights and metrics.json. Raises GateError, having written nothing but
-    gate.csv, if the file finds other boxes than the network, RunError before training has ended,
-    LockedError if another process exports it.
+    Writes finder.onnx, its weights, metrics.json, and files of further `formats`, all together.
+    Raises GateError, having written nothing but gate.csv, if a file finds other boxes than the
+    network, RunError before training has ended, LockedError if another process exports it.
     """
     run = FinderRun(folder)
     recipe, detector = run.recipe, run.load_best()
@@ -57,23 +60,24 @@ def export_finder(folder: Path | str) -> dict:
             recipe.whole_share,
         )
         model, card = convert(export_graph(detector), DEFAULT), describe_finder(detector, run)
-        scratch = run.folder / "unchecked.onnx"
-        try:
-            write_model(model, card, scratch)
-            card["threshold"], card["metrics"] = evaluate(Finder(scratch), scenes, recipe)
-            write_model(model, card, scratch)
+        owned = [file.name for file in run.further_files]
+        kept_report = keep_gate_report(run.gate_report_file)
+        with replaced_by_export(run.folder, owned) as scratch_folder, kept_report:
+            scratch = FinderRun(scratch_folder)
+            file = scratch.model_file
+            write_model(model, card, file)
+            card["threshold"], card["metrics"] = evaluate(Finder(file), scenes, recipe)
+            write_model(model, card, file)
             photos = held_out_photos(scenes, 2 * recipe.valid_scenes, GATE_SCENES)
-            report, card["gate"] = check_gate(Finder(scratch), detector, photos | awkward_photos())
-        except GateError as error:
-            write_text(run.gate_report_file, error.report.to_csv())
-            raise
-        finally:
-            scratch.unlink(missing_ok=True)
-        write_model(model, card, run.model_file)
-        Finder(run.model_file)  # raises ModelError unless the file loads with its final card
-        save_weights(detector, run.weights_file, DEFAULT, card)
-        write_json(run.metrics_file, card["metrics"])
-        write_text(run.gate_report_file, report.to_csv())
+            photos |= awkward_photos()
+            report, card["gate"] = check_gate(Finder(file), detector, photos)
+            write_model(model, card, file)
+            finder = Finder(file)  # raises ModelError unless the file loads with its final card
+            for format in formats:
+                torch_files.write_finder(format, detector, finder, scratch_folder, photos)
+            save_weights(detector, scratch.weights_file, DEFAULT, card)
+            write_json(scratch.metrics_file, card["metrics"])
+            write_text(scratch.gate_report_file, report.to_csv())
     finally:
         lock.release()
     return card
@@ -88,10 +92,7 @@ def evaluate(finder: Finder, scenes: SceneDataset, recipe: FinderRecipe) -> tupl
 
 def export_graph(detector: Detector) -> onnx.ModelProto:
     """Export a network for photos [N, H, W, 3], with N free, and H and W multiples of 32."""
-    photo = torch.zeros(2, 3 * MULTIPLE, 4 * MULTIPLE, 3, dtype=torch.uint8)
-    # 32 times a whole number, as torch writes it; both have a lower limit of three
-    rows, columns = (torch.export.Dim(name, min=3, max=1024) for name in ("rows", "columns"))
-    free_axes = {1: MULTIPLE * rows, 2: MULTIPLE * columns}
+    photo, free_axes = example_input()
     model = export_module(FinderGraph(detector), {"photo": photo}, list(OUTPUTS), free_axes)
     del model.graph.value_info[:]  # shapes as formulas of the free sides, a megabyte of them
     return model

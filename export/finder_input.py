@@ -1,14 +1,15 @@
-"""Photos that a finder's gate looks at, and what its input should be for them."""
+"""The input of a finder: its shape, photos that the gate looks at, and what they should become."""
 
 import hashlib
 import io
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 
 from birds.drawn import awkward_photos
 from birds.photo import decode_upright
-from fieldmark.finder.dataset import SceneDataset, round_side
+from fieldmark.finder.dataset import MULTIPLE, SceneDataset, round_side
 
 
 def held_out_photos(scenes: SceneDataset, start: int, count: int) -> dict[str, bytes]:
@@ -40,3 +41,11 @@ def fingerprints(size: int) -> dict[str, str]:
     photos = awkward_photos().items()
     inputs = {name: np.asarray(decode_upright(data, size).finder_pixels) for name, data in photos}
     return {name: hashlib.sha256(pixels.tobytes()).hexdigest() for name, pixels in inputs.items()}
+
+
+def example_input() -> tuple[torch.Tensor, dict]:
+    """Return an input [N, H, W, 3], and its free axes: any N, and H and W multiples of 32."""
+    # 32 times a whole number, as torch writes it; both have a lower limit of three
+    rows, columns = (torch.export.Dim(name, min=3, max=1024) for name in ("rows", "columns"))
+    photo = torch.zeros(2, 3 * MULTIPLE, 4 * MULTIPLE, 3, dtype=torch.uint8)
+    return photo, {0: torch.export.Dim("N"), 1: MULTIPLE * rows, 2: MULTIPLE * columns}

@@ -44,6 +44,13 @@ class HeldOut:
         self.versions = pd.concat([field.table, drawn], ignore_index=True)
         self.source = ChainMap(drawn_bytes, field)  # pyright: ignore[reportArgumentType]
 
+    def sample_versions(self, count: int) -> dict[str, bytes]:
+        """Return about `count` photos, pasted copies among them, for a finder to search."""
+        paths = self.versions["path"][self.versions["split"] != "drawn"]
+        return {
+            path: self.source[path] for path in paths.sample(min(count, len(paths)), random_state=0)
+        }
+
     def look_at_middle(self, network: Network, predictions: Predictions) -> Proposals:
         """Return predictions for the middle squares, given those of `valid` and `calibration`."""
         (of_drawn,) = predict([network], self.middle[self.middle["split"] == "drawn"], self.source)

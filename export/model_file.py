@@ -60,11 +60,11 @@ def export_module(
     output_names: list[str],
     free_axes: dict[int, Any] | None = None,
 ) -> onnx.ModelProto:
-    """Export a module with a free first axis, the same for all inputs.
+    """Export a module with free axes, the same for all inputs: the first, or those of `free_axes`.
 
-    `free_axes` are further ones, with torch's Dim of each.
+    These have torch's Dim of each.
     """
-    axes = {0: torch.export.Dim("N")} | (free_axes or {})
+    axes = free_axes or {0: torch.export.Dim("N")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its own code
         program = torch.onnx.export(

@@ -1,5 +1,6 @@
 """Export a run's birds.onnx again from its weights and split, without training."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from export.card import describe_recipe
@@ -9,6 +10,7 @@ from fieldmark.data.run_photos import find_run_photos
 from fieldmark.errors import RecipeError
 from fieldmark.evaluation.open_set import describe_open_set_run
 from fieldmark.evaluation.uncertainty import UncertaintyOptions
+from fieldmark.finder.finder_run import FinderRun
 from fieldmark.network.network import Network
 from fieldmark.recipe import Recipe
 from fieldmark.recipe.renamed import rename_keys
@@ -36,13 +38,15 @@ def rebuild_model(
     new_preparation: bool = False,
     recipe: Recipe | None = None,
     weights_dtype: str | None = None,
+    formats: Collection[str] = (),
 ) -> dict:
     """Export the network of a run into its folder, through the gate; return the card.
 
     Another `recipe` than the run's own may change thresholds and scores; `weights_dtype` changes
-    the number format of the file. Raises RunError where photos of the split are missing or, unless
-    `new_preparation`, are prepared differently than at training, RecipeError for a recipe that
-    needs retraining, and LockedError if another process trains or exports the run.
+    the number format of the file; `formats` are those of further files. Raises RunError where
+    photos of the split are missing or, unless `new_preparation`, are prepared differently than at
+    training, RecipeError for a recipe that needs retraining, and LockedError if another process
+    trains or exports the run.
     """
     _ = Run(folder).card  # a folder that is no run is not locked
     lock = lock_run(folder)
@@ -59,9 +63,23 @@ def rebuild_model(
             facts["recipe"] = facts["recipe"] | {"weights_dtype": weights_dtype}
         options = UncertaintyOptions.from_recipe(facts["recipe"], facts.get("open_set_run"))
         dtype = facts["recipe"].get("weights_dtype", DEFAULT)
-        return export_model(network, run.split, find_run_photos(run), facts, folder, options, dtype)
+        return export_model(
+            network,
+            run.split,
+            find_run_photos(run),
+            facts,
+            folder,
+            options,
+            dtype,
+            formats=formats,
+        )
     finally:
         lock.release()
+
+
+def is_finder_run(folder: Path) -> bool:
+    """Return whether a folder has the weights of a trained finder, and no species model."""
+    return FinderRun(folder).best_file.is_file() and not Run(folder).weights_file.is_file()
 
 
 def check_needs_no_training(old: dict, recipe: Recipe) -> None:

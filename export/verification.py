@@ -1,10 +1,11 @@
 """Verify a model file: by itself, at the gate, and in the drop test."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from birds.identifier import AUTO, CENTER
+from birds.identifier import AUTO, CENTER, Identifier
 from export.checks import check_model_file
 from export.drop import check_drop
 from export.gate import check_gate, expect_crops, predict_over_http
@@ -15,41 +16,62 @@ from fieldmark.evaluation.proposals import Proposals
 BATCH_PHOTOS = 64  # held-out photos whose outputs are compared alone and in batches
 
 
-def verify_file(
-    files: tuple[Path, Path | None],
-    weights_dtype: str,
-    held_out: HeldOut,
-    before: Predictions,
-    middle: Proposals,
-    proposals: Proposals,
-    threshold: float | None,
-) -> tuple[pd.DataFrame, dict]:
-    """Return the gate's report and the card's entry `gate`.
+class Expected(NamedTuple):
+    """What a model file must predict for the photos of `held_out`.
 
-    `files` are those of the model and of the finder, if any. The function must predict what was
-    predicted for the `middle` squares of photos, and, with a finder, for the crop that is chosen
-    among the `proposals` of each, with the threshold of unknown birds. `before` are the network's
-    predictions before rounding. Raises ModelFileError for a file that contradicts itself, GateError
-    for one that predicts differently.
+    `middle` are the network's predictions for their middle squares, `proposals` those for the crops
+    that the finder, if any, proposes in each photo; one is chosen with the `threshold` of unknown
+    birds. `before` are those before weights were rounded to `weights_dtype`.
     """
-    file, finder_file = files
-    source, photos = held_out.source, held_out.middle
-    is_drawn = photos["split"] == "drawn"
-    known = photos["path"][~is_drawn]
-    sample = [
-        *known.sample(min(BATCH_PHOTOS, len(known)), random_state=0),
-        *photos["path"][is_drawn],
-    ]
-    alone = check_model_file(file, {path: source[path] for path in sample})
+
+    held_out: HeldOut
+    weights_dtype: str
+    before: Predictions
+    middle: Proposals
+    proposals: Proposals
+    threshold: float | None
+
+    def sample_photos(self) -> dict[str, bytes]:
+        """Return photos whose outputs are compared alone and in batches."""
+        source, photos = self.held_out.source, self.held_out.middle
+        is_drawn = photos["split"] == "drawn"
+        known = photos["path"][~is_drawn]
+        known = known.sample(min(BATCH_PHOTOS, len(known)), random_state=0)
+        return {path: source[path] for path in (*known, *photos["path"][is_drawn])}
+
+
+def verify_file(
+    file: Path, finder_file: Path | None, expected: Expected
+) -> tuple[pd.DataFrame, dict]:
+    """Return the gate's report on an ONNX file, and the card's entry `gate`.
+
+    Raises ModelFileError for a file that contradicts itself, GateError for one that predicts
+    differently.
+    """
+    alone = check_model_file(file, expected.sample_photos())
+    return verify(file, finder_file, alone, expected)
+
+
+def verify(
+    model: Path | Identifier, finder_file: Path | None, alone: dict, expected: Expected
+) -> tuple[pd.DataFrame, dict]:
+    """Return the gate's report on a file, or on a model that is loaded, and the entry `gate`.
+
+    `alone` says how the outputs of photos alone differ from those in batches. Raises GateError.
+    """
+    held_out, middle, proposals = expected.held_out, expected.middle, expected.proposals
+    source = held_out.source
     where = CENTER if held_out.finder else AUTO
-    served = predict_over_http(file, source, middle.crops, finder_file, where)
+    served = predict_over_http(model, source, middle.crops, finder_file, where)
     report = check_gate(middle.crops, served)
     if held_out.finder:
-        found = predict_over_http(file, source, proposals.choose(threshold), finder_file)
-        searched = check_gate(*expect_crops(proposals, threshold, found))
+        chosen = proposals.choose(expected.threshold)
+        found = predict_over_http(model, source, chosen, finder_file)
+        searched = check_gate(*expect_crops(proposals, expected.threshold, found))
         report = pd.concat([report, searched]).sort_values("difference", ascending=False)
-    network = before.scaled(middle.crops.temperature)
-    drop = check_drop(weights_dtype, network, served.predictions.select(before.paths))
+    network = expected.before.scaled(middle.crops.temperature)
+    predictions = served.predictions.select(expected.before.paths)
+    drop = check_drop(expected.weights_dtype, network, predictions)
     return report, alone | {
         "photos": len(report),
         "largest_difference": float(report["difference"].max()),

@@ -16,6 +16,7 @@ from fieldmark.errors import RunError
 from fieldmark.files import read_json
 from fieldmark.replacement import UNFINISHED, complete_replacement
 
+FORMAT_SUFFIXES = {"torchscript": ".torchscript.pt", "pt2": ".pt2"}  # of files beside ONNX
 BATCH_NORM_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -60,6 +61,12 @@ class RunFolder:
         return self.model_file, self.weights_file, self.split_file, self.recipe_file
 
     @property
+    def further_files(self) -> tuple[Path, ...]:
+        """The files of the model and its finder in other formats than ONNX."""
+        names = ("birds", "finder")
+        return tuple(self.folder / f"{n}{end}" for n in names for end in FORMAT_SUFFIXES.values())
+
+    @property
     def result_files(self) -> tuple[Path, ...]:
         """The tables and reports that describe a model."""
         return (
@@ -73,7 +80,7 @@ class RunFolder:
         return (
             *(*self.model_files, *self.result_files, self.competition_file, self.notebook_file),
             *(self.label_decisions_file, self.crops_file, self.figures, self.snapshots),
-            *(self.tensorboard, self.clearml_file, self.mlflow_file),
+            *(self.tensorboard, self.clearml_file, self.mlflow_file, *self.further_files),
         )
 
     @cached_property

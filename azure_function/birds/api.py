@@ -45,13 +45,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def create_app(
-    model: Path | str,
+    model: Path | str | Identifier,
     settings: Settings = DEFAULTS,
     fault: str | None = None,
     decoder: Decoder | None = None,
     finder: Path | str | None = None,
 ) -> FastAPI:
-    """Create the app around a model file, and a finder's, if any.
+    """Create the app around a model file, and a finder's, if any; or around both, loaded already.
 
     `decoder` is one of this process's by default. If a file cannot be loaded, or `fault` describes
     another error, the app responds with 503 and /api/health says why.
@@ -62,7 +62,8 @@ def create_app(
     try:
         if not fault:
             decoder.start()  # while the model is loaded
-            identifier = Identifier.load(model, finder, settings.workers)
+            is_loaded = isinstance(model, Identifier)
+            identifier = model if is_loaded else Identifier.load(model, finder, settings.workers)
     except UserError as error:
         fault = str(error)
     if fault:

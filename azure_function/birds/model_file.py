@@ -13,6 +13,7 @@ SCHEMA = 2  # of the card
 OUTPUTS = {"probability": 2, "unknown": 1, "heatmap": 3, "embedding": 2}  # and their dimensions
 CHECKSUM_PREFIX = b"\x32\x47sha256:"  # the ONNX field doc_string, 71 characters long
 CHECKSUM_LENGTH = len(CHECKSUM_PREFIX) + 64
+ZIP_START = b"PK\x03\x04"
 EXTERNAL_DATA = b"\n\x08location\x12"  # how ONNX refers to weights in another file
 MAX_CARD = 16 * 2**20  # characters; the card of 10,000 species has about 3 million
 REQUIRED = {"name": str, "version": str, "labels": list, "preparation": dict, "drawn_photo": dict}
@@ -34,15 +35,15 @@ def add_checksum(content: bytes) -> bytes:
 
 def check_bytes(path: Path) -> None:
     """Raise ModelError unless a path is a complete single file, as far as its bytes show."""
+    check_file(path)
     name = path.name
-    if path.is_dir():
-        raise ModelError(f"{name} is a folder. Give the path of the model file in it.")
-    if not path.is_file():
-        raise ModelError(f"Model file {name} does not exist. `make publish RUN=...` copies one.")
-    if not path.stat().st_size:
-        raise ModelError(f"{name} is empty. Copy it again, or `make publish RUN=...` another one.")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         start = content[:CHECKSUM_LENGTH]
+        if start.startswith(ZIP_START):
+            raise ModelError(
+                f"{name} is not an ONNX file but an archive, such as PyTorch writes. Only ONNX "
+                "files are served: give birds.onnx or finder.onnx of the same run."
+            )
         if start.startswith(CHECKSUM_PREFIX):
             with memoryview(content) as view, view[CHECKSUM_LENGTH:] as rest:
                 digest = hashlib.sha256(rest).hexdigest().encode()
@@ -52,6 +53,17 @@ def check_bytes(path: Path) -> None:
             raise ModelError(
                 f"{name} has weights in other files, which are not read. {EXPORT_AGAIN}"
             )
+
+
+def check_file(path: Path) -> None:
+    """Raise ModelError unless a path is a file with content."""
+    name = path.name
+    if path.is_dir():
+        raise ModelError(f"{name} is a folder. Give the path of the model file in it.")
+    if not path.is_file():
+        raise ModelError(f"Model file {name} does not exist. `make publish RUN=...` copies one.")
+    if not path.stat().st_size:
+        raise ModelError(f"{name} is empty. Copy it again, or `make publish RUN=...` another one.")
 
 
 def check_graph(session, name: str) -> int:

@@ -21,7 +21,8 @@ from fieldmark.network.weights import (
     resolve_weights,
 )
 from fieldmark.recipe import FinderRecipe
-from fieldmark.run_folder import read_weights_card
+from fieldmark.replacement import complete_replacement
+from fieldmark.run_folder import FORMAT_SUFFIXES, read_weights_card
 
 
 class FinderRun:
@@ -41,6 +42,12 @@ class FinderRun:
         self.gate_report_file = self.folder / "gate.csv"
         self.notebook_file = self.folder / "finder.ipynb"
         self.figures = self.folder / "figures"
+        complete_replacement(self.folder)
+
+    @property
+    def further_files(self) -> tuple[Path, ...]:
+        """The files of the finder in other formats than ONNX."""
+        return tuple(self.folder / f"finder{suffix}" for suffix in FORMAT_SUFFIXES.values())
 
     @property
     def recipe(self) -> FinderRecipe:
@@ -115,6 +122,23 @@ def create_detector(recipe: FinderRecipe) -> Detector:
         ) from error
     detector.freezes_batch_norm = True
     return detector
+
+
+def load_exported_detector(model_file: Path) -> Detector:
+    """Return the network of a finder's model file, from the weights beside it.
+
+    Raises RunError if these are missing.
+    """
+    file = model_file.with_suffix(".safetensors")
+    card = read_weights_card(file) if file.is_file() else None
+    if not card or card.get("kind") != "finder":
+        raise RunError(
+            f"{model_file} has no weights {file.name} beside it, from which files of other formats "
+            "are made. Copy them there from the run of the finder."
+        )
+    detector = build_detector(FinderRecipe.parse(card["recipe"]))
+    detector.load_state_dict(load_run_weights(file))
+    return detector.eval()
 
 
 def build_detector(recipe: FinderRecipe) -> Detector:
