@@ -78,6 +78,7 @@ class ClearML(Tracker):
             if file.suffix == ".onnx":
                 model = UnpublishedModel(self.task, name=file.name, framework="ONNX")
                 model.update_weights(str(file), auto_delete_file=False, async_enable=False)
-            else:
+            # an import of an offline session uploads artifacts only: its model names this file here
+            if file.suffix != ".onnx" or Task.is_offline():
                 self.task.upload_artifact(file.name, file, wait_on_upload=True)
         self.task.close()
