@@ -15,8 +15,8 @@ docker run --rm --shm-size=512m -p 8000-8002:8000-8002 -v "$PWD":/models:ro \\
   sh -c "pip install -r /models/requirements.txt && tritonserver --model-repository=/models"
 ```
 
-The configurations are for {cpus} CPUs. `count` of `instance_group` should be the number of CPUs in
-`species` and `finder`, and twice that in `birds`, whose processes each need 200 MB.
+The configurations are for {cpus} CPUs, where the server takes 1.1 GB of memory. `count` of
+`instance_group` should be the number of CPUs in `species` and `finder`, and twice that in `birds`.
 
 Photos are decoded in processes with limits on memory and time. Triton limits neither who sends
 requests nor how large they are: put a proxy before it that does, and passes only requests for
