@@ -86,6 +86,8 @@ def export(
         fieldmark export runs/cub100 --triton runs/triton
     """
     if triton:
+        if weights_dtype or recipe or new_preparation or format:
+            raise typer.BadParameter("--triton rebuilds nothing: leave out the other options.")
         export_to_triton(run, triton, triton_backend)
         return
     from export.finder import export_finder

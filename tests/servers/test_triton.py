@@ -316,3 +316,8 @@ def test_the_command_writes_a_repository(folder_of_run, tmp_path):
     assert re.search(r"tiny .* is in ", done.stdout)
     assert "calibrated with no finder" in done.stderr
     assert (tmp_path / "repository/README.md").is_file()
+    wrong = run_command(
+        "export", folder_of_run, "--triton", tmp_path / "other", "--weights-dtype", "fp32"
+    )
+    assert wrong.exit_code == 2
+    assert not (tmp_path / "other").exists()
