@@ -42,7 +42,7 @@ test-servers: .venv/servers .venv/triton/ready .venv/mlflow/ready  ## tests with
 soak: .venv/bulk  ## the endurance tests at full length, half an hour; figures in runs/soak.json
 	$(BIN)/python -m pytest -m soak --soak runs/soak.json $(PYTEST)
 
-lint: .venv/bulk .venv/explain  ## style, types, and no outputs in notebooks
+lint: .venv/bulk .venv/explain .venv/servers  ## style, types, and no outputs in notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify train.ipynb explain.ipynb finder.ipynb app/app.ipynb course/*.ipynb

@@ -20,8 +20,8 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import psutil
 import requests
-import tritonclient.grpc.aio as grpc_client
-import tritonclient.http as http_client
+import tritonclient.grpc.aio as grpc_client  # pyright: ignore[reportMissingImports]
+import tritonclient.http as http_client  # pyright: ignore[reportMissingImports]
 import typer
 
 from benchmarks import client
