@@ -62,8 +62,9 @@ def main(
     data = load_photos(Run(run), photos)
     command = f"python -m benchmarks.triton --photos {photos} --seconds {seconds:g}"
     command += f" --rounds {rounds}"
+    labels = [label["label"] for label in Run(run).card["labels"]]
     with run_servers(run, data[0]) as servers:
-        compared = list(compare_answers(servers, [*data, *drawn.awkward_photos().values()]))
+        compared = list(compare_answers(servers, [*data, *drawn.awkward_photos().values()], labels))
         measured = asyncio.run(measure(servers, data, clients, seconds, rounds))
         memory = [measure_tree(process) for process in servers.processes]
     report("triton-answers", command, FIGURE, [*answer_rows(compared), *memory_rows(memory)], save)
@@ -108,18 +109,21 @@ def infer(triton: TritonServer, photo: bytes) -> tuple[dict, np.ndarray]:
     return json.loads(answer[0, 0]), probability[0]
 
 
-def compare_answers(servers: Servers, photos: Sequence[bytes]) -> Iterator[dict]:
+def compare_answers(
+    servers: Servers, photos: Sequence[bytes], labels: Sequence[str]
+) -> Iterator[dict]:
     """Yield whether first prediction, answer and crop of each photo are equal, and `difference`."""
     for photo in photos:
         response = requests.post(f"{servers.function}?top=100000", photo, timeout=TIMEOUT)
         expected, (answer, probability) = response.json(), infer(servers.triton, photo)
         predictions = expected["predictions"]
-        values = np.sort([each["probability"] for each in predictions])
+        by_label = {each["label"]: each["probability"] for each in predictions}
+        ordered = np.array([by_label[label] for label in labels])
         yield {
             "first prediction": predictions[0]["label"] == answer["predictions"][0]["label"],
             "answer": expected["answer"] == answer["answer"],
             "crop": expected["photo"] == answer["photo"],
-            "difference": float(np.abs(values - np.sort(probability)).max()),
+            "difference": float(np.abs(ordered - probability).max()),
         }
 
 

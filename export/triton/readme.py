@@ -7,11 +7,12 @@ README = """\
 `probability`, `unknown` and `crop`: left, top, width and height in the upright photo. A photo that
 cannot be read fails its own request. It calls {graphs}.
 
-In NVIDIA's container (not tried with it):
+In NVIDIA's container (not tried with it; `<image>` is one of its `tritonserver` images, 25.10-py3
+or later):
 
 ```sh
 docker run --rm --shm-size=512m -p 8000-8002:8000-8002 -v "$PWD":/models:ro \\
-  nvcr.io/nvidia/tritonserver:25.10-py3 \\
+  <image> \\
   sh -c "pip install -r /models/requirements.txt && tritonserver --model-repository=/models"
 ```
 
