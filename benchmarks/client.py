@@ -102,6 +102,20 @@ async def run_clients(url: str, requests: Sequence[bytes], clients: int, seconds
     return load
 
 
+async def run_requests(url: str, requests: Sequence[bytes], clients: int) -> Load:
+    """Let some clients send each request once, each the next one after its response."""
+    load, numbers = Load(requests), iter(range(len(requests)))
+
+    async def run_client() -> None:
+        connection = Connection(url)
+        for number in numbers:
+            await load.send(connection, number)
+        connection.close()
+
+    await asyncio.gather(*(run_client() for _ in range(clients)))
+    return load
+
+
 async def run_arrivals(url: str, requests: Sequence[bytes], rate: float, seconds: float) -> Load:
     """Send `rate` requests per second, whether or not earlier ones have a response."""
     load, idle, tasks = Load(requests), [], []

@@ -12,7 +12,8 @@ import asyncio
 import itertools
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -54,18 +55,17 @@ def main(
     run: RunFolder = MODEL,
     photos: int = 400,
     clients: list[int] = [1, 4, 8],  # noqa: B006
-    seconds: float = 2,
+    batch: int = 60,
     rounds: Annotated[int, typer.Option(min=2)] = 20,
     save: Save = False,
 ) -> None:
     """Print how answers differ, and a row of photos a second for each number of clients."""
     data = load_photos(Run(run), photos)
-    command = f"python -m benchmarks.triton --photos {photos} --seconds {seconds:g}"
-    command += f" --rounds {rounds}"
+    command = f"python -m benchmarks.triton --photos {photos} --batch {batch} --rounds {rounds}"
     labels = [label["label"] for label in Run(run).card["labels"]]
     with run_servers(run, data[0]) as servers:
         compared = list(compare_answers(servers, [*data, *drawn.awkward_photos().values()], labels))
-        measured = asyncio.run(measure(servers, data, clients, seconds, rounds))
+        measured = asyncio.run(measure(servers, data, clients, batch, rounds))
         memory = [measure_tree(process) for process in servers.processes]
     report("triton-answers", command, FIGURE, [*answer_rows(compared), *memory_rows(memory)], save)
     report("triton", command, COLUMNS, throughput_rows(measured), save)
@@ -150,42 +150,41 @@ def memory_rows(memory: Sequence[float]) -> list[list[str]]:
 
 
 async def measure(
-    servers: Servers, photos: Sequence[bytes], clients: Sequence[int], seconds: float, rounds: int
+    servers: Servers, photos: Sequence[bytes], clients: Sequence[int], batch: int, rounds: int
 ) -> dict[int, np.ndarray]:
     """Return photos a second of the function and of Triton over HTTP and gRPC, [rounds, 3].
 
-    The order of the three changes with each round; a round before the first warms them.
+    In a round each gets the same `batch` of photos, in an order that changes; a round before the
+    first warms them.
     """
-    function = [client.encode_request(servers.function, photo) for photo in photos]
     address = f"http://{servers.triton.http}/v2/models/birds/infer"
-    over_http = [encode_http(address, photo) for photo in photos]
+    requests = {
+        servers.function: [client.encode_request(servers.function, photo) for photo in photos],
+        address: [encode_http(address, photo) for photo in photos],
+    }
     inputs = [encode_input(grpc_client, photo) for photo in photos]
-    output = [grpc_client.InferRequestedOutput(name) for name in ANSWER]
-
-    async def run_http(url: str, posts: list[bytes], count: int) -> float:
-        load = await client.run_clients(url, posts, count, seconds)
-        if set(load.seconds) != {200}:
-            raise RuntimeError(f"{url} responded with {load.status_counts()}")
-        return load.throughput
-
     measured = {}
     async with grpc_client.InferenceServerClient(servers.triton.grpc) as connection:
-
-        async def send(number: int) -> None:
-            await connection.infer("birds", [inputs[number % len(inputs)]], outputs=output)
-
         for count in clients:
-            ways = (
-                lambda count=count: run_http(servers.function, function, count),
-                lambda count=count: run_http(address, over_http, count),
-                lambda count=count: run_grpc(send, count, seconds),
-            )
-            found = np.zeros((rounds + 1, len(ways)))
-            for turn, way in itertools.product(range(rounds + 1), range(len(ways))):
-                way = (way + turn) % len(ways)
-                found[turn, way] = await ways[way]()
+            found = np.zeros((rounds + 1, 3))
+            for turn, way in itertools.product(range(rounds + 1), range(3)):
+                way = (way + turn) % 3
+                rows = [(turn * batch + number) % len(photos) for number in range(batch)]
+                if way < len(requests):
+                    url = list(requests)[way]
+                    found[turn, way] = await run_http(url, [requests[url][r] for r in rows], count)
+                else:
+                    found[turn, way] = await run_grpc(connection, [inputs[r] for r in rows], count)
             measured[count] = found[1:]
     return measured
+
+
+async def run_http(url: str, requests: list[bytes], clients: int) -> float:
+    """Let some clients send requests over HTTP; return photos a second."""
+    load = await client.run_requests(url, requests, clients)
+    if set(load.seconds) != {200}:
+        raise RuntimeError(f"{url} responded with {load.status_counts()}")
+    return load.throughput
 
 
 def encode_http(address: str, photo: bytes) -> bytes:
@@ -198,19 +197,17 @@ def encode_http(address: str, photo: bytes) -> bytes:
     return client.encode_request(address, body, "application/octet-stream", header)
 
 
-async def run_grpc(send: Callable, clients: int, seconds: float) -> float:
-    """Let some clients send photos, each one after its last response; return photos a second."""
-    loop = asyncio.get_running_loop()
-    started, done = loop.time(), 0
+async def run_grpc(connection: grpc_client.InferenceServerClient, inputs: list, clients: int):
+    """Let some clients send inputs over gRPC; return photos a second."""
+    output = [grpc_client.InferRequestedOutput(name) for name in ANSWER]
+    waiting, started = iter(inputs), time.perf_counter()
 
-    async def run_client(number: int) -> None:
-        nonlocal done
-        while loop.time() - started < seconds:
-            await send(number)
-            number, done = number + 1, done + 1
+    async def run_client() -> None:
+        for each in waiting:
+            await connection.infer("birds", [each], outputs=output)
 
-    await asyncio.gather(*(run_client(number) for number in range(clients)))
-    return done / (loop.time() - started)
+    await asyncio.gather(*(run_client() for _ in range(clients)))
+    return len(inputs) / (time.perf_counter() - started)
 
 
 def throughput_rows(measured: dict[int, np.ndarray]) -> list[list[str]]:

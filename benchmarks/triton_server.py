@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,24 +11,18 @@ from typing import NamedTuple
 
 import requests
 
+from commands.processes import find_free_port
+
 ENVIRONMENT = Path(".venv/triton")
 START_SECONDS = 120
 
 
 class TritonServer(NamedTuple):
-    """The addresses of a server, its process, and the file of its log."""
+    """The addresses of a server, and its process."""
 
     http: str
     grpc: str
     process: subprocess.Popen
-    log: Path
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager
@@ -44,7 +37,7 @@ def run_triton(
     (package,) = environment.glob("lib/python3.*/site-packages/pytriton")
     version = package.parents[1].name.removeprefix("python")
     backends = copy_backends(package / "tritonserver", version, scratch / "backends")
-    http, grpc, log = free_port(), free_port(), scratch / "triton.log"
+    http, grpc, log = find_free_port(), find_free_port(), scratch / "triton.log"
     command = [str(package / "tritonserver/bin/tritonserver")]
     command += [f"--model-repository={repository}", f"--backend-directory={backends}"]
     command += [f"--http-port={http}", f"--grpc-port={grpc}", "--allow-metrics=false"]
@@ -52,6 +45,7 @@ def run_triton(
     variables = os.environ | {
         "PATH": f"{environment / 'bin'}:{os.environ['PATH']}",  # of the backend's Python
         "LD_LIBRARY_PATH": str(package.parent / "nvidia_pytriton.libs"),
+        "ORT_DISABLE_TELEMETRY": "1",
     }
     for name in ("PYTHONPATH", "VIRTUAL_ENV"):
         variables.pop(name, None)
@@ -59,7 +53,7 @@ def run_triton(
         process = subprocess.Popen(command, env=variables, stdout=output, stderr=output)
     try:
         wait_until_ready(f"http://127.0.0.1:{http}/v2/health/ready", process, log)
-        yield TritonServer(f"127.0.0.1:{http}", f"127.0.0.1:{grpc}", process, log)
+        yield TritonServer(f"127.0.0.1:{http}", f"127.0.0.1:{grpc}", process)
     finally:
         process.terminate()
         process.wait(60)

@@ -72,7 +72,7 @@ def start_process(
 
 
 def find_free_port() -> int:
-    """Return a port on which the processes can meet."""
+    """Return a port of this computer that is free now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]

@@ -1,6 +1,7 @@
 """Nothing that is run here reports to the makers of onnxruntime or MLflow."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -48,3 +49,13 @@ def test_mlflow_keeps_no_identifier_of_this_computer(tmp_path):
 @pytest.mark.parametrize("package", ["onnxruntime", "mlflow.client"])
 def test_a_package_alone_would_keep_one(package, tmp_path):
     assert identifiers(files_written_by(tmp_path, package))
+
+
+def test_every_package_that_loads_onnxruntime_loads_birds_first():
+    loads = re.compile(r"^(import|from) onnxruntime", re.MULTILINE)
+    files = [path.relative_to(ROOT) for path in ROOT.glob("[a-z]*/**/*.py")]
+    packages = {file.parts[0] for file in files if loads.search((ROOT / file).read_text("utf-8"))}
+    assert packages == {"azure_function", "benchmarks", "export", "fieldmark", "tests"}
+    for package in packages - {"azure_function", "tests"}:
+        first = (ROOT / package / "__init__.py").read_text("utf-8")
+        assert "import birds" in first, package

@@ -87,7 +87,8 @@ class Finder:
         self.size, self.threshold = card["size"], card["threshold"]
         self.filter = card["preparation"]["filter"]
         self.fine = FineLook(**card["fine"]) if card.get("fine") else None
-        outputs = [self.predict(drawn_input(), single) for single in (False, True)]
+        singles = dict.fromkeys((False, self.single_thread_session is not self.session))
+        outputs = [self.predict(drawn_input(), single) for single in singles]
         computed = {
             name: np.concatenate([output[i] for output in outputs])
             for i, name in enumerate(OUTPUTS)

@@ -7,6 +7,10 @@ from typing import NamedTuple
 
 GRAPH_BATCH = 16  # crops of a batch, which bounds its memory
 PHOTO_BATCH = 8  # photos that are decoded and identified together
+QUEUE = {  # requests that wait, and for how long; others are refused at once
+    "max_queue_size": 32,
+    "default_timeout_microseconds": 10_000_000,
+}
 CPUS = 2  # for which the numbers of instances are; README.md says how to change them
 LABELS_FILE = "labels.txt"
 DIMS = {"answer": [1], "unknown": [1], "crop": [4]}  # of the outputs of `birds`
@@ -74,7 +78,10 @@ def model_config(
             "input": inputs,
             "output": outputs,
             # those that wait are a batch, and none waits for more: on a CPU that costs time only
-            "dynamic_batching": {"max_queue_delay_microseconds": 0},
+            "dynamic_batching": {
+                "max_queue_delay_microseconds": 0,
+                "default_queue_policy": QUEUE,
+            },
             "instance_group": [{"count": instances, "kind": Word("KIND_CPU")}],
             "version_policy": {"latest": {"num_versions": 1}},
             "parameters": [

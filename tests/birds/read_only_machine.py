@@ -17,6 +17,7 @@ READ_ONLY_SHM = "mount --types tmpfs --options ro,size=4k none /dev/shm"
 READ_ONLY_TMP = "mount --options remount,bind,ro /tmp"
 # without capabilities but one: the Python of these tests may lie in the folder of root
 RIGHTS = "-all,+dac_read_search"
+WITHOUT_RIGHTS = ["setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
 AS_NOBODY = [
     *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"),
     *(f"--inh-caps={RIGHTS}", f"--ambient-caps={RIGHTS}", f"--bounding-set={RIGHTS}"),
@@ -24,9 +25,10 @@ AS_NOBODY = [
 
 
 def on_read_only_machine(command: list[str], writable: str) -> list[str]:
-    """Return a command that runs another one where only `writable`, /tmp or /dev/shm, is not.
+    """Return a command that runs another one where all but /tmp or /dev/shm is read-only.
 
-    It sees the network and the processes of this machine. Root's commands run as nobody.
+    It sees the network and the processes of this machine, and has no rights: those of root run as
+    nobody.
     """
     lines = {"shm": READ_ONLY_SHM, "tmp": ""}
     if writable == "/dev/shm":  # noqa: S108
@@ -34,7 +36,7 @@ def on_read_only_machine(command: list[str], writable: str) -> list[str]:
     is_root = os.geteuid() == 0
     unshare = ["unshare", "--mount"] if is_root else ["unshare", "--mount", "--map-root-user"]
     script = ["sh", "-c", SCRIPT.format(**lines), "sh"]
-    return [*unshare, *script, *(AS_NOBODY if is_root else []), *command]
+    return [*unshare, *script, *(AS_NOBODY if is_root else WITHOUT_RIGHTS), *command]
 
 
 def reason_to_skip() -> str | None:

@@ -22,6 +22,15 @@ from tests.conftest import ROOT
 LINES = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
 INSTRUCTIONS = [line.split(maxsplit=1) for line in LINES if line and line[0] not in "# "]
 FINAL_STAGE = max(i for i, (name, _) in enumerate(INSTRUCTIONS) if name == "FROM")
+FIND_WRITABLE = """
+import sys, tempfile
+for folder in sys.argv[1:]:
+    try:
+        tempfile.TemporaryFile(dir=folder)
+    except OSError:
+        continue
+    print(folder)
+"""
 UNKNOWN_IN_CONTAINERS = ("PYTHONPATH", "TMPDIR", "XDG_CACHE_HOME", "CI")
 PAGE_STAGE, FUNCTION_STAGE = INSTRUCTIONS[:FINAL_STAGE], INSTRUCTIONS[FINAL_STAGE:]
 
@@ -95,6 +104,15 @@ def run_container(image, writable, log, port):
         finally:
             server.terminate()
             sys.stderr.write(log.read_text())  # shown if the test fails
+
+
+def test_these_machines_are_read_only(writable, image):
+    folders = ["/tmp", "/var/tmp", "/dev/shm", "/", str(image)]  # noqa: S108
+    probe = [sys.executable, "-c", FIND_WRITABLE, *folders]
+    done = subprocess.run(
+        read_only_machine.on_read_only_machine(probe, writable), capture_output=True, text=True
+    )
+    assert done.stdout.split() == [writable], done.stderr
 
 
 def dockerfile_command(instruction: str) -> list[str]:

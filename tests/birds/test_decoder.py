@@ -1,6 +1,7 @@
 """Worker processes that are limited, replaced, and do not disturb each other."""
 
 import errno
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -30,7 +31,7 @@ TIMEOUT = 60
 )
 def decoder(request):
     """Return a decoder with two processes and little time, also where there are no semaphores."""
-    decoder = Decoder(2, Limits(cpu=0.5, wall=1.5))
+    decoder = Decoder(2, Limits(cpu=1.0, wall=2.0))
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "no semaphores":
             patch.setattr(BaseContext, "RLock", refuse_semaphore)
@@ -188,9 +189,22 @@ def test_a_file_lock_excludes_other_processes_until_its_owner_ends():
 
 
 @linux_only
-def test_a_temporary_folder_with_a_long_path_is_not_used(monkeypatch, tmp_path):
+def test_a_file_lock_is_given_back_by_its_owner_only():
+    lock = FileLock()
+    with pytest.raises(AssertionError):
+        lock.release()
+    assert lock.acquire()
+    with ThreadPoolExecutor(1) as other_thread, pytest.raises(AssertionError):
+        other_thread.submit(lock.release).result()
+    lock.release()
+
+
+@linux_only
+def test_sockets_are_not_in_a_temporary_folder_with_a_long_path(monkeypatch, tmp_path):
     folder = tmp_path / ("long" * 20)
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setitem(multiprocessing.current_process()._config, "tempdir", None)
     find_temporary_folder()
-    assert tempfile.gettempdir() == "/dev/shm"  # noqa: S108
+    assert tempfile.gettempdir() == str(folder)
+    assert len(multiprocessing.util.get_temp_dir()) < 40

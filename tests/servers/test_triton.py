@@ -98,7 +98,7 @@ def infer(server, protocol: str, photos: list[bytes], **options):
     return getattr(server, protocol).infer("birds", [tensor], **options)
 
 
-def ask(function, photo: bytes) -> dict:
+def classify(function, photo: bytes) -> dict:
     """Return what the function responds to a photo."""
     return function.post("/api/classify", content=photo).json()
 
@@ -145,7 +145,7 @@ def test_the_server_describes_the_models(server, folder_of_run):
 @pytest.mark.parametrize("protocol", CLIENTS)
 def test_answers_are_the_functions(server, function, protocol):
     for photo in PHOTOS.values():
-        result, expected = infer(server, protocol, [photo]), ask(function, photo)
+        result, expected = infer(server, protocol, [photo]), classify(function, photo)
         check_equal(result.as_numpy("answer")[0, 0], expected)
         best = result.as_numpy("probability")[0].argmax()
         assert LABELS[best] == expected["predictions"][0]["label"]
@@ -157,7 +157,7 @@ def test_photos_of_one_request_are_answered_in_order(server, function):
     photos = list(PHOTOS.values())[-8:]
     answers = infer(server, "HTTP", photos).as_numpy("answer")[:, 0]
     for answer, photo in zip(answers, photos, strict=True):
-        check_equal(answer, ask(function, photo))
+        check_equal(answer, classify(function, photo))
 
 
 def test_requests_at_the_same_time_are_computed_together(server, function):
@@ -166,7 +166,7 @@ def test_requests_at_the_same_time_are_computed_together(server, function):
     with ThreadPoolExecutor(8) as executor:
         results = list(executor.map(lambda photo: infer(server, "gRPC", [photo]), photos))
     for result, photo in zip(results, photos, strict=True):
-        check_equal(result.as_numpy("answer")[0, 0], ask(function, photo))
+        check_equal(result.as_numpy("answer")[0, 0], classify(function, photo))
     batches = count_batches(server)
     assert any(size > 1 and count > before.get(size, 0) for size, count in batches.items())
 
@@ -187,12 +187,13 @@ def test_a_bad_photo_fails_its_request_and_no_other(server, function):
     with ThreadPoolExecutor(8) as executor:
         outcomes = list(executor.map(lambda photo: try_infer(server, photo), photos))
     for photo, outcome in zip(photos, outcomes, strict=True):
-        expected = ask(function, photo)
+        expected = classify(function, photo)
         if photo is good:
             check_equal(outcome.as_numpy("answer")[0, 0], expected)
         else:
             assert expected["detail"] in outcome.message()
-    check_equal(infer(server, "HTTP", [good]).as_numpy("answer")[0, 0], ask(function, good))
+            assert outcome.status() == "StatusCode.INVALID_ARGUMENT"
+    check_equal(infer(server, "HTTP", [good]).as_numpy("answer")[0, 0], classify(function, good))
 
 
 def try_infer(server, photo: bytes):
@@ -203,12 +204,19 @@ def try_infer(server, photo: bytes):
         return error
 
 
+def test_a_photo_is_refused_with_the_status_that_the_function_gives(server):
+    for photo in (b"Dear bird,", b"", bytes(21 * 2**20)):
+        with pytest.raises(InferenceServerException) as raised:
+            infer(server, "HTTP", [photo, PHOTOS["two birds"]])
+        assert raised.value.status() == "400"
+
+
 @pytest.mark.parametrize("protocol", CLIENTS)
 def test_the_classification_extension_names_the_labels(server, function, protocol):
     photo = PHOTOS["two birds"]
     output = CLIENTS[protocol].InferRequestedOutput("probability", class_count=3)
     classes = infer(server, protocol, [photo], outputs=[output]).as_numpy("probability")[0]
-    predictions = ask(function, photo)["predictions"][:3]
+    predictions = classify(function, photo)["predictions"][:3]
     for entry, prediction in zip(classes, predictions, strict=True):
         probability, index, label = entry.decode().split(":")
         assert label == prediction["label"] == LABELS[int(index)]
@@ -275,7 +283,7 @@ def test_photos_are_prepared_there_as_here(environment):
 
 @pytest.mark.usefixtures("environment")
 def test_triton_is_measured_beside_the_function(run, folder):
-    options = ["--photos", 4, "--seconds", 0.1, "--rounds", 2, "--clients", 2]
+    options = ["--photos", 4, "--batch", 4, "--rounds", 2, "--clients", 2]
     output = run_module("triton", run, *options, FIELDMARK_PHOTOS=folder)
     rows = rows_of(output)
     assert rows["first prediction equal"][0].startswith("100.0 %")

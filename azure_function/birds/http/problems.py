@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from .. import photo
 from ..json_log import JsonMessage, format_traceback
-from ..workers.task import DecoderBusy
+from ..workers.task import BUSY, DecoderBusy
 
 logger = logging.getLogger("fieldmark")
 PHOTO_PROBLEMS = {
@@ -46,9 +46,7 @@ def bad_form(reason: str) -> Problem:
     return Problem(400, "bad-form", detail)
 
 
-def busy(
-    seconds: int, detail: str = "Too many photos at once just now. Please try again."
-) -> Problem:
+def busy(seconds: int, detail: str = BUSY) -> Problem:
     """Return the problem of a function that has no free slot, to be tried again in `seconds`."""
     return Problem(503, "busy", detail, Retry_After=str(seconds))
 

@@ -16,13 +16,14 @@ PAUSE = 0.002  # seconds between attempts to get a lock that another process hol
 class FileLock:
     """A recursive lock with the interface of multiprocessing's RLock; only on Linux.
 
-    It is a record lock on a file without a name. The system releases it if a process dies. Other
-    processes get it when they are started, like a Connection.
+    It is a record lock on a file without a name. The system releases it if a process dies, or
+    closes any descriptor of the file, so a process must have one copy only. Others get theirs when
+    they are started, like a Connection; a fork does not inherit the lock.
     """
 
     def __init__(self, fd: int | None = None):
         self.fd = os.memfd_create("fieldmark-lock") if fd is None else fd
-        self.threads, self.depth = threading.RLock(), 0
+        self.threads, self.depth, self.owner = threading.RLock(), 0, None
         weakref.finalize(self, os.close, self.fd)
 
     def __reduce__(self):
@@ -39,13 +40,19 @@ class FileLock:
                 self.threads.release()
                 return False
             time.sleep(PAUSE)
-        self.depth += 1
+        self.depth, self.owner = self.depth + 1, threading.get_ident()
         return True
 
     def release(self) -> None:
-        """Give the lock back, after as many calls as `acquire` had."""
+        """Give the lock back, after as many calls as `acquire` had.
+
+        Raises AssertionError, as multiprocessing's does, in a thread that does not hold it.
+        """
+        if self.owner != threading.get_ident():
+            raise AssertionError("This thread does not hold the lock.")
         self.depth -= 1
         if not self.depth:
+            self.owner = None
             fcntl.lockf(self.fd, fcntl.LOCK_UN)
         self.threads.release()
 
@@ -53,7 +60,7 @@ class FileLock:
         """Return whether this process has the record lock, which no other process held."""
         try:
             fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except (BlockingIOError, PermissionError):  # the errors of a lock that another one holds
             return False
         return True
 

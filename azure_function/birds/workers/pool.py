@@ -4,6 +4,7 @@ import ctypes
 import logging
 import multiprocessing
 import multiprocessing.context
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -29,6 +30,8 @@ LARGE_BLOCK = 8 * 2**20  # bytes from which a freed allocation is returned to th
 KEPT = 12 * 2**20  # bytes of small freed allocations that are not
 PRELOADED = ["numpy", "pebble", "pi_heif", "PIL.Image", "PIL.JpegImagePlugin", "PIL.PngImagePlugin"]
 PRELOADED += ["PIL.WebPImagePlugin", "PIL.GifImagePlugin", "PIL.BmpImagePlugin"]
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  # the system's own, which semaphores need too
+SHORT_FOLDERS = ("/tmp", SHARED_MEMORY)  # noqa: S108
 MAX_FOLDER = 70  # bytes of the temporary folder's path: Linux allows 107 for a socket's
 main_lock = threading.Lock()
 
@@ -64,17 +67,22 @@ class WorkerPool:
 
 
 def find_temporary_folder() -> None:
-    """Use shared memory where no other folder can be written, as in a read-only container.
+    """Give Python's server of processes a folder for its socket, whose path must be short.
 
-    Python's server of processes has a socket there, whose path must be short.
+    It is in shared memory where no other folder can be written, as in a read-only container.
     """
     try:
         folder = tempfile.gettempdir()
     except FileNotFoundError:
-        folder = ""
-    is_too_long = sys.platform == "linux" and len(os.fsencode(folder)) > MAX_FOLDER
-    if not folder or is_too_long:
-        tempfile.tempdir = "/dev/shm"  # noqa: S108  # the system's own, which semaphores need too
+        tempfile.tempdir = SHARED_MEMORY
+        return
+    if sys.platform == "linux" and len(os.fsencode(folder)) > MAX_FOLDER:
+        short = [path for path in SHORT_FOLDERS if os.access(path, os.W_OK)]
+        tempfile.tempdir = short[0] if short else folder
+        try:
+            multiprocessing.util.get_temp_dir()  # this process keeps what it creates
+        finally:
+            tempfile.tempdir = folder
 
 
 def stop_pool(pool: ProcessPool) -> None:

@@ -12,6 +12,7 @@ from ..photo import PhotoError, PhotoNeedsMemory
 from ..process import release_freed_memory
 from .shared_memory import Block, write_pieces
 
+BUSY = "Too many photos at once just now. Please try again."
 LONG = 0.1  # seconds of a task that may leave freed memory behind
 
 

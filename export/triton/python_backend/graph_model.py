@@ -15,7 +15,7 @@ class TritonPythonModel:
     """A graph with the input `photo`; the photos of all waiting requests are one batch."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the graph, with the options of `birds.sessions.create_session`."""
+        """Load the graph, to be computed by one thread."""
         config = json.loads(args["model_config"])
         self.outputs = {output["name"]: output["dims"] for output in config["output"]}
         options = onnxruntime.SessionOptions()

@@ -19,18 +19,21 @@ from birds.classifier import Classifier
 from birds.errors import UserError
 from birds.finder import Finder
 from birds.identifier import Identifier
-from birds.photo import PhotoError
+from birds.photo import PhotoError, check_bytes
 from birds.prediction import DEFAULT_OPTIONS, encode_identification
-from birds.workers.decoder import Decoder, Limits, plan_memory
-from birds.workers.task import DecoderBusy
+from birds.workers.decoder import Decoded, Decoder, Limits, plan_memory
+from birds.workers.task import BUSY, DecoderBusy
 
 PATIENCE = 5.0  # seconds that a large photo waits for the process for large ones
-BUSY = "Too many photos at once just now. Please try again."
 FOLDER = Path(__file__).parent
 
 
 class BackendError(UserError):
     """Another model of this server did not respond."""
+
+
+class NoPhoto(Exception):
+    """A request without a photo, or one whose client has left."""
 
 
 class BackendRuntime:
@@ -56,7 +59,9 @@ class BackendRuntime:
         response = request.exec()
         if response.has_error():
             message = response.error().message()
-            raise BackendError(f"The model `{self.model}` cannot be computed: {message}")
+            raise BackendError(
+                f"The model `{self.model}` cannot be computed ({message}). Export it again."
+            )
         found = [pb_utils.get_output_tensor_by_name(response, name) for name in names]
         # what is returned must not point into the memory of the response
         return [
@@ -72,10 +77,10 @@ class TritonPythonModel:
         """Start the processes that decode; the other models can be called only later."""
         self.config = json.loads(args["model_config"])
         instances = sum(group["count"] for group in self.config["instance_group"])
-        workers, memory = plan_memory(process.memory_limit(), process.cpu_count())
+        _, memory = plan_memory(process.memory_limit() / instances, 1)
         # this process is Triton's, which runs no other module
         multiprocessing.set_executable(shutil.which("python3") or "python3")
-        self.decoder = Decoder(max(1, -(-workers // instances)), Limits(memory=memory))
+        self.decoder = Decoder(1, Limits(memory=memory))  # each instance has one of its own
         self.decoder.start()
         self.identifier: Identifier | None = None
 
@@ -104,29 +109,38 @@ class TritonPythonModel:
 
     def identify(self, identifier: Identifier, requests: list) -> list:
         """Return the response to each request."""
-        futures: list[list[Future]] = []
-        for request in requests:
-            photos = pb_utils.get_input_tensor_by_name(request, "photo").as_numpy().reshape(-1)
-            futures.append(
-                [
-                    identifier.prepare_in_worker(self.decoder, bytes(photo), patience=PATIENCE)
-                    for photo in photos
-                ]
-            )
-        responses, decoded = [None] * len(requests), {}
-        for number, prepared in enumerate(futures):
-            try:
-                decoded[number] = [future.result() for future in prepared]
-            except (PhotoError, DecoderBusy) as error:
-                responses[number] = fail(error)
-                for future in prepared:  # the others of its request cost no more time
-                    future.cancel()
-        flat = [each for photos in decoded.values() for each in photos]
-        found = iter(identifier.identify_batch([each.value for each in flat]) if flat else [])
-        for number, photos in decoded.items():
-            rows = [(next(found), each.seconds) for each in photos]
-            responses[number] = encode(identifier, rows, requests[number])
+        submitted = [self.submit(identifier, request) for request in requests]
+        prepared = [collect(futures) for futures in submitted]
+        photos = [photo for each in prepared if isinstance(each, list) for photo in each]
+        values = [photo.value for photo in photos]
+        found = iter(identifier.identify_batch(values) if values else [])
+        responses = []
+        for request, each in zip(requests, prepared, strict=True):
+            if isinstance(each, Exception):
+                responses.append(fail(each))
+            else:
+                rows = [(next(found), photo.seconds) for photo in each]
+                responses.append(encode(identifier, rows, request))
         return responses
+
+    def submit(self, identifier: Identifier, request) -> list[Future] | Exception:
+        """Let processes decode the photos of a request; return their results to come, or why not.
+
+        One error is that of the whole request.
+        """
+        futures: list[Future] = []
+        try:
+            photos = pb_utils.get_input_tensor_by_name(request, "photo").as_numpy().reshape(-1)
+            if request.is_cancelled() or not len(photos):
+                raise NoPhoto
+            for photo in photos:
+                check_bytes(len(photo))
+                future = identifier.prepare_in_worker(self.decoder, photo, patience=PATIENCE)
+                futures.append(future)
+        except Exception as error:
+            cancel(futures)
+            return error
+        return futures
 
     def finalize(self) -> None:
         """Kill the processes that decode."""
@@ -150,7 +164,35 @@ def encode(identifier: Identifier, rows: list, request) -> object:
     return pb_utils.InferenceResponse([pb_utils.Tensor(name, values[name]) for name in names])
 
 
+def collect(futures: list[Future] | Exception) -> list[Decoded] | Exception:
+    """Return the decoded photos of a request, or its first error."""
+    if isinstance(futures, Exception):
+        return futures
+    try:
+        return [future.result() for future in futures]
+    except Exception as error:
+        cancel(futures)  # the others of the request cost no more time
+        return error
+
+
+def cancel(futures: list[Future]) -> None:
+    """End the work of photos that nobody waits for."""
+    for future in futures:
+        future.cancel()
+
+
 def fail(error: Exception) -> object:
-    """Return the response that says what is wrong."""
-    sentence = BUSY if isinstance(error, DecoderBusy) else str(error)
-    return pb_utils.InferenceResponse([], pb_utils.TritonError(sentence))
+    """Return the response that says what is wrong, with the status that the function would give."""
+    code = pb_utils.TritonError.INTERNAL
+    if isinstance(error, PhotoError):
+        sentence, code = str(error), pb_utils.TritonError.INVALID_ARG
+    elif isinstance(error, NoPhoto):
+        sentence, code = "This request has no photo.", pb_utils.TritonError.INVALID_ARG
+    elif isinstance(error, DecoderBusy):
+        sentence, code = BUSY, pb_utils.TritonError.UNAVAILABLE
+    elif isinstance(error, UserError):
+        sentence = str(error)
+    else:  # its text may quote a photo
+        pb_utils.Logger.log_error(f"A photo could not be processed: {type(error).__name__}")
+        sentence = "This photo could not be processed. Please try again."
+    return pb_utils.InferenceResponse([], pb_utils.TritonError(sentence, code))
