@@ -34,7 +34,7 @@ def describe(
 
     file = model / PUBLISHED_MODEL.name if model.is_dir() else model
     if file.name.endswith(tuple(FORMAT_SUFFIXES.values())):
-        from export.torch_files import load_card
+        from export.archive_card import load_card
 
         typer.echo(describe_card(load_card(file), file))
         return

@@ -1,5 +1,6 @@
 """`fieldmark export`: rebuild a run's model file without training."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -59,11 +60,12 @@ def export(
         ),
     ] = None,
     triton_backend: Annotated[
-        Backend,
+        Backend | None,
         typer.Option(
-            help="What computes the models there: Triton's own ONNX Runtime, or Python's."
+            help="What computes the models there: Triton's own ONNX Runtime, or Python's.",
+            show_default="onnxruntime",
         ),
-    ] = Backend.ONNXRUNTIME,
+    ] = None,
     format: Annotated[
         list[Format] | None,
         typer.Option(
@@ -88,8 +90,10 @@ def export(
     if triton:
         if weights_dtype or recipe or new_preparation or format:
             raise typer.BadParameter("--triton rebuilds nothing: leave out the other options.")
-        export_to_triton(run, triton, triton_backend)
+        export_to_triton(run, triton, triton_backend or Backend.ONNXRUNTIME)
         return
+    if triton_backend:
+        raise typer.BadParameter("--triton-backend is only for --triton.")
     from export.finder import export_finder
     from export.rebuild import is_finder_run, rebuild_model
     from fieldmark.recipe import Recipe
@@ -103,20 +107,29 @@ def export(
     else:
         parameters = Recipe.load(recipe) if recipe else None
         card = rebuild_model(run, new_preparation, parameters, dtype, formats)
-    typer.echo(describe_gate(card))
-    for name in formats:
-        typer.echo(f"Its files in the format {name} passed too.")
+    typer.echo(f"{card['name']} {card['version']} passed the gate with {describe_gate(card)}.")
+    if formats:
+        for line in describe_copies(run):
+            typer.echo(line)
 
 
 def describe_gate(card: dict) -> str:
-    """Return a sentence about how a species model or a finder passed the gate."""
+    """Describe how a species model or a finder passed the gate."""
     gate = card["gate"]
     finder, model = gate.get("largest_score_difference"), gate.get("largest_difference")
     values, largest = ("probabilities", model) if finder is None else ("scores", finder)
-    return (
-        f"{card['name']} {card['version']} passed the gate with {gate['photos']:,} photos: "
-        f"{values} differ by at most {largest:.1e}."
-    )
+    return f"{gate['photos']:,} photos: {values} differ by at most {largest:.1e}"
+
+
+def describe_copies(run: Path) -> Iterator[str]:
+    """Yield path, size and gate of each file of a run in another format than ONNX."""
+    from export.archive_card import load_card
+    from fieldmark.run import Run
+
+    for file in Run(run).further_files:
+        if file.is_file():
+            megabytes = file.stat().st_size / 1e6
+            yield f"{file}, {megabytes:.1f} MB, passed with {describe_gate(load_card(file))}."
 
 
 def export_to_triton(run: Path, folder: Path, backend: Backend) -> None:

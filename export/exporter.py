@@ -11,13 +11,14 @@ import yaml
 from birds.classifier import Classifier
 from birds.decision import unknown_threshold
 from birds.finder import Finder
-from export import quantization, torch_files
+from export import quantization
 from export.card import describe_data, describe_model
-from export.gate import keep_gate_report
+from export.conversion import convert_models
 from export.graph import Graph
 from export.held_out import HeldOut, describe_finder, hold_out_grounds, search_kinds
 from export.model_file import export_features, join_outputs, write_model
 from export.predictions import features_predictor, held_out_photos, predict_held_out
+from export.torch_files import write_copies
 from export.verification import Expected, verify_file
 from export.weights_dtype import DEFAULT, convert, round_network
 from fieldmark.errors import ExportError
@@ -34,7 +35,7 @@ from fieldmark.evaluation.uncertainty import (
 from fieldmark.files import write_text
 from fieldmark.finder.finder_run import load_exported_detector
 from fieldmark.network.network import Network
-from fieldmark.replacement import replaced_by_export
+from fieldmark.replacement import keep_gate_report, replaced_by_export
 from fieldmark.run import Run, write_table
 from fieldmark.statistics import wilson_interval
 
@@ -58,9 +59,9 @@ def export_model(
     only training knows (`name`, `trained_on`, `licence`, `weights`, `recipe` ...). `predictions`
     are those of `predict_held_out`, if they are computed already. `formats` are those of further
     files, such as birds.pt2, beside birds.onnx; further files of earlier exports are removed.
-    Raises GateError, having written
-    nothing but gate.csv, if the file predicts differently than the network, ModelFileError for a
-    file that contradicts itself, and ExportError or DatasetError for unsuitable input.
+    Raises GateError, having written nothing but gate.csv, if a file predicts differently than the
+    network, ModelError for a file that contradicts itself or does not load, RunError for a finder
+    without its weights, and ExportError or DatasetError for unsuitable input.
     """
     if weights_dtype == "int8" and network.members:
         raise ExportError("An ensemble cannot compute in 8 bits. Set `weights_dtype: fp16`.")
@@ -92,6 +93,7 @@ def export_model(
         options,
     )
     graph = Graph(rounded, fitted.temperature, fitted.score)
+    conversions = convert_models(formats, graph, rounded, weights_dtype, detector)
     model, entries = store(
         join_outputs(features, graph.outputs), rounded, photos, folder, weights_dtype
     )
@@ -134,7 +136,7 @@ def export_model(
         )
         write_model(model, card, file)
         Classifier(file)  # raises ModelError unless the file loads with its final card
-        torch_files.write_all(formats, graph, card, scratch_folder, expected, detector)
+        write_copies(conversions, card, scratch_folder, expected, detector)
         rounded.save(scratch.weights_file, card, weights_dtype)
         write_table(scratch.split_file, photos)
         recipe = yaml.safe_dump(card["recipe"], sort_keys=False, allow_unicode=True)

@@ -11,12 +11,12 @@ import torch
 from birds.drawn import awkward_photos
 from birds.finder import OUTPUTS, SCHEMA, Finder, drawn_input
 from birds.photo import FINDER_FILTER
-from export import torch_files
 from export.card import package_versions, version_of
+from export.conversion import convert_finder
 from export.finder_gate import check_gate
 from export.finder_input import example_input, fingerprints, held_out_photos
-from export.gate import keep_gate_report
 from export.model_file import OPSET, export_module, write_model
+from export.torch_files import write_finder_copy
 from export.weights_dtype import DEFAULT, convert
 from fieldmark.files import read_json, write_json, write_text
 from fieldmark.finder.boxes import MIN_SCORE, FinderGraph
@@ -27,7 +27,7 @@ from fieldmark.finder.finder_run import FinderRun, save_weights
 from fieldmark.finder.sources import load_sources
 from fieldmark.network.half import round_to_half, stored_weights
 from fieldmark.recipe import FinderRecipe
-from fieldmark.replacement import replaced_by_export
+from fieldmark.replacement import keep_gate_report, replaced_by_export
 from fieldmark.run import lock_run
 
 GATE_SCENES = 60
@@ -44,7 +44,8 @@ def export_finder(folder: Path | str, formats: Collection[str] = ()) -> dict:
 
     Writes finder.onnx, its weights, metrics.json, and files of further `formats`, all together.
     Raises GateError, having written nothing but gate.csv, if a file finds other boxes than the
-    network, RunError before training has ended, LockedError if another process exports it.
+    network, ModelError for a file that does not load, ExportError for a format that cannot be
+    written, RunError before training has ended, LockedError if another process exports the run.
     """
     run = FinderRun(folder)
     recipe, detector = run.recipe, run.load_best()
@@ -59,6 +60,7 @@ def export_finder(folder: Path | str, formats: Collection[str] = ()) -> dict:
             VALID,
             recipe.whole_share,
         )
+        conversions = {format: convert_finder(format, detector) for format in formats}
         model, card = convert(export_graph(detector), DEFAULT), describe_finder(detector, run)
         owned = [file.name for file in run.further_files]
         kept_report = keep_gate_report(run.gate_report_file)
@@ -73,8 +75,8 @@ def export_finder(folder: Path | str, formats: Collection[str] = ()) -> dict:
             report, card["gate"] = check_gate(Finder(file), detector, photos)
             write_model(model, card, file)
             finder = Finder(file)  # raises ModelError unless the file loads with its final card
-            for format in formats:
-                torch_files.write_finder(format, detector, finder, scratch_folder, photos)
+            for format, write in conversions.items():
+                write_finder_copy(format, write, detector, finder, scratch_folder, photos)
             save_weights(detector, scratch.weights_file, DEFAULT, card)
             write_json(scratch.metrics_file, card["metrics"])
             write_text(scratch.gate_report_file, report.to_csv())

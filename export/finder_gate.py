@@ -57,7 +57,8 @@ def compare(finder: Finder, detector: Detector, data: bytes) -> dict:
     inputs, size = [np.asarray(decoded.finder_pixels)], (decoded.width, decoded.height)
     found, threshold = to_rows(finder.find(decoded)), finder.card["threshold"]
     expected, sizes = find(detector, inputs, size, threshold - TOLERANCE), [finder.size]
-    fine = FineLook(**finder.card["fine"]) if finder.card["fine"] else None
+    card_entry = finder.card.get("fine")  # not `finder.fine`, which is under test
+    fine = FineLook(**card_entry) if card_entry else None
     if fine and fine.is_needed(to_boxes(expected), *size):
         inputs.append(finder.fine_pixels(decoded, fine.size))
         expected = find(detector, inputs, size, threshold - TOLERANCE)

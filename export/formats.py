@@ -16,10 +16,13 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from birds.model_file import ModelError
-from birds.sessions import Runtime
-from export import exported_program, torchscript
+from birds.sessions import Runtime, load_errors
+from export.archive_card import find_format
+from export.exported_program import export_program, load_program, write_program
+from export.torchscript import load_torchscript, trace_module, write_torchscript
 from export.weights_dtype import SMALL
-from fieldmark.run_folder import FORMAT_SUFFIXES
+
+WriteFile = Callable[[dict, Path], None]  # writes a card, with the graph, to a path
 
 
 class FileFormat(NamedTuple):
@@ -27,17 +30,17 @@ class FileFormat(NamedTuple):
 
     `convert` takes a module with named outputs, an example of its input `photo`, and the free axes
     with torch's Dim of each. `write` takes what that returns, the card as text, and a path. `load`
-    returns a module and that text.
+    returns the module.
     """
 
     convert: Callable[[nn.Module, torch.Tensor, dict[int, Any]], Any]
     write: Callable[[Any, str, Path], None]
-    load: Callable[[Path], tuple[Callable[..., dict[str, torch.Tensor]], str]]
+    load: Callable[[Path], Callable[..., dict[str, torch.Tensor]]]
 
 
 FORMATS = {
-    "torchscript": FileFormat(torchscript.convert, torchscript.write, torchscript.load),
-    "pt2": FileFormat(exported_program.convert, exported_program.write, exported_program.load),
+    "torchscript": FileFormat(trace_module, write_torchscript, load_torchscript),
+    "pt2": FileFormat(export_program, write_program, load_program),
 }
 
 
@@ -74,7 +77,7 @@ class ToFloat(nn.Module):
         return weight.float()
 
 
-def store_as_half(module: nn.Module) -> nn.Module:
+def parametrize_as_half(module: nn.Module) -> nn.Module:
     """Return a copy whose large weights are float16 where these are exact, cast when computed."""
     stored = copy.deepcopy(module)
     for owner in list(stored.modules()):
@@ -103,34 +106,27 @@ def convert_graph(
     names: Sequence[str],
     photo: torch.Tensor,
     free_axes: dict[int, Any],
-) -> Callable[[dict, Path], None]:
-    """Convert a graph to a format; return a function that writes it with a card to a path.
+    weights_dtype: str,
+) -> WriteFile:
+    """Convert a graph to a format; return a function that writes it, which raises DiskError.
 
-    `names` are those of its outputs. Weights that are exact in float16 are stored so.
+    `names` are those of its outputs. With `weights_dtype` fp16, large weights that float16 holds
+    exactly are stored so. Raises what torch raises for a graph that it cannot convert.
     """
-    module = NamedOutputs(store_as_half(graph), names).eval().requires_grad_(False)
+    stored = parametrize_as_half(graph) if weights_dtype == "fp16" else graph
+    module = NamedOutputs(stored, names).eval().requires_grad_(False)
     converted = FORMATS[format].convert(module, photo, free_axes)
 
-    def write(card: dict, path: Path) -> None:
+    def write_file(card: dict, path: Path) -> None:
         FORMATS[format].write(converted, json.dumps(card, ensure_ascii=False), path)
 
-    return write
+    return write_file
 
 
-def load_runtime(path: Path) -> tuple[Runtime, dict[str, str]]:
-    """Return what computes the graph in a file, and the metadata of the file as ONNX has them.
-
-    Raises ModelError for a file of another kind.
-    """
-    format = find_format(path)
-    if not zipfile.is_zipfile(path):
-        raise ModelError(
-            f"{path.name} is damaged, or of another format than {format}. Copy it again."
-        )
-    module, card = FORMATS[format].load(path)
-    return TorchRuntime(module), {"card": card} if card else {}
-
-
-def find_format(path: Path) -> str:
-    """Return the format of a file by the ending of its name."""
-    return next(name for name, suffix in FORMAT_SUFFIXES.items() if path.name.endswith(suffix))
+def load_runtime(path: Path) -> Runtime:
+    """Return what computes the graph in a file; raises ModelError for one that does not load."""
+    with load_errors(path):
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip():
+                raise ModelError(f"{path.name} is damaged. Copy it again.")
+        return TorchRuntime(FORMATS[find_format(path)].load(path))

@@ -1,22 +1,18 @@
 """The gate: a model file passes if the function predicts with it what the network predicts."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from fastapi.testclient import TestClient
 
-from birds.api import create_app
-from birds.classifier import ModelError
+from birds.api import create_identifier_app
 from birds.http.settings import Settings
 from birds.identifier import AUTO, Identifier
 from fieldmark.errors import GateError
 from fieldmark.evaluation.predictions import Predictions, from_probability
 from fieldmark.evaluation.proposals import Proposals
-from fieldmark.files import write_text
 
 TIE = 1e-4  # two labels whose probabilities differ by less may change places, and so may two crops
 TOLERANCE = 1e-3
@@ -35,22 +31,17 @@ class Served(NamedTuple):
 
 
 def predict_over_http(
-    model: Path | Identifier,
+    identifier: Identifier,
     photos: Mapping[str, bytes],
     expected: Predictions,
-    finder_file: Path | None = None,
     where: str = AUTO,
 ) -> Served:
-    """Send photos to the function one by one.
+    """Send photos one by one to the function, which serves a loaded model.
 
-    It serves the file `model` and `finder_file`, or a model that is loaded already. `expected` are
-    the predictions for the same photos in the same order, whose labels, truth and splits are taken
-    over. `where` says whether the finder decides where the function looks. Raises ModelError if a
-    file cannot be served.
+    `expected` are the predictions for the same photos in the same order, whose labels, truth and
+    splits are taken over. `where` says whether the finder decides where the function looks.
     """
-    app = create_app(model, Settings(log=False), finder=finder_file)
-    if app.state.fault:
-        raise ModelError(app.state.fault)
+    app = create_identifier_app(identifier, Settings(log=False))
     client, refusals = TestClient(app), {}
     labels, crops = expected.labels, []
     probability = np.full((len(expected), len(labels)), np.nan)
@@ -143,16 +134,6 @@ def check_gate(
             report,
         )
     return report
-
-
-@contextmanager
-def keep_gate_report(file: Path) -> Iterator[None]:
-    """Write the report of a GateError that the block raises."""
-    try:
-        yield
-    except GateError as error:
-        write_text(file, error.report.to_csv())
-        raise
 
 
 def describe_crop(crop: tuple) -> str:

@@ -40,7 +40,7 @@ def publish(folder: Path, to: Path = PUBLISHED) -> str:
             f"The files in {folder} are of several runs: the model file has another recipe or "
             f"other weights. Run `fieldmark export {folder}`."
         )
-    copy_files(run.model_files, to)
+    copy_files(run.model_files, to, Run(to).further_files)
     return f"{card['name']} {card['version']}"
 
 
@@ -52,12 +52,17 @@ def publish_finder(run: FinderRun, to: Path) -> str:
             f"{run.model_file} and {run.weights_file.name} are not of one run that has passed the "
             "gate. `fieldmark train-finder` writes both."
         )
-    copy_files((run.model_file, run.weights_file), to)
+    copy_files((run.model_file, run.weights_file), to, FinderRun(to).further_files)
     return f"{card['name']} {card['version']}"
 
 
-def copy_files(files: Iterable[Path], to: Path) -> None:
-    """Copy files into a folder, each atomically."""
+def copy_files(files: Iterable[Path], to: Path, outdated: Iterable[Path]) -> None:
+    """Copy files into a folder, each atomically; first remove those of the model before.
+
+    `outdated` are its files in other formats, which nothing publishes.
+    """
+    for file in outdated:
+        file.unlink(missing_ok=True)
     for file in files:
         with atomic_path(to / file.name) as scratch:
             shutil.copyfile(file, scratch)

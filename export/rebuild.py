@@ -46,7 +46,7 @@ def rebuild_model(
     the number format of the file; `formats` are those of further files. Raises RunError where
     photos of the split are missing or, unless `new_preparation`, are prepared differently than at
     training, RecipeError for a recipe that needs retraining, and LockedError if another process
-    trains or exports the run.
+    trains or exports the run. The errors of `export_model` are raised too.
     """
     _ = Run(folder).card  # a folder that is no run is not locked
     lock = lock_run(folder)
@@ -78,8 +78,11 @@ def rebuild_model(
 
 
 def is_finder_run(folder: Path) -> bool:
-    """Return whether a folder has the weights of a trained finder, and no species model."""
-    return FinderRun(folder).best_file.is_file() and not Run(folder).weights_file.is_file()
+    """Return whether a folder is the run of a finder, of which files may be missing."""
+    run, finder = Run(folder), FinderRun(folder)
+    species_files = run.model_file, run.weights_file, run.split_file
+    finder_files = finder.best_file, finder.facts_file, finder.model_file, finder.weights_file
+    return any(map(Path.is_file, finder_files)) and not any(map(Path.is_file, species_files))
 
 
 def check_needs_no_training(old: dict, recipe: Recipe) -> None:

@@ -1,112 +1,124 @@
 """Write a species model and a finder in formats beside ONNX, through the gate, and load them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
-from birds import finder as finder_file
-from birds import model_file
 from birds.classifier import Classifier
 from birds.drawn import awkward_photos
 from birds.finder import Finder
 from birds.identifier import Identifier
+from birds.model_file import ModelError
 from birds.sessions import load_errors
 from export import finder_gate
+from export.archive_card import read_finder_card, read_species_card
 from export.checks import check_classifier
-from export.finder_input import example_input
-from export.formats import convert_graph, load_runtime
-from export.graph import Graph
-from export.verification import Expected, verify
-from fieldmark.finder.boxes import FinderGraph
+from export.conversion import Conversion
+from export.formats import WriteFile, load_runtime
+from export.verification import Expected, verify_identifier
+from fieldmark.errors import GateError
 from fieldmark.finder.detector import Detector
 from fieldmark.run_folder import FORMAT_SUFFIXES
 
 GATE_PHOTOS = 60  # held-out photos with which a copy of a finder is checked
 
 
-def write_all(
-    formats: Collection[str],
-    graph: Graph,
+def write_copies(
+    conversions: Collection[Conversion],
     card: dict,
     folder: Path,
     expected: Expected,
     detector: Detector | None,
 ) -> None:
-    """Write a species model and the network of its finder, if any, in some formats.
+    """Write converted models with the `card` of the ONNX file, and check them at the gate.
 
-    Raises ModelFileError or GateError.
+    A species model is checked with the finder of its own format. Raises GateError or ModelError,
+    which name the file; it is there then.
     """
-    finder = expected.held_out.finder
-    for format in formats:
-        write_classifier(format, graph, card, folder, expected)
-        if finder and detector:
-            photos = expected.held_out.sample_versions(GATE_PHOTOS) | awkward_photos()
-            write_finder(format, detector, finder, folder, photos)
+    original = expected.held_out.finder
+    photos = {}
+    if original and detector and conversions:
+        photos = expected.held_out.sample_versions(GATE_PHOTOS) | awkward_photos()
+    for format, write_model, write_finder in conversions:
+        finder = None
+        if original and detector and write_finder:
+            finder = write_finder_copy(format, write_finder, detector, original, folder, photos)
+        write_model_copy(format, write_model, card, folder, expected, finder)
 
 
-def write_classifier(
-    format: str, graph: Graph, card: dict, folder: Path, expected: Expected
+def write_model_copy(
+    format: str,
+    write: WriteFile,
+    card: dict,
+    folder: Path,
+    expected: Expected,
+    finder: Finder | None,
 ) -> None:
-    """Write the graph of a species model in a format, with its card and a `gate` of its own.
+    """Write a converted species model with a `gate` of its own, which it passed with a finder.
 
-    Raises ModelFileError or GateError as `verify_file` does; the file is there then.
+    Raises GateError or ModelError, which name the file; it is there then.
     """
-    file = folder / f"birds{FORMAT_SUFFIXES[format]}"
-    size = card["preparation"]["size"]
-    photo = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    axes = {0: torch.export.Dim("N")}
-    write = convert_graph(format, graph, list(model_file.OUTPUTS), photo, axes)
-    write(card, file)
-    classifier = load_classifier(file)
-    alone = check_classifier(classifier, expected.sample_photos())
-    _, gate = verify(Identifier(classifier, expected.held_out.finder), None, alone, expected)
-    write(card | {"format": format, "gate": gate}, file)
-    load_classifier(file)  # raises ModelError unless the file loads with its final card
+    file, card = folder / f"birds{FORMAT_SUFFIXES[format]}", describe_copy(card, format)
+    with errors_of(file):
+        write(card, file)
+        classifier = load_torch_classifier(file)
+        alone = check_classifier(classifier, expected.sample_photos())
+        _, gate = verify_identifier(Identifier(classifier, finder), alone, expected)
+        write(card | {"gate": gate}, file)
+        load_torch_classifier(file)  # raises ModelError unless it loads with its final card
 
 
-def write_finder(
-    format: str, detector: Detector, finder: Finder, folder: Path, photos: Mapping[str, bytes]
-) -> None:
-    """Write a finder's graph in a format, with the card of the ONNX file and a `gate` of its own.
+def write_finder_copy(
+    format: str,
+    write: WriteFile,
+    detector: Detector,
+    original: Finder,
+    folder: Path,
+    photos: Mapping[str, bytes],
+) -> Finder:
+    """Write a converted finder with a `gate` of its own, and return it.
 
-    The card's `onnx_sha256` is the digest of that file, by which a species model names its finder.
-    Raises ModelFileError or GateError as `finder_gate.check_gate` does; the file is there then.
+    Its card is that of the `original` ONNX file, whose digest is `onnx_sha256` there, by which a
+    species model names its finder. Raises GateError or ModelError, which name the file; it is there
+    then.
     """
     file = folder / f"finder{FORMAT_SUFFIXES[format]}"
-    facts = {"format": format, "onnx_sha256": finder.sha256}
-    graph, names = FinderGraph(detector).eval(), list(finder_file.OUTPUTS)
-    write = convert_graph(format, graph, names, *example_input())
-    write(finder.card | facts, file)
-    _, gate = finder_gate.check_gate(load_finder(file), detector, photos)
-    write(finder.card | facts | {"gate": gate}, file)
-    load_finder(file)  # raises ModelError unless the file loads with its final card
+    card = describe_copy(original.card, format) | {"onnx_sha256": original.sha256}
+    with errors_of(file):
+        write(card, file)
+        _, gate = finder_gate.check_gate(load_torch_finder(file), detector, photos)
+        write(card | {"gate": gate}, file)
+        return load_torch_finder(file)
 
 
-def load_classifier(path: Path) -> Classifier:
+def describe_copy(card: dict, format: str) -> dict:
+    """Return the card of an ONNX file as that of a file in another format, which has no opset."""
+    return {key: value for key, value in card.items() if key != "opset"} | {"format": format}
+
+
+def load_torch_classifier(path: Path) -> Classifier:
     """Load a species model in another format than ONNX; raises ModelError as Classifier does."""
-    model_file.check_file(path)
+    card = read_species_card(path)
     with load_errors(path):
-        runtime, metadata = load_runtime(path)
-        card = model_file.parse_card(metadata, path.name)
-        size = card["preparation"]["size"]  # that of the graph is checked by the drawn photo
-        card = model_file.read_card(metadata, size, path.name)
-        return Classifier.with_runtime(runtime, card)
+        return Classifier.with_runtime(load_runtime(path), card)
 
 
-def load_finder(path: Path) -> Finder:
+def load_torch_finder(path: Path) -> Finder:
     """Load a finder in another format than ONNX; raises ModelError as Finder does."""
-    model_file.check_file(path)
+    card = read_finder_card(path)
     with load_errors(path):
-        runtime, metadata = load_runtime(path)
-        card = finder_file.read_card(metadata, path.name)
-        return Finder.with_runtime(runtime, card, card["onnx_sha256"])
+        return Finder.with_runtime(load_runtime(path), card, card["onnx_sha256"])
 
 
-def load_card(path: Path) -> dict:
-    """Return the card of a species model or a finder; raises ModelError for any other file."""
-    model_file.check_file(path)
-    with load_errors(path):
-        _, metadata = load_runtime(path)
-        is_finder = model_file.parse_card(metadata, path.name).get("kind") == "finder"
-    return (load_finder if is_finder else load_classifier)(path).card
+@contextmanager
+def errors_of(file: Path) -> Iterator[None]:
+    """Put a file's name before the messages of GateError and ModelError, and into the report."""
+    try:
+        yield
+    except GateError as error:
+        error.report.insert(0, "file", file.name)
+        raise GateError(f"{file.name}: {error}", error.report) from error
+    except ModelError as error:
+        if file.name in str(error):
+            raise
+        raise type(error)(f"{file.name}: {error}") from error

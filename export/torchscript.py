@@ -1,4 +1,4 @@
-"""TorchScript files: for programs in C++ or on phones that load no newer format of PyTorch.
+"""TorchScript files: for programs that load no newer format of PyTorch.
 
 PyTorch 2.15 has deprecated TorchScript in favour of torch.export.
 """
@@ -32,21 +32,24 @@ def ignore_deprecation() -> Iterator[None]:
         yield
 
 
-def convert(module: nn.Module, photo: torch.Tensor, free_axes: dict[int, Any]) -> Any:
-    """Return the trace of a module with named outputs, in which all axes are free."""
+def trace_module(module: nn.Module, photo: torch.Tensor, free_axes: dict[int, Any]) -> Any:
+    """Return the trace of a module with named outputs, in which all axes are free.
+
+    Raises what torch raises for a module that it cannot trace.
+    """
     with ignore_deprecation(), torch.no_grad():
         return torch.jit.trace(module, photo, strict=False, check_trace=False)
 
 
-def write(traced: torch.jit.ScriptModule, card: str, path: Path) -> None:
-    """Write a trace and its card as one file."""
+def write_torchscript(traced: torch.jit.ScriptModule, card: str, path: Path) -> None:
+    """Write a trace and its card as one file, atomically; raises DiskError."""
     buffer = io.BytesIO()
     with ignore_deprecation():
         torch.jit.save(traced, buffer, _extra_files={"card": card})
-    write_bytes(path, remove_debug_info(buffer))
+    write_bytes(path, remove_debug_records(buffer))
 
 
-def remove_debug_info(file: io.BytesIO) -> bytes:
+def remove_debug_records(file: io.BytesIO) -> bytes:
     """Return a TorchScript file without the records that only error messages use."""
     kept = io.BytesIO()
     with zipfile.ZipFile(file) as old, zipfile.ZipFile(kept, "w") as new:
@@ -56,11 +59,7 @@ def remove_debug_info(file: io.BytesIO) -> bytes:
     return kept.getvalue()
 
 
-def load(path: Path) -> tuple[nn.Module, str]:
-    """Return the module of a file, with its casts folded, and the text of its card."""
-    extra_files = {"card": ""}
+def load_torchscript(path: Path) -> nn.Module:
+    """Return the module of a file, with its casts folded; raises what torch raises."""
     with ignore_deprecation():
-        module = torch.jit.load(path, "cpu", _extra_files=extra_files)
-        module = torch.jit.freeze(module.eval())
-    card = extra_files["card"]
-    return module, card.decode() if isinstance(card, bytes) else card
+        return torch.jit.freeze(torch.jit.load(path, "cpu").eval())

@@ -49,24 +49,25 @@ def verify_file(
     differently.
     """
     alone = check_model_file(file, expected.sample_photos())
-    return verify(file, finder_file, alone, expected)
+    return verify_identifier(Identifier.load(file, finder_file), alone, expected)
 
 
-def verify(
-    model: Path | Identifier, finder_file: Path | None, alone: dict, expected: Expected
+def verify_identifier(
+    identifier: Identifier, alone: dict, expected: Expected
 ) -> tuple[pd.DataFrame, dict]:
-    """Return the gate's report on a file, or on a model that is loaded, and the entry `gate`.
+    """Return the gate's report on a loaded model with its finder, and the card's entry `gate`.
 
-    `alone` says how the outputs of photos alone differ from those in batches. Raises GateError.
+    `alone` says how the outputs of photos alone differ from those in batches. Raises GateError if
+    the model predicts differently.
     """
     held_out, middle, proposals = expected.held_out, expected.middle, expected.proposals
     source = held_out.source
     where = CENTER if held_out.finder else AUTO
-    served = predict_over_http(model, source, middle.crops, finder_file, where)
+    served = predict_over_http(identifier, source, middle.crops, where)
     report = check_gate(middle.crops, served)
     if held_out.finder:
         chosen = proposals.choose(expected.threshold)
-        found = predict_over_http(model, source, chosen, finder_file)
+        found = predict_over_http(identifier, source, chosen)
         searched = check_gate(*expect_crops(proposals, expected.threshold, found))
         report = pd.concat([report, searched]).sort_values("difference", ascending=False)
     network = expected.before.scaled(middle.crops.temperature)

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fieldmark.disk import explained
-from fieldmark.files import read_json, write_json
+from fieldmark.errors import GateError
+from fieldmark.files import read_json, write_json, write_text
 from fieldmark.locking import lock_folder
 
 UNFINISHED = "unfinished"  # the folder in which a run trains
@@ -38,6 +39,16 @@ def replaced_by_export(folder: Path, owned: Iterable[str] = ()) -> Iterator[Path
     finally:
         if not (scratch / LIST).is_file():
             remove_entry(scratch)
+
+
+@contextmanager
+def keep_gate_report(file: Path) -> Iterator[None]:
+    """Write the report of a GateError that the block raises."""
+    try:
+        yield
+    except GateError as error:
+        write_text(file, error.report.to_csv())
+        raise
 
 
 def replace_entries(folder: Path, names: Iterable[str], source: str = UNFINISHED) -> None:

@@ -45,27 +45,38 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def create_app(
-    model: Path | str | Identifier,
+    model: Path | str,
     settings: Settings = DEFAULTS,
     fault: str | None = None,
     decoder: Decoder | None = None,
     finder: Path | str | None = None,
 ) -> FastAPI:
-    """Create the app around a model file, and a finder's, if any; or around both, loaded already.
+    """Create the app around a model file, and a finder's, if any.
 
     `decoder` is one of this process's by default. If a file cannot be loaded, or `fault` describes
     another error, the app responds with 503 and /api/health says why.
     """
     identifier = None
-    limits = Limits(memory=settings.large_memory)
-    decoder = decoder or shared_decoder(settings.decoders, limits)
+    decoder = decoder or create_decoder(settings)
     try:
         if not fault:
             decoder.start()  # while the model is loaded
-            is_loaded = isinstance(model, Identifier)
-            identifier = model if is_loaded else Identifier.load(model, finder, settings.workers)
+            identifier = Identifier.load(model, finder, settings.workers)
     except UserError as error:
         fault = str(error)
+    return create_identifier_app(identifier, settings, fault, decoder)
+
+
+def create_identifier_app(
+    identifier: Identifier | None,
+    settings: Settings = DEFAULTS,
+    fault: str | None = None,
+    decoder: Decoder | None = None,
+) -> FastAPI:
+    """Create the app around a loaded model; around none, `fault` says why there is none.
+
+    `decoder` and `fault` are as for `create_app`.
+    """
     if fault:
         message = f"Photos cannot be classified: {fault}"
         logging.getLogger("fieldmark").error(JsonMessage(message=message))
@@ -81,7 +92,7 @@ def create_app(
         redirect_slashes=False,  # such a redirect repeats the client's Host header
     )
     app.state.identifier, app.state.fault, app.state.key = identifier, fault, settings.key
-    app.state.decoder = decoder
+    app.state.decoder = decoder or create_decoder(settings)
     app.state.slots = Slots(settings.workers, settings.max_in_flight)
     app.state.bodies = BodyBuffer()
     app.state.fetcher = create_fetcher(settings)
@@ -106,6 +117,11 @@ def create_app(
     for error in (HTTPException, RequestValidationError):  # FastAPI has handlers of its own
         app.add_exception_handler(error, problem_response)
     return app
+
+
+def create_decoder(settings: Settings) -> Decoder:
+    """Return the decoder that the apps of this process share."""
+    return shared_decoder(settings.decoders, Limits(memory=settings.large_memory))
 
 
 def create_fetcher(settings: Settings) -> "Fetcher | None":

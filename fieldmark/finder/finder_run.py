@@ -8,6 +8,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save
 
+from birds.finder import Finder
 from fieldmark.errors import RunError, WeightsError
 from fieldmark.files import write_bytes, write_json, write_text
 from fieldmark.finder.detector import WEIGHTS_VARIABLE, Detector
@@ -127,14 +128,26 @@ def create_detector(recipe: FinderRecipe) -> Detector:
 def load_exported_detector(model_file: Path) -> Detector:
     """Return the network of a finder's model file, from the weights beside it.
 
-    Raises RunError if these are missing.
+    Raises ModelError for a model file that does not load, RunError if it or its weights are
+    missing, or of different runs.
     """
+    if not model_file.is_file():
+        raise RunError(
+            f"The finder {model_file} does not exist. Set FIELDMARK_FINDER to one that does, or "
+            "unset it."
+        )
+    model_card = Finder(model_file).card
     file = model_file.with_suffix(".safetensors")
     card = read_weights_card(file) if file.is_file() else None
     if not card or card.get("kind") != "finder":
         raise RunError(
-            f"{model_file} has no weights {file.name} beside it, from which files of other formats "
-            "are made. Copy them there from the run of the finder."
+            f"{model_file} has no weights {file.name} beside it, and files of other formats are "
+            "written from these. Copy them there from the run of the finder."
+        )
+    if card != model_card:
+        raise RunError(
+            f"{model_file} and {file.name} beside it do not belong together: their cards differ. "
+            "Copy both from one run of the finder."
         )
     detector = build_detector(FinderRecipe.parse(card["recipe"]))
     detector.load_state_dict(load_run_weights(file))

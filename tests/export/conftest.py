@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from birds.classifier import Classifier
+from birds.identifier import Identifier
 from export.gate import check_gate, predict_over_http
 from export.graph import Graph
 from export.model_file import export_graph
@@ -54,6 +55,6 @@ def run_gate(model, held_out, folder):
         temperature = Classifier(model).card["temperature"]
         score = compute_score(MaximumSoftmax(), expected, temperature)
         expected = replace(expected, temperature=temperature, ood_score=np.asarray(score))
-        return check_gate(expected, predict_over_http(model, photos, expected))
+        return check_gate(expected, predict_over_http(Identifier.load(model), photos, expected))
 
     return run

@@ -1,7 +1,6 @@
 """Files of TorchScript and torch.export hold the same model, and pass the same gate."""
 
 import copy
-import json
 import re
 import shutil
 import zipfile
@@ -16,15 +15,19 @@ from birds.api import create_app
 from birds.classifier import Classifier, ModelError
 from birds.finder import Finder
 from birds.identifier import Identifier
-from export import finder, formats, torch_files
+from export import conversion, exporter, finder, torch_files
+from export.archive_card import load_card
+from export.conversion import convert_finder, convert_models
 from export.exporter import export_model
-from export.formats import FORMATS, convert_graph, load_runtime
+from export.formats import FORMATS, TorchRuntime, convert_graph, load_runtime
 from export.graph import Graph
-from export.rebuild import rebuild_model
+from export.model_file import export_features
+from export.torch_files import load_torch_classifier, load_torch_finder, write_finder_copy
+from export.torchscript import ignore_deprecation
 from export.weights_dtype import SMALL
 from fieldmark.errors import ExportError, GateError, RunError
 from fieldmark.evaluation.uncertainty import UncertaintyOptions
-from fieldmark.finder.boxes import FinderGraph
+from fieldmark.files import sha256_file
 from fieldmark.finder.finder_run import (
     FinderRun,
     create_detector,
@@ -36,7 +39,7 @@ from fieldmark.network.network import Network
 from fieldmark.recipe import FinderRecipe
 from fieldmark.run_folder import FORMAT_SUFFIXES
 from tests import networks  # noqa: F401
-from tests.command_line import run_command
+from tests.command_line import run_command, run_without
 from tests.conftest import FACTS, LABELS, ROOT, SIZE, create_network
 
 pytestmark = pytest.mark.slow
@@ -66,24 +69,64 @@ def finder_run(tmp_path_factory):
         run.history_file.write_text("epoch,kept\n1,True\n")
         result = run_command("export", run.folder, "--format", "pt2")
     assert result.exit_code == 0, result.stderr
-    assert "passed the gate" in result.stdout
+    first, second = result.stdout.splitlines()
+    assert "passed the gate with 12 photos: scores differ by at most" in first
+    assert re.search(r"finder\.pt2, \d\.\d MB, passed with 12 photos: scores", second)
     return run.folder
 
 
 @pytest.fixture(scope="module")
-def exported(run, table, folder, finder_run, tmp_path_factory):
-    """Export the session's network with that finder in all formats; return the folder."""
-    out = tmp_path_factory.mktemp("formats")
+def onnx_features(run):
+    """Return the ONNX export of the session's backbone, which takes seconds."""
+    return export_features(Graph(Network.load(run)).features, SIZE)
+
+
+@pytest.fixture(scope="module")
+def converted_finders(finder_run):
+    """Return a function for each format that writes that finder."""
+    detector = load_exported_detector(finder_run / "finder.onnx")
+    return {format: convert_finder(format, detector) for format in FORMATS}
+
+
+@pytest.fixture(scope="module")
+def export_all(run, table, folder, finder_run, onnx_features, converted_finders):
+    """Return a function that exports the session's network with that finder into a folder."""
     options = UncertaintyOptions(ood_score="msp", finder=finder_run / "finder.onnx")
+
+    def export(out, names=tuple(FORMATS)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch_files, "GATE_PHOTOS", 4)
+            patch.setattr(exporter, "export_features", lambda *_: onnx_features)
+            patch.setattr(conversion, "convert_finder", lambda name, _: converted_finders[name])
+            export_model(Network.load(run), table, folder, FACTS, out, options, formats=names)
+
+    return export
+
+
+@pytest.fixture(scope="module")
+def verified():
+    """Return the list of models that the gate of `exported` verified in other formats."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def exported(export_all, verified, tmp_path_factory):
+    """Export in all formats; return the folder."""
+    out, verify = tmp_path_factory.mktemp("formats"), torch_files.verify_identifier
+
+    def verify_and_list(identifier, *arguments):
+        verified.append(identifier)
+        return verify(identifier, *arguments)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch_files, "GATE_PHOTOS", 4)
-        export_model(Network.load(run), table, folder, FACTS, out, options, formats=list(FORMATS))
+        patch.setattr(torch_files, "verify_identifier", verify_and_list)
+        export_all(out)
     return out
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_file_computes_what_the_network_does_in_batches_of_any_size(ending, exported):
-    classifier = torch_files.load_classifier(exported / f"birds{ending}")
+    classifier = load_torch_classifier(exported / f"birds{ending}")
     network, temperature = Network.load(exported), classifier.card["temperature"]
     logits, embedding = network.forward_pixels(BIRDS)
     expected = (logits / temperature).softmax(1).numpy()
@@ -95,9 +138,10 @@ def test_a_file_computes_what_the_network_does_in_batches_of_any_size(ending, ex
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_file_has_the_card_of_the_onnx_file_with_a_gate_of_its_own(ending, exported):
-    card = torch_files.load_classifier(exported / f"birds{ending}").card
+    card = load_torch_classifier(exported / f"birds{ending}").card
     onnx_card = Classifier(exported / "birds.onnx").card
     assert FORMAT_SUFFIXES[card.pop("format")] == ending
+    assert onnx_card.pop("opset")
     gate, onnx_gate = card.pop("gate"), onnx_card.pop("gate")
     assert card == onnx_card
     assert gate["photos"] == onnx_gate["photos"]
@@ -107,8 +151,8 @@ def test_a_file_has_the_card_of_the_onnx_file_with_a_gate_of_its_own(ending, exp
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_the_finder_beside_it_finds_the_same_in_photos_of_any_shape(ending, exported, finder_run):
-    loaded = torch_files.load_finder(exported / f"finder{ending}")
-    classifier = torch_files.load_classifier(exported / f"birds{ending}")
+    loaded = load_torch_finder(exported / f"finder{ending}")
+    classifier = load_torch_classifier(exported / f"birds{ending}")
     assert Identifier(classifier, loaded).mismatch is None
     gate = loaded.card["gate"]
     assert gate["photos"] == 4 + len(drawn.awkward_photos()) <= gate["boxes"]
@@ -119,6 +163,12 @@ def test_the_finder_beside_it_finds_the_same_in_photos_of_any_shape(ending, expo
             assert np.allclose(values, expected, atol=1e-3)
 
 
+def test_each_file_is_verified_with_the_finder_of_its_own_format(exported, verified):
+    finders = [identifier.finder for identifier in verified]
+    assert [type(finder.session) for finder in finders] == [TorchRuntime] * len(FORMATS)
+    assert [finder.card["format"] for finder in finders] == list(FORMATS)
+
+
 def test_the_names_of_input_and_outputs_are_in_each_file(exported):
     names = set(model_file.OUTPUTS)
     program = torch.export.load(exported / "birds.pt2")
@@ -126,7 +176,7 @@ def test_the_names_of_input_and_outputs_are_in_each_file(exported):
     assert list(program.graph_signature.user_inputs) == ["photo"]
     outputs = program.module()(torch.from_numpy(BIRDS))
     assert outputs.keys() == names
-    with formats.torchscript.ignore_deprecation():
+    with ignore_deprecation():
         script = torch.jit.load(exported / "birds.torchscript.pt")
     assert [argument.name for argument in script.forward.schema.arguments] == ["self", "photo"]
     assert script(torch.from_numpy(BIRDS)).keys() == names
@@ -141,13 +191,10 @@ def test_a_file_does_not_reveal_the_machine_that_wrote_it(name, exported):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_weights_that_are_exact_in_float16_take_half_the_space(format, network, tmp_path):
+def test_only_fp16_stores_weights_in_half_the_space(format, network, tmp_path):
     sizes = []
-    for factor in (1, 1.0001):
-        with torch.no_grad():
-            for weight in network.model.parameters():
-                weight.mul_(factor)
-        convert(format, network, tmp_path / "file")
+    for dtype in ("fp16", "fp32"):
+        convert(format, network, tmp_path / "file", dtype)
         sizes.append((tmp_path / "file").stat().st_size)
     counts = [weight.numel() for weight in network.backbone.parameters()]
     large = sum(count for count in counts if count >= SMALL)
@@ -155,12 +202,11 @@ def test_weights_that_are_exact_in_float16_take_half_the_space(format, network, 
     assert sizes[1] - sizes[0] == pytest.approx(2 * large, rel=0.2)  # the casts take some
 
 
-def convert(format, network, path):
-    """Write a network in a format; return its graph, and what loads from the file."""
-    graph, size = Graph(network, 1.5), network.preparation.size
-    photo = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    axes = {0: torch.export.Dim("N")}
-    convert_graph(format, graph, list(model_file.OUTPUTS), photo, axes)({}, path)
+def convert(format, network, path, weights_dtype="fp16"):
+    """Write a network in a format; return its graph."""
+    graph = Graph(network, 1.5)
+    (converted,) = convert_models([format], graph, network, weights_dtype, None)
+    converted.write_model({}, path)
     return graph
 
 
@@ -181,8 +227,7 @@ NETWORKS = {
 def test_other_networks_become_files_of_each_format(kind, format, network, tmp_path):
     file = tmp_path / f"birds{FORMAT_SUFFIXES[format]}"
     graph = convert(format, NETWORKS[kind](network), file)
-    runtime, metadata = load_runtime(file)
-    assert json.loads(metadata["card"]) == {}
+    runtime = load_runtime(file)
     for count in (1, 2, len(BIRDS)):
         outputs = runtime.run(list(model_file.OUTPUTS), {"photo": BIRDS[:count]})
         with torch.no_grad():
@@ -191,75 +236,118 @@ def test_other_networks_become_files_of_each_format(kind, format, network, tmp_p
             assert np.allclose(values, reference, atol=1e-4)
 
 
-def change_temperature(module):
-    module.outputs.temperature *= 1.1
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_network_that_cannot_be_converted_is_reported(format, network):
+    class Unsupported(Graph):
+        def forward(self, photo):
+            raise NotImplementedError("no such operator\nin C++")
+
+    message = rf"`{network.arch}` cannot be written as {format} \(.+\)\. Leave out `--format"
+    with pytest.raises(ExportError, match=message):
+        convert_models([format], Unsupported(network), network, "fp16", None)
 
 
-def change_weight(module):
-    module.outputs.class_weight[0] += 0.5
+def test_nothing_is_written_unless_every_file_passes(exported, export_all, tmp_path, monkeypatch):
+    again = tmp_path / "run"
+    shutil.copytree(exported, again)
+    before = {path.name: sha256_file(path) for path in again.iterdir()}
 
+    def convert_changed(format, graph, *arguments):
+        if isinstance(graph, Graph):  # that of birds.pt2, the last file
+            graph = copy.deepcopy(graph)
+            with torch.no_grad():
+                graph.outputs.get_buffer("class_weight")[0] += 0.5
+        return convert_graph(format, graph, *arguments)
 
-@pytest.mark.parametrize(
-    ("format", "change"), [("torchscript", change_temperature), ("pt2", change_weight)]
-)
-def test_nothing_is_written_unless_every_file_passes(
-    format, change, network, table, folder, tmp_path, monkeypatch
-):
-    store = formats.store_as_half
-
-    def store_changed(module):
-        stored = store(module)
-        change(stored)
-        return stored
-
-    monkeypatch.setattr(formats, "store_as_half", store_changed)
+    monkeypatch.setattr(conversion, "convert_graph", convert_changed)
     # the card's own photo would show it before the gate does
     monkeypatch.setattr(Classifier, "check_outputs", lambda *_: None)
-    options = UncertaintyOptions(ood_score="msp")
-    with pytest.raises(GateError, match="no model file was written"):
-        export_model(network, table, folder, FACTS, tmp_path, options, formats=[format])
-    assert [path.name for path in tmp_path.iterdir()] == ["gate.csv"]
+    with pytest.raises(GateError, match=r"birds\.pt2: .* no model file was written"):
+        export_all(again, ["pt2"])
+    report = pd.read_csv(again / "gate.csv")
+    assert set(report["file"]) == {"birds.pt2"}
+    assert not report["passed"].all()
+    after = {path.name: sha256_file(path) for path in again.iterdir()}
+    assert before.pop("gate.csv") != after.pop("gate.csv")
+    assert after == before
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_finder_that_differs_from_its_network_does_not_pass(
-    format, finder_run, tmp_path, monkeypatch
+    format, finder_run, converted_finders, tmp_path
 ):
-    photos = drawn.awkward_photos()
-    detector = load_exported_detector(finder_run / "finder.onnx")
-    changed = copy.deepcopy(detector)
+    network = load_exported_detector(finder_run / "finder.onnx")
+    assert network.output.bias is not None
     with torch.no_grad():
-        assert changed.output.bias is not None
-        changed.output.bias[1:] += 0.05  # larger boxes
-    monkeypatch.setattr(torch_files, "FinderGraph", lambda _: FinderGraph(changed))
-    by_onnx = Finder(finder_run / "finder.onnx")
-    # the card's own photo would show it before the gate does
-    monkeypatch.setattr("birds.finder.check_recorded", lambda *_: None)
-    with pytest.raises(GateError, match="other boxes"):
-        torch_files.write_finder(format, detector, by_onnx, tmp_path, photos)
+        network.output.bias[1:] += 0.05  # larger boxes
+    write, by_onnx = converted_finders[format], Finder(finder_run / "finder.onnx")
+    with pytest.raises(GateError, match=rf"^finder\{FORMAT_SUFFIXES[format]}: .* other boxes"):
+        write_finder_copy(format, write, network, by_onnx, tmp_path, drawn.awkward_photos())
 
 
-def test_files_of_an_earlier_export_do_not_stay_beside_a_new_one(
-    exported, folder, tmp_path, monkeypatch
+def test_only_the_files_of_the_last_export_are_there_and_hold_the_weights_as_it_says(
+    exported, folder, onnx_features, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(exporter, "export_features", lambda *_: onnx_features)
     again = tmp_path / "run"
     shutil.copytree(exported, again)
-    monkeypatch.setenv("FIELDMARK_PHOTOS", str(folder))
     assert {f"birds{end}" for end in ENDINGS} < {path.name for path in again.iterdir()}
-    rebuild_model(again)
+    options = ["--format", "pt2", "--weights-dtype", "fp32"]
+    result = run_command("export", again, *options, FIELDMARK_PHOTOS=str(folder))
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"birds\.pt2, \d\.\d MB, passed with \d+ photos: prob", result.stdout)
     assert {path.name for path in again.iterdir()} == {
-        *("birds.onnx", "birds.safetensors", "gate.csv", "recipe.yaml", "split.csv", ".lock")
+        *("birds.onnx", "birds.pt2", "birds.safetensors"),
+        *("gate.csv", "recipe.yaml", "split.csv", ".lock"),
     }
+    weights = torch.export.load(again / "birds.pt2").state_dict.values()
+    assert load_card(again / "birds.pt2")["weights_dtype"] == "fp32"
+    assert torch.half not in {weight.dtype for weight in weights}
+    weights = torch.export.load(exported / "birds.pt2").state_dict.values()
+    assert torch.half in {weight.dtype for weight in weights}
 
 
 def test_formats_that_cannot_be_written_are_refused_at_once(
-    network, table, folder, finder_file, tmp_path
+    network, table, folder, finder_file, finder_run, tmp_path
 ):
     with pytest.raises(ExportError, match="8 bits"):
         export_model(network, table, folder, FACTS, tmp_path, weights_dtype="int8", formats=["pt2"])
-    options = UncertaintyOptions(finder=finder_file)
-    with pytest.raises(RunError, match=r"finder\.safetensors beside it"):
-        export_model(network, table, folder, FACTS, tmp_path, options, formats=["pt2"])
+    mixed = tmp_path / "mixed" / "finder.onnx"
+    shutil.copytree(finder_run, mixed.parent)
+    detector = load_exported_detector(mixed)
+    card = Finder(mixed).card | {"version": "of another run"}
+    save_weights(detector, mixed.with_suffix(".safetensors"), "fp16", card)
+    for file, message in {
+        finder_file: r"finder\.safetensors beside it",
+        mixed: "do not belong together",
+        tmp_path / "none.onnx": r"none\.onnx does not exist. Set FIELDMARK_FINDER",
+    }.items():
+        options = UncertaintyOptions(finder=file)
+        with pytest.raises(RunError, match=message):
+            export_model(network, table, folder, FACTS, tmp_path, options, formats=["pt2"])
+
+
+def test_the_run_of_a_finder_without_weights_names_the_command_that_writes_them(
+    finder_run, tmp_path
+):
+    shutil.copytree(finder_run, tmp_path / "run")
+    FinderRun(tmp_path / "run").best_file.unlink()
+    result = run_command("export", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "best.safetensors is missing. Run `fieldmark train-finder`" in result.stderr
+
+
+def test_the_backend_of_triton_is_refused_without_triton(exported):
+    result = run_command("export", exported, "--triton-backend", "python")
+    assert result.exit_code == 2
+    assert "only for --triton" in result.stderr
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_card_is_read_without_torch(ending, exported, tmp_path):
+    result = run_without(["torch"], tmp_path, "describe", exported / f"birds{ending}")
+    assert result.returncode == 0, result.stderr
+    assert "species: " in result.stdout
 
 
 @pytest.mark.parametrize("name", [f"{n}{end}" for n in ("birds", "finder") for end in ENDINGS])
@@ -272,23 +360,35 @@ def test_a_file_is_described_but_not_served(name, exported):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_file_that_is_none_of_ours_is_reported(ending, exported, tmp_path):
-    file = tmp_path / f"birds{ending}"
+def test_a_file_that_is_none_of_ours_is_reported(ending, exported, tmp_path, caplog, capfd):
+    file, content = tmp_path / f"birds{ending}", (exported / f"birds{ending}").read_bytes()
     with pytest.raises(ModelError, match="does not exist"):
-        torch_files.load_card(file)
-    file.write_bytes((exported / file.name).read_bytes()[:-100])
+        load_card(file)
+    file.write_bytes(content[:-100])
     with pytest.raises(ModelError, match="damaged"):
-        torch_files.load_card(file)
+        load_card(file)
+    with zipfile.ZipFile(exported / file.name) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+    position = largest.header_offset + largest.file_size // 2
+    file.write_bytes(content[:position] + b"\xff\xfe" + content[position + 2 :])
+    with pytest.raises(ModelError, match="damaged"):
+        load_torch_classifier(file)
     file.write_bytes((exported / f"finder{ending}").read_bytes())
-    with pytest.raises(ModelError, match="not a Fieldmark model"):
-        torch_files.load_classifier(file)
+    with pytest.raises(ModelError, match=r"no valid `labels`|schema"):
+        load_torch_classifier(file)
+    (other,) = set(ENDINGS) - {ending}
+    file.write_bytes((exported / f"birds{other}").read_bytes())
+    with pytest.raises(ModelError, match="another one by its name"):
+        load_torch_classifier(file)
+    assert not caplog.records
+    assert not any(capfd.readouterr())
 
 
 def test_the_run_of_a_finder_is_exported_by_the_command(finder_run):
     names = {path.name for path in finder_run.iterdir()}
     assert {"finder.onnx", "finder.pt2", "finder.safetensors"} < names
     assert not {"finder.torchscript.pt", "exported"} & names
-    loaded = torch_files.load_finder(finder_run / "finder.pt2")
+    loaded = load_torch_finder(finder_run / "finder.pt2")
     assert loaded.sha256 == Finder(finder_run / "finder.onnx").sha256
 
 
@@ -300,7 +400,7 @@ def test_the_documented_example_classifies_a_photo(exported, tmp_path, monkeypat
         (tmp_path / file.name).symlink_to(file)
     monkeypatch.chdir(tmp_path)
     names, results = {}, []
-    with formats.torchscript.ignore_deprecation():
+    with ignore_deprecation():
         for part in re.split(r"(?<=\n)\n(?=script|program)", code):
             exec(part, names)  # noqa: S102
             results.append(names.get("outputs"))

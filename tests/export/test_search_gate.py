@@ -82,7 +82,8 @@ def run_search_gate(searched_run, expected, finder_file):
         source, proposals = expected
         file = searched_run / "birds.onnx"
         threshold = Classifier(file).card["thresholds"]["unknown"]["threshold"]
-        served = predict_over_http(file, source, proposals.choose(threshold), finder)
+        loaded = identifier.Identifier.load(file, finder)
+        served = predict_over_http(loaded, source, proposals.choose(threshold))
         return check_gate(*expect_crops(proposals, threshold, served))
 
     return run

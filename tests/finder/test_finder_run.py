@@ -119,8 +119,13 @@ def test_the_notebook_shows_scenes_training_and_what_is_found(finder_run):
 
 def test_a_finder_is_published_beside_the_species_model(finder_run, tmp_path):
     finder = Finder(finder_run.model_file)
+    outdated, kept = tmp_path / "finder.pt2", tmp_path / "birds.pt2"
+    outdated.touch()
+    kept.touch()
     assert publish(finder_run.folder, tmp_path) == " ".join(finder.version.values())
     assert Finder(tmp_path / "finder.onnx").sha256 == finder.sha256
+    assert kept.is_file()
+    assert not outdated.exists()
     network = build_detector(finder_run.recipe)
     save_weights(network, tmp_path / "finder.safetensors", "fp16", finder.card | {"version": "1"})
     with pytest.raises(RunError, match="are not of one run"):
@@ -136,6 +141,13 @@ def test_the_file_passes_its_gate_and_says_so_in_its_card(finder_run, finder, ne
     assert finder.card["licence"]
     assert finder.card["photos"]["photos"] == {"train": 192, "valid": 48}
     assert finder.card == read_weights_card(finder_run.weights_file)
+
+
+def test_a_card_without_a_second_look_passes_with_one_look(finder, network, photos):
+    del finder.card["fine"]
+    finder.fine = None
+    report, _ = check_gate(finder, network, photos)
+    assert set(report["looks"]) == {1}
 
 
 def test_the_file_takes_photos_of_any_multiple_of_32_pixels(finder, network):
