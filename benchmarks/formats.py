@@ -3,8 +3,8 @@
     FIELDMARK_PHOTOS=... python -m benchmarks.formats [RUN] [--rounds 200] [--save]
 
 RUN is exported in a copy of its folder, through the gate. Files with fp32 hold the same weights,
-stored longer. Times are of one thread, in turns; each ratio is the median of the ratios of the
-turns, with its bootstrap interval.
+stored longer. Times are medians of one thread, in turns; each ratio is that of two medians, with
+its paired bootstrap interval. All files of a finder search the same held-out photos as they are.
 """
 
 import shutil
@@ -14,26 +14,31 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import typer
 
 from benchmarks.results import MODEL, RunFolder, Save, number, percent, report
-from birds.classifier import OUTPUTS, Classifier
+from birds.classifier import Classifier
 from birds.finder import Finder
+from birds.model_file import OUTPUTS
+from export import finder_gate
+from export.conversion import convert_models
 from export.drop import measure_drop
-from export.formats import FORMATS, NamedOutputs, load_runtime
+from export.formats import FORMATS, load_runtime
 from export.graph import Graph
 from export.predictions import held_out_photos
 from export.rebuild import rebuild_model
-from export.torch_files import load_classifier, load_finder
+from export.torch_files import load_torch_classifier, load_torch_finder
 from fieldmark.data.found_birds import locate_finder
 from fieldmark.data.run_photos import find_run_photos
 from fieldmark.evaluation.latency import measure_latency
 from fieldmark.evaluation.predictions import predict, predict_with_file
+from fieldmark.finder.finder_run import load_exported_detector
 from fieldmark.network.network import Network
 from fieldmark.run import Run
 from fieldmark.run_folder import FORMAT_SUFFIXES
-from fieldmark.statistics import bootstrap_interval
+from fieldmark.statistics import bootstrap_interval, wilson_interval
 
 BATCHES = (1, 8)
 
@@ -45,11 +50,11 @@ def main(run: RunFolder = MODEL, rounds: int = 200, save: Save = False) -> None:
         copy = Path(scratch) / "run"
         shutil.copytree(run, copy, ignore=shutil.ignore_patterns("checkpoints", "snapshots"))
         rebuild_model(copy, formats=list(FORMATS))
-        rows = compare_models(Run(copy), Path(scratch), rounds) + compare_finders(copy, rounds)
+        rows = compare_models(Run(copy), Path(scratch), rounds) + compare_finders(Run(copy), rounds)
     columns = ["file", "weights", "MB"]
     for batch in BATCHES:
         columns += [f"ms, batch of {batch}", f"times ONNX, batch of {batch}"]
-    columns += ["largest difference from the network", "same first prediction", "n"]
+    columns += ["largest difference from the network", "same first prediction, or boxes", "n"]
     report("formats", "python -m benchmarks.formats", columns, rows, save)
 
 
@@ -60,7 +65,7 @@ def compare_models(run: Run, scratch: Path, rounds: int) -> list[list[str]]:
         name: run.folder / f"birds{suffix}" for name, suffix in FORMAT_SUFFIXES.items()
     }
     classifiers = {
-        name: Classifier(file, 1) if name == "onnx" else load_classifier(file)
+        name: Classifier(file, 1) if name == "onnx" else load_torch_classifier(file)
         for name, file in files.items()
     }
     (expected,) = predict([network], photos, folder)
@@ -71,49 +76,51 @@ def compare_models(run: Run, scratch: Path, rounds: int) -> list[list[str]]:
         largest, same = f"{drop['largest_difference']:.1e}", percent(drop["agreement"])
         agreement[name] = [largest, same, str(len(photos))]
     timed: dict[str, Any] = dict(classifiers)
-    for name in FORMATS:
-        files[f"{name} fp32"] = file = scratch / f"single{FORMAT_SUFFIXES[name]}"
-        timed[f"{name} fp32"] = write_single(name, network, file)
+    for converted in convert_models(FORMATS, Graph(network), network, "fp32", None):
+        name = f"{converted.format} fp32"
+        files[name] = file = scratch / f"birds{FORMAT_SUFFIXES[converted.format]}"
+        converted.write_model({}, file)
+        timed[name] = time_graph(file, network.preparation.size)
     dtype = run.card["weights_dtype"]
     rows = []
     for name, cells in time_files(timed, rounds).items():
-        file, stored = files[name].name.replace("single", "birds"), name.partition(" ")[2] or dtype
-        row = [file, stored, megabytes(files[name]), *cells]
+        stored = name.partition(" ")[2] or dtype
+        row = [files[name].name, stored, megabytes(files[name]), *cells]
         rows.append([*row, *agreement.get(name, ["", "", ""])])
     return rows
 
 
-def write_single(format: str, network: Network, file: Path) -> Any:
-    """Write a network with all weights as float32; return what `measure_latency` needs of it.
-
-    The out-of-distribution score is one minus the highest probability.
-    """
-    size = network.preparation.size
-    photo = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    module = NamedOutputs(Graph(network), OUTPUTS).eval().requires_grad_(False)
-    converted = FORMATS[format].convert(module, photo, {0: torch.export.Dim("N")})
-    FORMATS[format].write(converted, "{}", file)
-    runtime, _ = load_runtime(file)
+def time_graph(file: Path, size: int) -> Any:
+    """Return what `measure_latency` needs of a file without a card, for photos of a size."""
+    runtime = load_runtime(file)
     return SimpleNamespace(
-        size=size, predict=lambda pixels: runtime.run(OUTPUTS, {"photo": pixels})
+        size=size, predict=lambda pixels: runtime.run(list(OUTPUTS), {"photo": pixels})
     )
 
 
-def compare_finders(folder: Path, rounds: int) -> list[list[str]]:
-    """Return the rows of the finder, if any; its differences are those of scores at the gate."""
+def compare_finders(run: Run, rounds: int) -> list[list[str]]:
+    """Return the rows of the finder, if any; its differences are those of scores."""
     published = locate_finder()
     if not published:
         return []
-    files = {name: folder / f"finder{suffix}" for name, suffix in FORMAT_SUFFIXES.items()}
-    finders = {"onnx": Finder(published, 1)}
-    finders |= {name: load_finder(file) for name, file in files.items()}
-    files["onnx"] = published
+    files = {"onnx": published} | {
+        name: run.folder / f"finder{suffix}" for name, suffix in FORMAT_SUFFIXES.items()
+    }
+    finders = {
+        name: Finder(file, 1) if name == "onnx" else load_torch_finder(file)
+        for name, file in files.items()
+    }
+    detector, folder = load_exported_detector(published), find_run_photos(run)
+    photos = {path: (folder / path).read_bytes() for path in held_out_photos(run.split)["path"]}
     rows = []
     for name, cells in time_files(finders, rounds).items():
-        card = finders[name].card
-        largest, n = card["gate"]["largest_score_difference"], str(card["gate"]["photos"])
-        row = [files[name].name, card["weights_dtype"], megabytes(files[name]), *cells]
-        rows.append([*row, f"{largest:.1e} (score)", "", n])
+        found = pd.DataFrame(
+            finder_gate.compare(finders[name], detector, data) for data in photos.values()
+        )
+        same = wilson_interval(int(found["passed"].sum()), len(found))
+        dtype, largest = finders[name].card["weights_dtype"], found["score_difference"].max()
+        row = [files[name].name, dtype, megabytes(files[name]), *cells]
+        rows.append([*row, f"{largest:.1e} (score)", percent(same), str(len(found))])
     return rows
 
 
@@ -123,11 +130,15 @@ def time_files(timed: dict[str, Any], rounds: int) -> dict[str, list[str]]:
     for batch in BATCHES:
         milliseconds = measure_latency(timed, rounds, batch)
         for name, values in milliseconds.items():
-            ratio = bootstrap_interval(
-                (values / milliseconds["onnx"],), np.median, proportion=False
-            )
+            pair = values, milliseconds["onnx"]
+            ratio = bootstrap_interval(pair, ratio_of_medians, proportion=False)
             cells[name] += [f"{np.median(values):.1f}", number(ratio, 2)]
     return cells
+
+
+def ratio_of_medians(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the median of the first sample in units of the second's."""
+    return float(np.median(first) / np.median(second))
 
 
 def megabytes(file: Path) -> str:

@@ -138,6 +138,8 @@ def test_file_formats_are_compared_in_one_table(run, folder):
     assert [row[1] for row in rows].count("fp32") == 2
     assert all(row[4].startswith("1.00 (") for row in rows if row[0].endswith(".onnx"))
     assert [row[-2:] for row in rows[:3]] == [["100.0 % (86.2 % to 100.0 %)", "24"]] * 3
+    found = [row[-2:] for row in rows if row[0].startswith("finder")]
+    assert found == [["100.0 % (86.2 % to 100.0 %)", "24"]] * 3
 
 
 def test_the_heat_map_is_measured_against_a_model_without_it(model):
