@@ -136,7 +136,7 @@ def check_inputs(recipe: "Recipe") -> None:
     from fieldmark.network.weights import fetch_weights, resolve_weights
     from fieldmark.training.create_teacher import check_teacher
     from fieldmark.training.grounds import find_grounds
-    from fieldmark.training.tracking.servers import check_servers
+    from fieldmark.training.tracking.registry import check_servers
 
     checks = {
         "photos": lambda: find_photo_folder(recipe.photos),
@@ -144,9 +144,9 @@ def check_inputs(recipe: "Recipe") -> None:
         "not_birds": lambda: list_ood_photos(recipe.not_birds),
         "grounds": lambda: find_grounds(recipe.grounds, recipe.not_birds),
         "open_set_run": lambda: describe_open_set_run(recipe.open_set_run),
+        "track": lambda: check_servers(recipe.track),  # before a download
         "weights": lambda: fetch_weights(recipe.arch, resolve_weights(recipe.weights)),
         "teacher": lambda: recipe.teacher and check_teacher(**recipe.teacher),
-        "track": lambda: check_servers(recipe.track),
     }
     for key, check in checks.items():
         try:

@@ -52,14 +52,7 @@ class Run(RunFolder):
         check_writable(finished.unfinished)
         run = cls(finished.unfinished, finished.name)
         run.destination, run._lock = folder, lock
-        resumed = {
-            run.checkpoints,
-            run.snapshots,
-            run.history_file,
-            run.tensorboard,
-            run.clearml_file,
-            run.mlflow_file,
-        }
+        resumed = {run.checkpoints, run.snapshots, run.history_file, *run.tracker_files}
         for entry in set(run.folder.iterdir()) - resumed:
             remove_entry(entry)
         for file in run.folder.rglob(f"*{PARTIAL}"):  # of a killed process

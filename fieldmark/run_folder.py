@@ -53,6 +53,7 @@ class RunFolder:
         self.tensorboard = self.folder / "tensorboard"
         self.clearml_file = self.folder / "clearml.txt"
         self.mlflow_file = self.folder / "mlflow.txt"
+        self.mlflow_unsent_file = self.folder / "mlflow_unsent.json"
         self.unfinished = self.folder / UNFINISHED
 
     @property
@@ -75,12 +76,17 @@ class RunFolder:
         )
 
     @property
+    def tracker_files(self) -> tuple[Path, ...]:
+        """What trackers keep in the folder, and continue with if the run resumes."""
+        return self.tensorboard, self.clearml_file, self.mlflow_file, self.mlflow_unsent_file
+
+    @property
     def products(self) -> tuple[Path, ...]:
         """All files and folders of a finished run; a new run replaces them."""
         return (
             *(*self.model_files, *self.result_files, self.competition_file, self.notebook_file),
             *(self.label_decisions_file, self.crops_file, self.figures, self.snapshots),
-            *(self.tensorboard, self.clearml_file, self.mlflow_file, *self.further_files),
+            *(*self.tracker_files, *self.further_files),
         )
 
     @cached_property

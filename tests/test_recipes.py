@@ -32,6 +32,7 @@ from fieldmark.recipe import (
 )
 from fieldmark.training.fit import OPTIMIZERS
 from fieldmark.training.schedules import SCHEDULES
+from fieldmark.training.tracking.registry import TRACKERS
 from tests import networks, trees  # noqa: F401
 from tests.conftest import ROOT, SIZE
 from tests.network.test_backbone import network, pretrained
@@ -134,6 +135,7 @@ def test_a_tracker_that_is_not_installed_is_reported_with_the_command(monkeypatc
 
 def test_the_choices_of_the_schema_are_those_of_the_code():
     choices = {key: get_args(field.annotation) for key, field in Recipe.model_fields.items()}
+    assert set(get_args(choices["track"][0])) == set(TRACKERS)
     assert set(choices["optimizer"]) == set(OPTIMIZERS)
     assert set(choices["schedule"]) == set(SCHEDULES)
     assert set(choices["precision"]) == set(PRECISIONS)

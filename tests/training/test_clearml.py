@@ -34,7 +34,8 @@ PREAMBLE = """
 
     socket.socket.connect = only_here(socket.socket.connect)
     socket.getaddrinfo = only_here(socket.getaddrinfo)
-    sys.modules["fastai"] = None  # ClearML would import it, which takes seconds
+    for package in ("fastai", "torch", "azure", "rfc3987_syntax"):
+        sys.modules[package] = None  # ClearML would import it if it can, which takes seconds
     from fieldmark.training.tracking.clearml import ClearML, Task
     from fieldmark.errors import TrackingError
     from fieldmark.run import Run
@@ -42,6 +43,11 @@ PREAMBLE = """
     recipe = json.loads(Path("recipe.json").read_text())
     run = Run("my-run")
     run.folder.mkdir(exist_ok=True)
+
+    def cut_power():
+        for process in psutil.Process().children():  # the process that reports
+            process.kill()
+        os._exit(0)
 """
 
 
@@ -82,9 +88,7 @@ def interrupted(tmp_path_factory):
         random.seed(1)
         ClearML(run, recipe)
         assert random.random() == random.Random(1).random()  # the seed is unchanged
-        for process in psutil.Process().children():  # the process that reports
-            process.kill()
-        os._exit(0)
+        cut_power()
     """
     return folder, session(folder, lines)
 
@@ -162,7 +166,7 @@ def test_a_server_has_every_step_of_a_resumed_run_once(tmp_path):
         clearml = ClearML(run, recipe)
         clearml.log_scalars(1, {"loss/step": 2.0})
         clearml.task.flush(wait_for_uploads=True)
-        os._exit(0)
+        cut_power()
     """
     fake = FakeClearML()
     with serve(fake) as address:

@@ -183,9 +183,12 @@ def test_a_tracker_that_fails_warns_once_of_each_loss_and_training_goes_on(
         (None, r"`track`: .*needs a server.*`mlflow server`.*MLFLOW_TRACKING_URI"),
         ("http://127.0.0.1:9", r"`track`: .*http://127\.0\.0\.1:9 cannot be used.*`mlflow server`"),
         ("https://me:secret@birds.example", "MLFLOW_TRACKING_PASSWORD"),
+        ("https://birds.example/?token=secret", "MLFLOW_TRACKING_TOKEN"),
+        ("http://[::1", "is not an address"),
     ],
 )
 def test_training_does_not_start_without_a_server_of_mlflow(monkeypatch, address, message):
+    monkeypatch.setattr("fieldmark.network.weights.fetch_weights", None)  # not before this check
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     if address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)

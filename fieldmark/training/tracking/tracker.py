@@ -1,8 +1,10 @@
 """The interface of an experiment tracker."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 class Tracker:
@@ -17,7 +19,7 @@ class Tracker:
     def log_scalars(self, step: int, values: dict[str, float]) -> None:
         """Log a point of each curve; a name is `kind/name`."""
 
-    def log_histograms(self, step: int, values: dict[str, torch.Tensor]) -> None:
+    def log_histograms(self, step: int, values: "dict[str, torch.Tensor]") -> None:
         """Log the distribution of weights or gradients; a name is `kind/parameter`."""
 
     def log_figure(self, step: int, file: Path) -> None:

@@ -1,24 +1,24 @@
 """All trackers of a run together: figures, the start, resuming, and the end."""
 
 import warnings
-from importlib import import_module
 
 from fastai.vision.all import Callback, Learner
 from matplotlib.figure import Figure
 
+from fieldmark.replacement import remove_entry
 from fieldmark.run import Run
 from fieldmark.training.checkpoint import Checkpoint
 from fieldmark.training.tracking.callback import TrackingCallback
+from fieldmark.training.tracking.registry import open_tracker
 from fieldmark.training.tracking.tracker import Tracker
 
-TRACKER_FILES = ("clearml.txt", "mlflow.txt", "tensorboard/events.*")  # in the folder of a run
 LOST = {  # what a tracker lacks when a method of it fails
     "resume": "could not continue where the run resumes, and may show steps twice",
     "log_scalars": "lacks points of curves",
     "log_histograms": "lacks histograms",
     "log_figure": "lacks a figure, which is in the run's folder `figures`",
     "flush": "does not have the curves of this epoch yet",
-    "finish": "lacks metrics and files of the finished run, which are in its folder",
+    "finish": "lacks metrics, files or the model of the finished run, which are in its folder",
 }
 
 
@@ -48,9 +48,8 @@ class Tracking:
         trackers of a resumed run have the earlier figures already.
         """
         if not self.run.resumes:
-            for pattern in TRACKER_FILES:
-                for file in self.run.folder.glob(pattern):
-                    file.unlink()
+            for entry in self.run.tracker_files:
+                remove_entry(entry)
         self.trackers = [open_tracker(name, self.run, self.recipe) for name in self.track]
         self.checkpoints = checkpoints
         self.has_later_steps = self.run.resumes
@@ -109,10 +108,3 @@ class Tracking:
         values = {name: metric["value"] for name, metric in metrics.items()}
         self.log("finish", self.step, values, [file for file in files if file.is_file()])
         self.trackers = []
-
-
-def open_tracker(name: str, run: Run, recipe: dict) -> Tracker:
-    """Open a tracker; its package is imported only now, since it is optional."""
-    class_name = {"tensorboard": "TensorBoard", "clearml": "ClearML", "mlflow": "MLflow"}[name]
-    module = import_module(f"fieldmark.training.tracking.{name}")
-    return getattr(module, class_name)(run, recipe)
