@@ -45,7 +45,7 @@ def check_gate(
     return report, {
         "photos": len(report),
         "boxes": int(report["boxes"].sum()),
-        "largest_score_difference": round(float(report["score_difference"].max()), 6),
+        "largest_score_difference": float(report["score_difference"].max()),
         "lowest_iou": round(float(report["iou"].min()), 4),
         "largest_difference_in_batches": check_batches(finder),
     }
