@@ -2,6 +2,7 @@
 
 from fastai.vision.all import Callback, set_seed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from fieldmark import plotting as plots
 from fieldmark.data import loaders as data
@@ -11,6 +12,8 @@ from fieldmark.training.learner import embed_splits, head_learner, layer_learnin
 from fieldmark.training.tracking.tracking import Tracking
 from tests.conftest import create_learner
 
+# files of one second are sorted by their writers' numbers as text, where 10 is before 9
+event_file_writer._global_uid = event_file_writer.AtomicCounter(1000)
 RECIPE = {"arch": "test_efficientnet", "learning_rate": 0.01, "teacher": {}, "track": []}
 
 

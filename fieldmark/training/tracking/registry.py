@@ -17,7 +17,7 @@ class Entry(NamedTuple):
 
 TRACKERS = {
     "tensorboard": Entry("tensorboard:TensorBoard"),
-    "clearml": Entry("clearml:ClearML"),  # tries for minutes; reports if no server is configured
+    "clearml": Entry("clearml:ClearML"),  # whose client would try for minutes to reach a server
     "mlflow": Entry("mlflow:MLflow", check="mlflow_server:connect_to_mlflow"),
 }
 

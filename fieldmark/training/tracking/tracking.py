@@ -18,7 +18,7 @@ LOST = {  # what a tracker lacks when a method of it fails
     "log_histograms": "lacks histograms",
     "log_figure": "lacks a figure, which is in the run's folder `figures`",
     "flush": "does not have the curves of this epoch yet",
-    "finish": "lacks metrics, files or the model of the finished run, which are in its folder",
+    "finish": "lacks metrics, files or the model of the finished run; only its folder has them all",
 }
 
 
