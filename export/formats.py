@@ -5,7 +5,6 @@ Load only files that you wrote, or whose author you trust: PyTorch's loaders may
 
 import copy
 import json
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,6 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from birds.model_file import ModelError
 from birds.sessions import Runtime, load_errors
 from export.archive_card import find_format
 from export.exported_program import export_program, load_program, write_program
@@ -126,7 +124,4 @@ def convert_graph(
 def load_runtime(path: Path) -> Runtime:
     """Return what computes the graph in a file; raises ModelError for one that does not load."""
     with load_errors(path):
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip():
-                raise ModelError(f"{path.name} is damaged. Copy it again.")
         return TorchRuntime(FORMATS[find_format(path)].load(path))
