@@ -52,7 +52,9 @@ def export_repository(
     """
     file = Run(run_folder).model_file
     if not file.is_file():
-        raise RunError(f"{run_folder} has no {file.name}. Give the folder of a species model's run.")
+        raise RunError(
+            f"{run_folder} has no {file.name}. Give the folder of a species model's run."
+        )
     classifier, finder_file = Classifier(file, 1), default_finder(file)
     if not classifier.card.get("gate"):
         raise RunError(f"{file} has not passed the gate. Run `fieldmark export {run_folder}`.")
