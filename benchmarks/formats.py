@@ -2,9 +2,10 @@
 
     FIELDMARK_PHOTOS=... python -m benchmarks.formats [RUN] [--rounds 200] [--save]
 
-RUN is exported in a copy of its folder, through the gate. Files with fp32 hold the same weights,
-stored longer. Times are medians of one thread, in turns; each ratio is that of two medians, with
-its paired bootstrap interval. All files of a finder search the same held-out photos as they are.
+RUN is exported in a copy of its folder, through the gate, unless it has all files. Those with fp32
+hold the same weights, stored longer. Times are medians of one thread, in turns; each ratio is that
+of two medians, with its paired bootstrap interval. All files of a finder search the same held-out
+photos as they are.
 """
 
 import shutil
@@ -45,17 +46,29 @@ BATCHES = (1, 8)
 
 def main(run: RunFolder = MODEL, rounds: int = 200, save: Save = False) -> None:
     """Print a row for each file; each is timed `rounds` times with each batch size."""
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "run"
-        shutil.copytree(run, copy, ignore=shutil.ignore_patterns("checkpoints", "snapshots"))
-        rebuild_model(copy, formats=list(FORMATS))
-        rows = compare_models(Run(copy), Path(scratch), rounds) + compare_finders(Run(copy), rounds)
+        exported = run if has_all_formats(run) else export_copy(run, Path(scratch) / "run")
+        torch.set_num_threads(1)
+        rows = compare_models(Run(exported), Path(scratch), rounds)
+        rows += compare_finders(Run(exported), rounds)
     columns = ["file", "weights", "MB"]
     for batch in BATCHES:
         columns += [f"ms, batch of {batch}", f"times ONNX, batch of {batch}"]
     columns += ["largest difference from the network", "same first prediction, or boxes", "n"]
-    report("formats", "python -m benchmarks.formats", columns, rows, save)
+    command = f"python -m benchmarks.formats {run} --rounds {rounds}"
+    report("formats", command, columns, rows, save)
+
+
+def has_all_formats(run: Path) -> bool:
+    """Return whether a run's folder has its model in all formats."""
+    return all((run / f"birds{suffix}").is_file() for suffix in FORMAT_SUFFIXES.values())
+
+
+def export_copy(run: Path, copy: Path) -> Path:
+    """Copy a run's folder, export it in all formats there, and return the copy."""
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("checkpoints", "snapshots"))
+    rebuild_model(copy, formats=list(FORMATS))
+    return copy
 
 
 def compare_models(run: Run, scratch: Path, rounds: int) -> list[list[str]]:
