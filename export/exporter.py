@@ -121,7 +121,7 @@ def export_model(
         write_model(model, card, file)
         threshold = unknown_threshold(card)
         expected = Expected(held_out, weights_dtype, before, middle, proposals, threshold)
-        report, card["gate"] = verify_file(file, options.finder, expected)
+        report, card["gate"] = verify_file(file, expected)
         card |= describe_uncertainty(
             calibration,
             card["thresholds"],

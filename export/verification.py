@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from birds.classifier import Classifier
 from birds.identifier import AUTO, CENTER, Identifier
 from export.checks import check_model_file
 from export.drop import check_drop
@@ -40,16 +41,15 @@ class Expected(NamedTuple):
         return {path: source[path] for path in (*known, *photos["path"][is_drawn])}
 
 
-def verify_file(
-    file: Path, finder_file: Path | None, expected: Expected
-) -> tuple[pd.DataFrame, dict]:
+def verify_file(file: Path, expected: Expected) -> tuple[pd.DataFrame, dict]:
     """Return the gate's report on an ONNX file, and the card's entry `gate`.
 
     Raises ModelFileError for a file that contradicts itself, GateError for one that predicts
     differently.
     """
     alone = check_model_file(file, expected.sample_photos())
-    return verify_identifier(Identifier.load(file, finder_file), alone, expected)
+    identifier = Identifier(Classifier(file), expected.held_out.finder)
+    return verify_identifier(identifier, alone, expected)
 
 
 def verify_identifier(

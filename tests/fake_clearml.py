@@ -28,7 +28,7 @@ class FakeClearML:
         self.tasks, self.models, self.projects = {}, {}, {}
         self.events, self.files, self.calls = [], {}, []
 
-    def answer(self, call: str, fields: dict) -> dict:
+    def handle_call(self, call: str, fields: dict) -> dict:
         """Return the data of the response to a call such as `tasks.create`."""
         self.calls.append(call)
         service, action = call.split(".")
@@ -37,12 +37,12 @@ class FakeClearML:
             return {"token": jwt.encode(facts, "k" * 32)}
         if service in ("tasks", "models", "projects"):
             kept = getattr(self, service)
-            return self.answer_about(kept, service.removesuffix("s"), action, fields)
+            return self.handle_entry(kept, service.removesuffix("s"), action, fields)
         if call == "events.add":
             self.events.append(fields)
         return {}
 
-    def answer_about(self, kept: dict, kind: str, action: str, fields: dict) -> dict:
+    def handle_entry(self, kept: dict, kind: str, action: str, fields: dict) -> dict:
         """Create, change or return tasks, models or projects."""
         if action == "create":
             key = fields.get("id") or uuid.uuid4().hex
@@ -107,7 +107,7 @@ def serve(fake: FakeClearML):
                 if call == "events.add_batch":
                     fake.events += lines
                     call, lines = "events.added", []
-                data = fake.answer(call, lines[0] if lines else {})
+                data = fake.handle_call(call, lines[0] if lines else {})
             meta = {"result_code": 200, "result_subcode": 0, "result_msg": "OK"}
             reply = json.dumps({"meta": meta, "data": data}).encode()
             self.send_response(200)

@@ -7,7 +7,7 @@ import numpy as np
 
 from . import drawn, model_file, photo, process
 from .model_file import ModelError
-from .sessions import Runtime, check_recorded, load_errors, load_sessions
+from .sessions import Runtime, check_recorded, load_errors, load_sessions, thread_modes
 
 OUTPUTS = tuple(model_file.OUTPUTS)
 TOLERANCE = 1e-3  # largest difference from the outputs that a card records
@@ -79,8 +79,8 @@ class Classifier:
     def check_outputs(self, recorded: dict) -> None:
         """Raise ModelError unless all sessions give the outputs recorded for the drawn photo."""
         pixels = drawn_photo(self.size)[None]
-        singles = dict.fromkeys((False, self.single_thread_session is not self.session))
-        outputs = [self.predict(pixels, single_thread) for single_thread in singles]
+        modes = thread_modes((self.session, self.single_thread_session))
+        outputs = [self.predict(pixels, single_thread) for single_thread in modes]
         classes = outputs[0].probability.shape[1]
         if classes != len(self.labels):
             raise ModelError(

@@ -12,7 +12,14 @@ from . import drawn, model_file, process
 from .crops import Box, overlap
 from .model_file import EXPORT_AGAIN, ModelError
 from .photo import FINDER_MIN_SIDE, FINDER_STRIDE, DecodedPhoto, finder_input
-from .sessions import Runtime, Session, check_recorded, load_errors, load_sessions
+from .sessions import (
+    Runtime,
+    Session,
+    check_recorded,
+    load_errors,
+    load_sessions,
+    thread_modes,
+)
 
 SHIPPED_FINDER = Path(__file__).parents[1] / "model" / "finder.onnx"
 SCHEMA = 1  # of the card
@@ -87,8 +94,7 @@ class Finder:
         self.size, self.threshold = card["size"], card["threshold"]
         self.filter = card["preparation"]["filter"]
         self.fine = FineLook(**card["fine"]) if card.get("fine") else None
-        singles = dict.fromkeys((False, self.single_thread_session is not self.session))
-        outputs = [self.predict(drawn_input(), single) for single in singles]
+        outputs = [self.predict(drawn_input(), single) for single in thread_modes(runtimes)]
         computed = {
             name: np.concatenate([output[i] for output in outputs])
             for i, name in enumerate(OUTPUTS)

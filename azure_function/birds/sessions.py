@@ -23,6 +23,11 @@ class Runtime(Protocol):
         ...
 
 
+def thread_modes(runtimes: tuple[Runtime, Runtime]) -> list[bool]:
+    """Return the values of `single_thread` for which different runtimes compute a graph."""
+    return [False] if runtimes[0] is runtimes[1] else [False, True]
+
+
 @contextmanager
 def load_errors(path: Path) -> Iterator[None]:
     """Turn whatever a model file that cannot be loaded raises into a ModelError."""

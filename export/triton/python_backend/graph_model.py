@@ -1,6 +1,5 @@
 """Compute an ONNX graph in Triton's Python backend, where Triton has no ONNX Runtime backend."""
 
-import json
 import os
 from pathlib import Path
 
@@ -16,8 +15,6 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the graph, to be computed by one thread."""
-        config = json.loads(args["model_config"])
-        self.outputs = {output["name"]: output["dims"] for output in config["output"]}
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.enable_mem_pattern = False  # it keeps a block of memory for every batch size
@@ -42,12 +39,13 @@ class TritonPythonModel:
         responses = []
         for request, start, end in zip(requests, [0, *ends], ends, strict=False):
             tensors = [
-                pb_utils.Tensor(name, self.shape(name, values[name][start:end]))
+                pb_utils.Tensor(name, add_axis(values[name][start:end]))
                 for name in request.requested_output_names()
             ]
             responses.append(pb_utils.InferenceResponse(tensors))
         return responses
 
-    def shape(self, name: str, values: np.ndarray) -> np.ndarray:
-        """Return an output with the axes of its configuration: one number a photo needs one."""
-        return values.reshape(-1, 1) if values.ndim == 1 else values
+
+def add_axis(values: np.ndarray) -> np.ndarray:
+    """Return an output as configured: one number a photo, [N], is [N, 1] in this backend."""
+    return values.reshape(-1, 1) if values.ndim == 1 else values

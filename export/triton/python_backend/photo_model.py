@@ -19,7 +19,7 @@ from birds.classifier import Classifier
 from birds.errors import UserError
 from birds.finder import Finder
 from birds.identifier import Identifier
-from birds.photo import PhotoError, check_bytes
+from birds.photo import EmptyPhoto, PhotoError, check_bytes
 from birds.prediction import DEFAULT_OPTIONS, encode_identification
 from birds.workers.decoder import Decoded, Decoder, Limits, plan_memory
 from birds.workers.task import BUSY, DecoderBusy
@@ -30,10 +30,6 @@ FOLDER = Path(__file__).parent
 
 class BackendError(UserError):
     """Another model of this server did not respond."""
-
-
-class NoPhoto(Exception):
-    """A request without a photo, or one whose client has left."""
 
 
 class BackendRuntime:
@@ -132,7 +128,7 @@ class TritonPythonModel:
         try:
             photos = pb_utils.get_input_tensor_by_name(request, "photo").as_numpy().reshape(-1)
             if request.is_cancelled() or not len(photos):
-                raise NoPhoto
+                raise EmptyPhoto("This request has no photo.")
             for photo in photos:
                 check_bytes(len(photo))
                 future = identifier.prepare_in_worker(self.decoder, photo, patience=PATIENCE)
@@ -186,8 +182,6 @@ def fail(error: Exception) -> object:
     code = pb_utils.TritonError.INTERNAL
     if isinstance(error, PhotoError):
         sentence, code = str(error), pb_utils.TritonError.INVALID_ARG
-    elif isinstance(error, NoPhoto):
-        sentence, code = "This request has no photo.", pb_utils.TritonError.INVALID_ARG
     elif isinstance(error, DecoderBusy):
         sentence, code = BUSY, pb_utils.TritonError.UNAVAILABLE
     elif isinstance(error, UserError):

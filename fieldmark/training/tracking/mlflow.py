@@ -5,6 +5,7 @@ not sent again.
 """
 
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,8 +38,9 @@ class MLflow(Tracker):
         with server_errors_reported():
             self.run_id = self.continue_run() or self.create_run()
             self.unsent = Unsent.load(run)
-            self.send_parameters(recipe)
-            self.last_steps = self.read_last_steps()
+            logged = self.client.get_run(self.run_id).data
+            self.send_parameters(recipe, logged.params)
+            self.last_steps = self.read_last_steps(logged.metrics)
 
     def create_run(self) -> str:
         """Create a run, name it in the folder, and return its id."""
@@ -82,9 +84,8 @@ class MLflow(Tracker):
                 "delete this file to log the remaining steps to a new run."
             ) from error
 
-    def send_parameters(self, recipe: dict) -> None:
+    def send_parameters(self, recipe: dict, sent: Collection[str]) -> None:
         """Send those parameters that the run does not have; MLflow can change none."""
-        sent = self.client.get_run(self.run_id).data.params
         missing = {k: v for k, v in flatten_parameters(recipe).items() if k not in sent}
         params = [Param(key, str(value)) for key, value in missing.items()]
         try:
@@ -94,9 +95,8 @@ class MLflow(Tracker):
                 self.client.set_terminated(self.run_id, "FAILED")
             raise
 
-    def read_last_steps(self) -> dict[str, int]:
+    def read_last_steps(self, names: Collection[str]) -> dict[str, int]:
         """Return the last step of each curve that the server has, or gets with the next flush."""
-        names = self.client.get_run(self.run_id).data.metrics
         points = [p for name in names for p in self.client.get_metric_history(self.run_id, name)]
         points += self.unsent.metrics
         return {point.key: point.step for point in sorted(points, key=lambda point: point.step)}
