@@ -152,13 +152,6 @@ def test_the_heat_map_is_measured_against_a_model_without_it(model):
     assert rows["additional time of the heat map's nodes"][1] == "9 pairs"
 
 
-def test_planted_label_errors_are_counted(run, folder, weights):
-    options = ["--seeds", 1, "--weights", weights]
-    rows = rows_of(run_module("label_errors", run, *options, FIELDMARK_PHOTOS=folder))
-    assert [row[0] for row in rows.values()][1:] == ["1", "4", "1", "4"]
-    assert set(rows) >= {"2 %, random", "5 %, confusable"}
-
-
 def test_learning_curves_and_orders_of_labelling_are_measured(run, folder, weights):
     places = {"FIELDMARK_PHOTOS": folder, "FIELDMARK_WEIGHTS": weights}
     rows = rows_of(run_module("learning_curves", run, "--repeats", 1, **places))

@@ -30,6 +30,7 @@ from fieldmark.explain.photos.near_duplicates import (
 from fieldmark.explain.photos.review import LabelReview
 from fieldmark.explain.photos.to_decide import write_template
 from fieldmark.explain.pretrained import compute_pretrained_features
+from tests.test_benchmarks import rows_of, run_module
 
 
 @pytest.fixture(scope="module")
@@ -330,3 +331,10 @@ def test_a_copy_under_another_label_is_found_by_its_hash(explained, features, tm
     assert pairs["distance"][0] == 0
     figure = show_near_duplicates(replace(explained, folder=tmp_path), pairs.head(1))
     assert sum(bool(axes.images) for axes in figure.axes) == 2
+
+
+def test_planted_label_errors_are_counted(run, folder, weights):
+    options = ["--seeds", 1, "--weights", weights]
+    rows = rows_of(run_module("label_errors", run, *options, FIELDMARK_PHOTOS=folder))
+    assert [row[0] for row in rows.values()][1:] == ["1", "4", "1", "4"]
+    assert set(rows) >= {"2 %, random", "5 %, confusable"}
