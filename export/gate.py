@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from birds.api import create_identifier_app
 from birds.http.settings import Settings
 from birds.identifier import AUTO, Identifier
+from birds.workers.decoder import job_decoder
 from fieldmark.errors import GateError
 from fieldmark.evaluation.predictions import Predictions, from_probability
 from fieldmark.evaluation.proposals import Proposals
@@ -41,7 +42,7 @@ def predict_over_http(
     `expected` are the predictions for the same photos in the same order, whose labels, truth and
     splits are taken over. `where` says whether the finder decides where the function looks.
     """
-    app = create_identifier_app(identifier, Settings(log=False))
+    app = create_identifier_app(identifier, Settings(log=False), decoder=job_decoder())
     client, refusals = TestClient(app), {}
     labels, crops = expected.labels, []
     probability = np.full((len(expected), len(labels)), np.nan)

@@ -102,7 +102,7 @@ def reduce_to_rgb(image: Image.Image, factor: int) -> Image.Image:
     rows = factor * max(1, STRIP // (image.width * factor))
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        reduced.paste(convert_to_rgb(strip).reduce(factor), (0, top // factor))
+        reduced.paste(convert_to_bytes(strip).reduce(factor), (0, top // factor))
     return reduced
 
 
@@ -159,12 +159,19 @@ def turn(image: Image.Image, orientation: int) -> Image.Image:
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:
     """Convert any Pillow mode to RGB: 16-bit grey is scaled, transparency is put on white."""
+    image = convert_to_bytes(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def convert_to_bytes(image: Image.Image) -> Image.Image:
+    """Convert as `convert_to_rgb`, but grey to L, which takes a third of the time to resize."""
     if image.mode.startswith("I"):
-        grey = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image)
         return white
-    return image if image.mode == "RGB" else image.convert("RGB")
+    if image.mode == "1":
+        return image.convert("L")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")

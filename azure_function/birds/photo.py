@@ -12,6 +12,7 @@ from .decoding import (
     SWAPPED,
     TRANSPOSITIONS,
     apply_orientation,
+    convert_to_bytes,
     convert_to_rgb,
     decode_photo,
     detect_formats,
@@ -134,8 +135,9 @@ def prepare_photo(
         return crop_photo(decoded, square, size, filter)
     image, (width, height) = decode_photo(data, size)
     left, top, side = centre_square(image.width, image.height)
-    square = convert_to_rgb(image.crop((left, top, left + side, top + side)))
-    pixels = np.array(square.resize((size, size), Image.Resampling[filter.upper()]))
+    square = convert_to_bytes(image.crop((left, top, left + side, top + side)))
+    resized = square.resize((size, size), Image.Resampling[filter.upper()])
+    pixels = np.array(resized.convert("RGB"))
     left, top, side = centre_square(width, height)
     return PreparedPhoto(pixels, width, height, (left, top, side, side))
 

@@ -5,6 +5,7 @@ from fastapi.testclient import TestClient
 
 from birds.api import create_app
 from birds.identifier import Identifier
+from birds.workers.decoder import JOB_LIMITS, shared_decoder
 
 
 @pytest.fixture(scope="session")
@@ -13,8 +14,14 @@ def model(run):
 
 
 @pytest.fixture(scope="session")
-def client(model):
-    return TestClient(create_app(model))
+def patient_decoder():
+    """Return a decoder that waits for a busy machine; its limits but the wall time are as usual."""
+    return shared_decoder(2, JOB_LIMITS)
+
+
+@pytest.fixture(scope="session")
+def client(model, patient_decoder):
+    return TestClient(create_app(model, decoder=patient_decoder))
 
 
 @pytest.fixture(scope="session")
@@ -23,5 +30,5 @@ def identifier(model, finder_file):
 
 
 @pytest.fixture(scope="session")
-def finding_client(model, finder_file):
-    return TestClient(create_app(model, finder=finder_file))
+def finding_client(model, finder_file, patient_decoder):
+    return TestClient(create_app(model, finder=finder_file, decoder=patient_decoder))

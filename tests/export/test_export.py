@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from birds import api, drawn, photo
+from birds import drawn, photo
 from birds.classifier import Classifier
 from birds.http import routes
-from export import exporter, model_file
+from export import exporter, gate, model_file
 from export.card import describe_labels
 from export.exporter import export_model
 from export.graph import Graph
@@ -235,7 +235,7 @@ def test_the_gate_finds_a_photo_that_only_the_function_refuses(network, run_gate
 
     monkeypatch.setattr(photo, "prepare_photo", refuse)
     monkeypatch.setattr(photo, "prepare", prepare)
-    monkeypatch.setattr(api, "shared_decoder", lambda *_: InlineDecoder())
+    monkeypatch.setattr(gate, "job_decoder", InlineDecoder)
     table = pd.DataFrame({"path": ["one"], "label": None, "split": "valid"})
     with pytest.raises(GateError, match="damaged-photo"):
         run_gate(network, {"one": b"odd"}, table)
@@ -343,7 +343,7 @@ def test_a_rebuild_notices_that_photos_are_prepared_differently(copy, run, monke
     recorded = Classifier(run / "birds.onnx").card["preparation"]["sha256"]
     top_left = lambda width, height: (0, 0, min(width, height))  # noqa: E731
     monkeypatch.setattr(photo, "centre_square", top_left)
-    monkeypatch.setattr(api, "shared_decoder", lambda *_: InlineDecoder())
+    monkeypatch.setattr(gate, "job_decoder", InlineDecoder)
     with pytest.raises(RunError, match="preparation has changed"):
         rebuild_model(copy)
     rebuild_model(copy, new_preparation=True)
