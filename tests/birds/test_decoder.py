@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from birds import drawn, photo
-from birds.workers.decoder import LARGE_MEMORY, MEMORY, Decoder, Limits, plan_memory
+from birds.workers.decoder import JOB_LIMITS, LARGE_MEMORY, MEMORY, Decoder, Limits, plan_memory
 from birds.workers.file_lock import FileLock
 from birds.workers.pool import BaseContext, WorkerContext, find_temporary_folder
 from birds.workers.task import DecoderBusy
@@ -31,7 +31,7 @@ TIMEOUT = 60
 )
 def decoder(request):
     """Return a decoder with two processes and little time, also where there are no semaphores."""
-    decoder = Decoder(2, Limits(cpu=1.0, wall=2.0))
+    decoder = Decoder(2, Limits(cpu=1.0, wall=4.0))
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "no semaphores":
             patch.setattr(BaseContext, "RLock", refuse_semaphore)
@@ -65,7 +65,7 @@ def test_a_worker_returns_what_the_function_returns_here(decoder, monkeypatch, s
 @pytest.mark.parametrize("size", [(4000, 3000), (6000, 4000)])
 def test_a_whole_png_is_reduced_in_a_worker(size):
     data = drawn.encode_photo(Image.new("RGBA", size, (9, 9, 9, 255)), "PNG")
-    decoder = Decoder(1)
+    decoder = Decoder(1, JOB_LIMITS)
     try:
         decoded = run(decoder, photo.decode_upright, 320, data=data)
     finally:
