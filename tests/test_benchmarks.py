@@ -130,18 +130,6 @@ def test_number_formats_of_weights_are_compared_in_one_table(run, folder):
     assert rows["fp16, the default"][4].startswith("0.00 (-")
 
 
-def test_file_formats_are_compared_in_one_table(run, folder):
-    lines = run_module("formats", run, "--rounds", 9, FIELDMARK_PHOTOS=folder).splitlines()
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "| fp" in line]
-    names = [f"{name}{end}" for name in ("birds", "finder") for end in (".onnx", ".pt2")]
-    assert set(names) < {row[0] for row in rows}
-    assert [row[1] for row in rows].count("fp32") == 2
-    assert all(row[4].startswith("1.00 (") for row in rows if row[0].endswith(".onnx"))
-    assert [row[-2:] for row in rows[:3]] == [["100.0 % (86.2 % to 100.0 %)", "24"]] * 3
-    found = [row[-2:] for row in rows if row[0].startswith("finder")]
-    assert found == [["100.0 % (86.2 % to 100.0 %)", "24"]] * 3
-
-
 def test_the_heat_map_is_measured_against_a_model_without_it(model):
     whole = onnx.load(model)
     rest = remove_heatmap(whole)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from benchmarks import formats as benchmark
 from birds import drawn, model_file
 from birds.api import create_app
 from birds.classifier import Classifier, ModelError
@@ -408,3 +409,22 @@ def test_the_documented_example_classifies_a_photo(exported, tmp_path, monkeypat
     for outputs in results[1:]:
         assert np.allclose(outputs["probability"].detach(), expected.probability, atol=1e-5)
     assert len(results) == 3
+
+
+def test_file_formats_are_compared_in_one_table(
+    run, folder, exported, finder_run, monkeypatch, capsys
+):
+    monkeypatch.setenv("FIELDMARK_PHOTOS", str(folder))
+    monkeypatch.setenv("FIELDMARK_FINDER", str(finder_run / "finder.onnx"))
+    rebuilt = lambda copy, formats: shutil.copytree(exported, copy, dirs_exist_ok=True)  # noqa: E731
+    monkeypatch.setattr(benchmark, "rebuild_model", rebuilt)
+    benchmark.main(run, rounds=9)
+    lines = capsys.readouterr().out.splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "| fp" in line]
+    names = [f"{name}{end}" for name in ("birds", "finder") for end in (".onnx", ".pt2")]
+    assert set(names) < {row[0] for row in rows}
+    assert [row[1] for row in rows].count("fp32") == 2
+    assert all(row[4].startswith("1.00 (") for row in rows if row[0].endswith(".onnx"))
+    assert [row[-2:] for row in rows[:3]] == [["100.0 % (86.2 % to 100.0 %)", "24"]] * 3
+    found = [row[-2:] for row in rows if row[0].startswith("finder")]
+    assert found == [["100.0 % (86.2 % to 100.0 %)", "24"]] * 3
