@@ -61,5 +61,5 @@ def test_shares_are_cross_validated_on_the_training_photos(
     assert alone.astype(str).values.tolist() == base.values.tolist()
     compared = pd.read_csv(out / "comparison.csv").set_index(["share", "against", "view"])
     summary = pd.read_csv(out / "summary.csv").set_index(["share", "view"])["accuracy"]
-    points = 100 * (summary[0.5, WHOLE] - summary[0, WHOLE])
-    assert compared.loc[(0.5, "FIELD alone", WHOLE), "points"] == pytest.approx(points, abs=0.01)
+    points = 100 * (summary[0.5, WHOLE] - summary[0, WHOLE])  # of two rounded shares
+    assert compared.loc[(0.5, "FIELD alone", WHOLE), "points"] == pytest.approx(points, abs=0.02)
