@@ -6,7 +6,7 @@ RUNS ?=
 OUT := runs/ensemble
 BIN := .venv/bin
 # one thread a process: two workers with two threads each wait for one another, many times as long
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 CORE := --ignore tests/bulk --ignore tests/explain --ignore tests/servers
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKS := azure_function/requirements.txt azure_function/server.txt requirements.txt commands/requirements.txt

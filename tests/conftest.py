@@ -31,6 +31,15 @@ from tests.finders import write_finder
 
 ROOT = Path(__file__).parents[1]
 KEPT = ("FIELDMARK_CHROMIUM", "FIELDMARK_SHOTS")
+LONGEST = (  # files that take minutes: begun last, one keeps the other test process waiting
+    "commands/test_train.py",
+    "training/test_distributed.py",
+    "finder/test_finder_run.py",
+    "test_benchmarks.py",
+    "export/test_formats.py",
+    "app/test_visitors.py",
+    "birds/test_endurance.py",
+)
 ARCH, SIZE = "test_efficientnet", 64
 LABELS = sorted(name.replace("_", " ") for name in drawn.SPECIES)
 
@@ -43,6 +52,13 @@ def pytest_addoption(parser):
     parser.addoption(
         "--soak", metavar="FILE", help="run soak tests in full, and write their figures to FILE"
     )
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest."""
+    files = [(ROOT / "tests" / name).resolve(strict=True) for name in LONGEST]
+    ranks = {file: rank for rank, file in enumerate(files)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="session")
