@@ -99,7 +99,7 @@ def test_memory_stays_bounded_when_all_visitors_send_and_do_not_read(page, share
     pages = [requests.get(page.url, timeout=90).text for _ in range(VISITORS if share == 1 else 1)]
     kernels = [re.search(r'"kernelId": "([\w-]{36})"', text)[1] for text in pages]
     widgets = [re.search(r'"model_id": "(\w{32})"', text)[1] for text in pages]
-    earlier = page.log.read_text().count("\n")  # lines, of a kernel's failed first start perhaps
+    earlier = page.log.read_text().count("\n")
     megabytes = Megabytes(page.process.pid)
     found = figures["memory of the page's server, MB"] = {"before": megabytes.now()}
     kinds = {
@@ -124,12 +124,14 @@ def test_memory_stays_bounded_when_all_visitors_send_and_do_not_read(page, share
         found[kind] = watched.peak
     time.sleep(60 * share)
     found["after"] = megabytes.now()
-    lines = [json.loads(line) for line in page.log.read_text().splitlines()[earlier:]]
+    lines = [json.loads(line) for line in page.log.read_text().splitlines()]
     figures["lines in its log, and tracebacks"] = [
         len(lines),
         sum("traceback" in line for line in lines),
     ]
-    assert not [line for line in lines if "traceback" in line]
+    assert not [line for line in lines[earlier:] if "traceback" in line]
+    failed = {line["message"] for line in lines[:earlier] if "traceback" in line}
+    assert failed <= {"A kernel could not be started"}  # at first, on a busy machine
     assert requests.head(page.url, timeout=90).status_code == 200
     if share == 1:
         before = found["before"]["Voila"]
